@@ -1,0 +1,75 @@
+package schema
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Resource is one declaration, checked against the schema of its kind, with
+// the schema's defaults filled in. It is immutable once compiled.
+type Resource struct {
+	ID      ID                `json:"id"`                // Target is empty until the graph has resolved it
+	Targets []string          `json:"targets,omitempty"` // as declared: none, or one resource for each
+	Spec    json.RawMessage   `json:"spec"`              // canonical JSON; references still as text
+	Refs    []FieldRef        `json:"refs,omitempty"`    // every string of Spec that holds @{, in path order
+	Labels  map[string]string `json:"labels,omitempty"`
+	Needs   []Need            `json:"needs,omitempty"` // metadata.needs only; references are needs too
+	Hold    []Action          `json:"hold,omitempty"`  // these actions want a person's approval
+	Data    bool              `json:"data,omitempty"`  // it holds data: delete and replace are held of themselves
+	Adopt   bool              `json:"adopt,omitempty"`
+	Was     string            `json:"was,omitempty"` // an ID that it had, for kinds whose address the engine gives
+	Expires time.Time         `json:"expires,omitzero"`
+	Files   Tree              `json:"files,omitempty"` // what fields marked as files name
+	Pos     Pos               `json:"pos"`
+}
+
+// Need is one entry of metadata.needs.
+type Need struct {
+	ID  ID  `json:"id"` // Target may be left out
+	Pos Pos `json:"pos"`
+}
+
+// FieldRef is a string of a spec that holds references (or an escaped @{).
+type FieldRef struct {
+	Path   Path   `json:"path"`             // below the spec
+	Text   string `json:"text"`             // as declared; ParseText accepts it
+	Secret bool   `json:"secret,omitempty"` // the field may take a secret
+	Pos    Pos    `json:"pos"`
+}
+
+// File is one file that a resource needs: a template, a job file, a module.
+type File struct {
+	Path string `json:"path"` // slash-separated, relative to the snapshot's root
+	Exec bool   `json:"exec,omitempty"`
+	Data []byte `json:"data"`
+}
+
+// Tree is the files of a resource, ordered by path.
+type Tree []File
+
+// Hash is the tree's content as SHA-256 in hex; "" for an empty tree.
+func (t Tree) Hash() string {
+	if len(t) == 0 {
+		return ""
+	}
+	h := sha256.New()
+	for _, f := range t {
+		_, _ = fmt.Fprintf(h, "%d %s %t %d\n", len(f.Path), f.Path, f.Exec, len(f.Data))
+		_, _ = h.Write(f.Data)
+	}
+	return hex.EncodeToString(h.Sum(nil))
+}
+
+// Get is the file at path.
+func (t Tree) Get(path string) (File, bool) {
+	i, ok := slices.BinarySearchFunc(t, path, func(f File, p string) int { return strings.Compare(f.Path, p) })
+	if !ok {
+		return File{}, false
+	}
+	return t[i], true
+}

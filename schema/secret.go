@@ -1,0 +1,61 @@
+package schema
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"regexp"
+)
+
+// Redacted is what stands, everywhere, for a value that must not be shown.
+const Redacted = "[redacted]"
+
+// Secret is a value that passes through memory only. It prints as Redacted in
+// every format, and refuses to be marshalled: Reveal is the only way out, and
+// easy to search for.
+type Secret struct{ value string }
+
+// NewSecret wraps a plaintext.
+func NewSecret(plaintext string) Secret { return Secret{plaintext} }
+
+// Reveal is the plaintext. Whoever calls it answers for where it goes.
+func (s Secret) Reveal() string { return s.value }
+
+// String is Redacted.
+func (Secret) String() string { return Redacted }
+
+// GoString is Redacted.
+func (Secret) GoString() string { return Redacted }
+
+// Format prints Redacted whatever the verb.
+func (Secret) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(Redacted)) }
+
+// LogValue is Redacted.
+func (Secret) LogValue() slog.Value { return slog.StringValue(Redacted) }
+
+var errSecret = errors.New("a secret refuses to be marshalled")
+
+// MarshalJSON always fails.
+func (Secret) MarshalJSON() ([]byte, error) { return nil, errSecret }
+
+// MarshalText always fails.
+func (Secret) MarshalText() ([]byte, error) { return nil, errSecret }
+
+// MarshalYAML always fails.
+func (Secret) MarshalYAML() (any, error) { return nil, errSecret }
+
+// GobEncode always fails.
+func (Secret) GobEncode() ([]byte, error) { return nil, errSecret }
+
+// Token stands for a secret inside a spec: it changes when the secret does,
+// and tells nothing else. The fingerprint is the change token of
+// drivers.Output.
+func Token(fingerprint string) string { return "[secret:" + fingerprint + "]" }
+
+var tokenRE = regexp.MustCompile(`\[secret:[^\]]*\]`)
+
+// Mask replaces every Token in s by Redacted, for screens.
+func Mask(s string) string { return tokenRE.ReplaceAllLiteralString(s, Redacted) }
+
+// HasToken says whether s holds a Token.
+func HasToken(s string) bool { return tokenRE.MatchString(s) }
