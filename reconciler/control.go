@@ -1,0 +1,53 @@
+package reconciler
+
+import (
+	"context"
+	"errors"
+
+	"github.com/aplomb-dev/aplomb/schema"
+)
+
+// Control is what people and programs can ask of an environment; the API
+// serves it, and Reconciler implements it. Safe for concurrent use.
+type Control interface {
+	Status() Status
+	Plan() PlanView
+	Show(id schema.ID) (Detail, error) // Target may be left out where that is unambiguous; ErrUnknown
+	Graph() GraphView
+	History(ctx context.Context, limit int) ([]Record, error)   // newest first
+	Audit(ctx context.Context, limit int) ([]AuditEntry, error) // newest first
+
+	// Kick asks for a look at the source and a turn, now.
+	Kick()
+	// Approve lets the pending changes of a digest run: a whole digest of the
+	// pending plan or of one pending change, or at least 12 hex digits that
+	// name one of them. It answers what it approved. ErrDigest.
+	Approve(ctx context.Context, by, digest, why string) ([]PlannedChange, error)
+	// Suspend freezes the environment, or one resource; no write happens.
+	Suspend(ctx context.Context, by string, id *schema.ID, why string) error
+	// Resume ends a suspension; without one it makes what failed be tried
+	// again at once.
+	Resume(ctx context.Context, by string, id *schema.ID, why string) error
+	// Rollback quarantines the tip and follows a revision that converged
+	// before: the named one, or with "" the last one before the tip.
+	Rollback(ctx context.Context, by, revision, why string) (Rollback, error)
+	// Down suspends, then deletes in reverse order what the environment owns.
+	// Data-bearing and held things are deleted only where their IDs are named
+	// in also. It returns when all else is gone, or with what is left.
+	Down(ctx context.Context, by string, also []schema.ID, why string) (Status, error)
+
+	// Events are the events after seq that are still remembered (at most
+	// 1,000), and a channel of those to come, closed when ctx ends or the
+	// receiver is too slow.
+	Events(ctx context.Context, seq uint64) ([]Event, <-chan Event)
+	// Wait blocks until ok says so of the status, or ctx ends.
+	Wait(ctx context.Context, ok func(Status) bool) (Status, error)
+}
+
+// What people's requests fail with, for errors.Is; messages say more.
+var (
+	ErrUnknown    = errors.New("no such resource")
+	ErrDigest     = errors.New("that digest is not of what is pending now")
+	ErrNoRevision = errors.New("no such revision")
+	ErrRefused    = errors.New("refused by a gate")
+)
