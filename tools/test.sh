@@ -1,0 +1,23 @@
+#!/bin/sh
+# Runs every test: with the race detector in the packages where it is worth its
+# time, without it in those that match $PLAIN. The detector needs cgo and a C
+# compiler; without them everything is tested without it, which is said.
+set -eu
+
+go=${GO:-go}
+
+cc=$("$go" env CC)
+if [ "$("$go" env CGO_ENABLED)" != 1 ] || ! command -v "${cc%% *}" >/dev/null 2>&1; then
+	echo "test: no C compiler, so without the race detector"
+	exec "$go" test ./...
+fi
+
+all=$("$go" list ./...)
+raced=$(printf '%s\n' "$all" | grep -Ev "$PLAIN" || true)
+plain=$(printf '%s\n' "$all" | grep -E "$PLAIN" || true)
+
+# Both halves run even if the first one fails: one look shows all failures.
+failed=0
+[ -z "$raced" ] || "$go" test -race $raced || failed=1
+[ -z "$plain" ] || "$go" test $plain || failed=1
+exit "$failed"
