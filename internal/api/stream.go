@@ -1,0 +1,148 @@
+package api
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/aplomb-dev/aplomb/reconciler"
+)
+
+// caughtUp is the type of the event that stands between the remembered events
+// and those to come.
+const caughtUp = "caught-up"
+
+// writeTimeout bounds one write to a stream: who does not read is let go.
+const writeTimeout = 10 * time.Second
+
+// events is a stream of server-sent events: first the remembered ones after
+// Last-Event-ID (or ?after=), then one of type "caught-up", then those to come.
+func (s *Server) events(w http.ResponseWriter, r *http.Request) {
+	var after uint64
+	from := r.Header.Get("Last-Event-ID")
+	if from == "" {
+		from = r.URL.Query().Get("after")
+	}
+	if from != "" {
+		n, err := strconv.ParseUint(from, 10, 64)
+		if err != nil {
+			writeError(w, fmt.Errorf("%w: the last event's id is not a number", ErrRequest))
+			return
+		}
+		after = n
+	}
+	past, live := s.Control.Events(r.Context(), after)
+	out := &stream{w: w, rc: http.NewResponseController(w)}
+	h := w.Header()
+	h.Set("Content-Type", "text/event-stream")
+	h.Set("Cache-Control", "no-store")
+	for _, e := range past {
+		out.event(e)
+	}
+	out.send("event: " + caughtUp + "\ndata: {}\n\n")
+	every := s.KeepAlive
+	if every == 0 {
+		every = 15 * time.Second
+	}
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for out.err == nil {
+		select {
+		case e, ok := <-live:
+			if !ok {
+				return
+			}
+			out.event(e)
+		case <-tick.C:
+			out.send(": alive\n\n")
+		case <-r.Context().Done():
+			return
+		}
+	}
+}
+
+// stream writes and flushes each piece; the first error stays.
+type stream struct {
+	w   http.ResponseWriter
+	rc  *http.ResponseController
+	err error
+}
+
+func (s *stream) event(e reconciler.Event) {
+	b, err := json.Marshal(e)
+	if err != nil {
+		s.err = err
+		return
+	}
+	s.send(fmt.Sprintf("id: %d\nevent: %s\ndata: %s\n\n", e.Seq, e.Type, b))
+}
+
+func (s *stream) send(text string) { _, _ = s.Write([]byte(text)) }
+
+// Write lets a stream be handed on as an io.Writer.
+func (s *stream) Write(b []byte) (int, error) {
+	if s.err != nil {
+		return 0, s.err
+	}
+	_ = s.rc.SetWriteDeadline(time.Now().Add(writeTimeout)) // not every writer has one
+	n, err := s.w.Write(b)
+	if err == nil {
+		err = s.rc.Flush()
+	}
+	s.err = err
+	return n, err
+}
+
+// logTrailer carries what ended a log stream early.
+const logTrailer = "Aplomb-Error"
+
+// logs streams what processes wrote, as text. An error after the first byte
+// stands in the trailer.
+func (s *Server) logs(w http.ResponseWriter, r *http.Request) {
+	v, err := id(r)
+	if err != nil {
+		writeError(w, err)
+		return
+	}
+	q := LogsQuery{ID: v, Follow: r.URL.Query().Get("follow") == "true"}
+	for name, field := range map[string]*int{"instance": &q.Instance, "lines": &q.Lines} {
+		if t := r.URL.Query().Get(name); t != "" {
+			if *field, err = strconv.Atoi(t); err != nil || *field < 0 {
+				writeError(w, fmt.Errorf("%w: %s is not a number", ErrRequest, name))
+				return
+			}
+		}
+	}
+	if s.Logs == nil {
+		writeError(w, fmt.Errorf("logs: %w", ErrNotServed))
+		return
+	}
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.Header().Set("Trailer", logTrailer)
+	out := &counted{w: &stream{w: w, rc: http.NewResponseController(w)}}
+	err = s.Logs(r.Context(), q, out)
+	switch {
+	case err == nil || r.Context().Err() != nil:
+	case out.n == 0:
+		w.Header().Del("Trailer")
+		writeError(w, err)
+	default:
+		b, _ := json.Marshal(Envelope(err)) // strings only: it cannot fail
+		w.Header().Set(logTrailer, string(bytes.ReplaceAll(b, []byte("\n"), nil)))
+	}
+}
+
+type counted struct {
+	w io.Writer
+	n int
+}
+
+func (c *counted) Write(b []byte) (int, error) {
+	n, err := c.w.Write(b)
+	c.n += n
+	return n, err
+}

@@ -1,0 +1,92 @@
+package api
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/aplomb-dev/aplomb/schema"
+)
+
+// Limits of what is read from the other side.
+const (
+	MaxRequest  = 1 << 20   // bytes of a request's body
+	MaxResponse = 256 << 20 // bytes of an answer, streams excepted
+	MaxEvent    = 1 << 20   // bytes of one event
+	MaxWhy      = 4096      // bytes of the reason that a person gives
+	MaxLimit    = 10_000    // records of one answer
+	MaxWait     = time.Minute
+)
+
+// Info is who answers.
+type Info struct {
+	Version     string    `json:"version"`
+	PID         int       `json:"pid"`
+	Environment string    `json:"environment"` // its name
+	ID          string    `json:"id"`          // of the environment
+	Data        string    `json:"data"`        // absolute path of the data folder
+	Source      string    `json:"source"`      // path or URL that is followed
+	Started     time.Time `json:"started"`
+}
+
+// Service is one entry of the service catalog.
+type Service struct {
+	Name     string   `json:"name"`
+	Address  string   `json:"address"`
+	Port     int      `json:"port"`
+	Tags     []string `json:"tags,omitempty"`
+	Status   string   `json:"status"` // healthy, progressing, unhealthy
+	Reason   string   `json:"reason,omitempty"`
+	Resource string   `json:"resource,omitempty"` // kind/name that registered it
+}
+
+// LogsQuery asks for what the processes of a resource wrote.
+type LogsQuery struct {
+	ID       schema.ID
+	Instance int  // counts from 1; 0: every instance
+	Lines    int  // the last ones; 0: all that is kept
+	Follow   bool // go on until the request ends
+}
+
+// lever is the body of every request that changes something. Each route uses
+// the fields that it documents.
+type lever struct {
+	By       string      `json:"by"`
+	Why      string      `json:"why,omitempty"`
+	Digest   string      `json:"digest,omitempty"`
+	ID       *schema.ID  `json:"id,omitempty"`
+	Revision string      `json:"revision,omitempty"`
+	Also     []schema.ID `json:"also,omitempty"`
+}
+
+// decodeLever reads one JSON object and nothing after it; unknown fields are
+// refused, so that a misspelled one is not taken for "everything".
+func decodeLever(r io.Reader) (lever, error) {
+	b, err := io.ReadAll(io.LimitReader(r, MaxRequest+1))
+	if err != nil {
+		return lever{}, fmt.Errorf("%w: %w", ErrRequest, err)
+	}
+	if len(b) > MaxRequest {
+		return lever{}, fmt.Errorf("%w: more than %d bytes", ErrRequest, MaxRequest)
+	}
+	var l lever
+	d := json.NewDecoder(bytes.NewReader(b))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&l); err != nil {
+		return lever{}, fmt.Errorf("%w: %w", ErrRequest, err)
+	}
+	if _, err := d.Token(); err != io.EOF {
+		return lever{}, fmt.Errorf("%w: something follows the object", ErrRequest)
+	}
+	switch {
+	case l.By == "":
+		return lever{}, fmt.Errorf("%w: %q is missing", ErrRequest, "by")
+	case len(l.By) > 256 || len(l.Why) > MaxWhy:
+		return lever{}, fmt.Errorf("%w: by or why is too long", ErrRequest)
+	case l.ID != nil && *l.ID == (schema.ID{}):
+		return lever{}, fmt.Errorf("%w: id is empty; leave it out to mean the environment", ErrRequest)
+	}
+	return l, nil
+}
