@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 )
 
 // Target is one configured engine.
@@ -15,6 +16,11 @@ type Target struct {
 	Identity    string // what the digest of a change binds to: the engine's address, or a data folder's id
 	Version     string // of the driver's logic: a cached plan of another version is made again
 	Concurrency int    // calls at once; zero means 16
+
+	// Linger is how long a write may still land after its caller died or gave
+	// up: for so long a pending intent is only looked at. Zero for an embedded
+	// engine, whose calls die with the process.
+	Linger time.Duration
 }
 
 // DefaultConcurrency is Target.Concurrency where that is zero.

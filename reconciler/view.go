@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/aplomb-dev/aplomb/drivers"
+	"github.com/aplomb-dev/aplomb/reconciler/store"
 	"github.com/aplomb-dev/aplomb/schema"
 	"github.com/aplomb-dev/aplomb/sources"
 )
@@ -57,18 +58,13 @@ type Refusal struct {
 
 // Rollback says that the environment follows To until a commit after
 // Quarantined arrives.
-type Rollback struct {
-	To          sources.Revision `json:"to"`
-	Quarantined sources.Revision `json:"quarantined"`
-	Lever       Lever            `json:"lever"`
-}
+type Rollback = store.Quarantine
 
 // Lever is who pulled one, when and why.
-type Lever struct {
-	By  string    `json:"by"`
-	At  time.Time `json:"at"`
-	Why string    `json:"why,omitempty"`
-}
+type Lever = store.Lever
+
+// AuditEntry is one lever that a person pulled.
+type AuditEntry = store.Entry
 
 // SourceStatus is how the last look at the source went.
 type SourceStatus struct {
@@ -183,19 +179,6 @@ type Record struct {
 	Action   schema.Action `json:"action,omitempty"`
 	Digest   string        `json:"digest,omitempty"`
 	Error    string        `json:"error,omitempty"`
-}
-
-// AuditEntry is one lever that a person pulled. Entries form a chain: Hash is
-// SHA-256 over the entry without Hash, which holds the Hash before it.
-type AuditEntry struct {
-	Seq     uint64    `json:"seq"`
-	At      time.Time `json:"at"`
-	By      string    `json:"by"`
-	What    string    `json:"what"` // approve, suspend, resume, rollback, down
-	Subject string    `json:"subject,omitempty"`
-	Why     string    `json:"why,omitempty"`
-	Prev    string    `json:"prev,omitempty"`
-	Hash    string    `json:"hash"`
 }
 
 // GraphView is the order of things.

@@ -1,0 +1,146 @@
+// Package gate decides who must agree before a change runs: holds, data,
+// adoption, the budget for destruction, and approvals. It is pure; it knows
+// changes, not engines, and neither asks nor waits.
+package gate
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/aplomb-dev/aplomb/reconciler/plan"
+	"github.com/aplomb-dev/aplomb/schema"
+)
+
+// The budget where Config says nothing.
+const (
+	DefaultDestroys = 5         // deletions and replacements in a Window
+	DefaultShare    = 20        // percent of what is owned
+	DefaultFrom     = 10        // the share counts where more than so many are owned
+	Window          = time.Hour // over which a budget is summed
+)
+
+// Config is an environment's gates.
+type Config struct {
+	Destroys  int  // zero: DefaultDestroys; negative: none is free
+	Share     int  // percent; zero: DefaultShare; negative: none is free
+	Unlimited bool // no budget at all
+}
+
+// Budget is what an environment has left to destroy without a person.
+type Budget struct {
+	Limit int // 0 for none
+	Used  int // in the last Window, and about to be used
+}
+
+// NewBudget counts: owned things now, destroyed ones within the last Window
+// that nobody had approved, and those that now want to be.
+func (c Config) NewBudget(owned, spent, wanted int) Budget {
+	limit := orDefault(c.Destroys, DefaultDestroys)
+	if owned+spent > DefaultFrom {
+		limit = min(limit, (owned+spent)*orDefault(c.Share, DefaultShare)/100)
+	}
+	if c.Unlimited {
+		limit = spent + wanted
+	}
+	return Budget{Limit: limit, Used: spent + wanted}
+}
+
+func orDefault(n, def int) int {
+	switch {
+	case n == 0:
+		return def
+	case n < 0:
+		return 0
+	default:
+		return n
+	}
+}
+
+// Exceeded says whether destroying must wait for a person.
+func (b Budget) Exceeded() bool { return b.Used > b.Limit }
+
+// Input is what is known of one change that wants to run.
+type Input struct {
+	Change      plan.Masked
+	Holds       []schema.Action // declared now, or at the last apply
+	Data        bool            // it holds data
+	Drift       bool            // back to what was last applied; nothing new is declared
+	ReportDrift bool            // the environment only reports drift
+	Finishing   bool            // a pending intent for the same resolved want covers it
+	Budget      Budget
+}
+
+// Judge answers what wants a person, in words; nothing means go. approvals are
+// those that are in force.
+func Judge(in Input, approvals []Approval) []string {
+	if in.Change.Action == schema.None {
+		return nil
+	}
+	if in.Finishing && !in.Change.Action.Destroys() {
+		return nil
+	}
+	reasons := reasons(in)
+	if len(reasons) > 0 && Approved(in.Change, approvals) {
+		return nil
+	}
+	return reasons
+}
+
+func reasons(in Input) []string {
+	var why []string
+	a := in.Change.Action
+	if slices.Contains(in.Holds, a) {
+		why = append(why, fmt.Sprintf("%s wants approval: hold", a))
+	}
+	if in.Data && a.Destroys() {
+		why = append(why, fmt.Sprintf("%s wants approval: it holds data", a))
+	}
+	if a == schema.Adopt {
+		why = append(why, "adopt wants approval: it lives already and was not made by this environment")
+	}
+	if in.Drift && in.ReportDrift {
+		why = append(why, "drift is only reported here")
+	}
+	if a.Destroys() && in.Budget.Exceeded() {
+		why = append(why, fmt.Sprintf("%s wants approval: budget of %d deletions and replacements an hour, %d wanted", a, in.Budget.Limit, in.Budget.Used))
+	}
+	return why
+}
+
+// Approval is one person's yes, with the whole masked changes that it was
+// given for.
+type Approval struct {
+	ID      string        `json:"id"` // the digest that was named
+	By      string        `json:"by"`
+	At      time.Time     `json:"at"`
+	Why     string        `json:"why,omitempty"`
+	Changes []plan.Masked `json:"changes"` // used ones are taken out
+}
+
+// Approved says whether one of the approvals covers a change.
+func Approved(now plan.Masked, approvals []Approval) bool {
+	for _, a := range approvals {
+		for _, then := range a.Changes {
+			if then.ID == now.ID && then.Handle == now.Handle && plan.Covers(then, now) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// Use takes out of the approvals what covered an applied change, and drops
+// approvals that have nothing left.
+func Use(now plan.Masked, approvals []Approval) []Approval {
+	var left []Approval
+	for _, a := range approvals {
+		a.Changes = slices.DeleteFunc(slices.Clone(a.Changes), func(then plan.Masked) bool {
+			return then.ID == now.ID && plan.Covers(then, now)
+		})
+		if len(a.Changes) > 0 {
+			left = append(left, a)
+		}
+	}
+	return left
+}

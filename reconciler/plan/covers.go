@@ -1,0 +1,68 @@
+package plan
+
+import (
+	"bytes"
+
+	"github.com/aplomb-dev/aplomb/drivers"
+	"github.com/aplomb-dev/aplomb/schema"
+)
+
+// Covers decides whether what was approved then still covers what would run
+// now: the same digest; or a milder action on the same thing, with every known
+// field equal and unknown ones filled in. A deferred change is never covered:
+// it asks once it is known.
+func Covers(then, now Masked) bool {
+	switch {
+	case then.Action == schema.Deferred || now.Action == schema.Deferred:
+		return false
+	case then.Environment != now.Environment || then.ID != now.ID || then.Handle != now.Handle || then.Target != now.Target:
+		return false
+	case then.Digest() == now.Digest():
+		return true
+	case now.Action != then.Action && !now.Action.Milder(then.Action):
+		return false
+	case now.Action.Destroys() && !bytes.Equal(then.Before, now.Before):
+		return false
+	}
+	return diffCovers(then.Diff, now.Diff, now.Action)
+}
+
+// diffCovers: no field that was not shown, none that was known and differs,
+// and, unless nothing is left to do, none that was known and is gone: then
+// live has moved.
+func diffCovers(then, now []drivers.Delta, action schema.Action) bool {
+	left := map[schema.Path]drivers.Delta{}
+	for _, d := range now {
+		left[d.Path] = d
+	}
+	for _, t := range then {
+		n, ok := left[t.Path]
+		delete(left, t.Path)
+		switch {
+		case !ok && (t.Unknown || action == schema.None):
+		case !ok, !bytes.Equal(t.Before, n.Before):
+			return false
+		case t.Op != n.Op && !n.Op.Milder(t.Op):
+			return false
+		case t.Unknown && !n.Unknown:
+		case t.Unknown != n.Unknown, !bytes.Equal(t.After, n.After):
+			return false
+		}
+	}
+	return coveredBelow(then, left)
+}
+
+// coveredBelow lets an unknown that was shown for a whole take its value field
+// by field.
+func coveredBelow(then []drivers.Delta, left map[schema.Path]drivers.Delta) bool {
+	for p := range left {
+		within := false
+		for _, t := range then {
+			within = within || t.Unknown && p.Within(t.Path)
+		}
+		if !within {
+			return false
+		}
+	}
+	return true
+}

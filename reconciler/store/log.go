@@ -1,0 +1,122 @@
+package store
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"time"
+
+	"go.etcd.io/bbolt"
+)
+
+// MaxHistory is how many records the history keeps; the oldest go first.
+const MaxHistory = 20_000
+
+// Entry is one line of the audit: who pulled which lever, when and why. Hash
+// is SHA-256 over the entry without it, which holds the Hash before.
+type Entry struct {
+	Seq     uint64    `json:"seq"`
+	At      time.Time `json:"at"`
+	By      string    `json:"by"`
+	What    string    `json:"what"`
+	Subject string    `json:"subject,omitempty"`
+	Why     string    `json:"why,omitempty"`
+	Prev    string    `json:"prev,omitempty"`
+	Hash    string    `json:"hash"`
+}
+
+// sum is the hash that e should have.
+func (e Entry) sum() string {
+	e.Hash = ""
+	raw, err := json.Marshal(e)
+	if err != nil {
+		panic("store: audit entry: " + err.Error()) // strings and times always marshal
+	}
+	h := sha256.Sum256(raw)
+	return hex.EncodeToString(h[:])
+}
+
+// Pull records a lever and what it changed, in one durable write.
+func (s *Store) Pull(ctx context.Context, e Entry, r Result) error {
+	return s.update(ctx, "pull", func(tx *bbolt.Tx) error {
+		b := tx.Bucket(bAudit)
+		if _, raw := b.Cursor().Last(); raw != nil {
+			var last Entry
+			if err := json.Unmarshal(raw, &last); err != nil {
+				return err
+			}
+			e.Prev = last.Hash
+		}
+		seq, err := b.NextSequence()
+		if err != nil {
+			return err
+		}
+		e.Seq = seq
+		e.Hash = e.sum()
+		if err := put(b, number(seq), e); err != nil {
+			return err
+		}
+		return finishRest(tx, r)
+	})
+}
+
+// Audit lists the newest entries first, and says whether the chain that ends
+// in them is whole.
+func (s *Store) Audit(_ context.Context, limit int) (entries []Entry, whole bool, err error) {
+	whole = true
+	err = s.newest(bAudit, limit, func(raw []byte) error {
+		var e Entry
+		if err := json.Unmarshal(raw, &e); err != nil {
+			return err
+		}
+		if e.sum() != e.Hash || len(entries) > 0 && entries[len(entries)-1].Prev != e.Hash {
+			whole = false
+		}
+		entries = append(entries, e)
+		return nil
+	})
+	return entries, whole, err
+}
+
+func appendHistory(tx *bbolt.Tx, records []any) error {
+	if len(records) == 0 {
+		return nil
+	}
+	b := tx.Bucket(bHistory)
+	for _, r := range records {
+		seq, err := b.NextSequence()
+		if err != nil {
+			return err
+		}
+		if err := put(b, number(seq), r); err != nil {
+			return err
+		}
+		if seq > MaxHistory {
+			if err := b.Delete(number(seq - MaxHistory)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// History calls fn with records as JSON, newest first, at most limit (0: all).
+func (s *Store) History(_ context.Context, limit int, fn func(raw []byte) error) error {
+	return s.newest(bHistory, limit, fn)
+}
+
+func (s *Store) newest(bucket []byte, limit int, fn func(raw []byte) error) (err error) {
+	defer s.guard(&err)
+	return s.db.View(func(tx *bbolt.Tx) error {
+		c := tx.Bucket(bucket).Cursor()
+		n := 0
+		for k, raw := c.Last(); k != nil && (limit <= 0 || n < limit); k, raw = c.Prev() {
+			if err := fn(raw); err != nil {
+				return err
+			}
+			n++
+		}
+		return nil
+	})
+}

@@ -1,0 +1,182 @@
+// Package store keeps what an environment owns, what it was about to do, and
+// what it did: inventory, journal, approvals, history and audit, in one bbolt
+// file. It holds no secret. One process at a time may have it open. It must
+// not know what a plan means or when to apply one.
+package store
+
+import (
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"time"
+
+	"go.etcd.io/bbolt"
+	bolterrors "go.etcd.io/bbolt/errors"
+)
+
+// format is raised when what is stored changes its meaning.
+const format = "1"
+
+// openTimeout is how long Open waits for another process to let go.
+const openTimeout = 500 * time.Millisecond
+
+// What opening a store fails with, for errors.Is; Hint tells what to do.
+var (
+	ErrLocked  = errors.New("another process has it open")
+	ErrForeign = errors.New("it belongs to another environment")
+	ErrCorrupt = errors.New("it cannot be read")
+)
+
+// Error is a store's failure, with a hint.
+type Error struct {
+	Path string
+	Err  error
+	Hint string
+}
+
+func (e *Error) Error() string { return "store " + e.Path + ": " + e.Err.Error() }
+
+// Unwrap is the cause.
+func (e *Error) Unwrap() error { return e.Err }
+
+var (
+	bMeta      = []byte("meta")
+	bOwned     = []byte("owned")
+	bIntents   = []byte("intents")
+	bApprovals = []byte("approvals")
+	bHistory   = []byte("history")
+	bAudit     = []byte("audit")
+	buckets    = [][]byte{bMeta, bOwned, bIntents, bApprovals, bHistory, bAudit}
+
+	keyFormat      = []byte("format")
+	keyEnvironment = []byte("environment")
+	keyState       = []byte("state")
+)
+
+// Store is an open store. Methods are safe for concurrent use; each write is
+// one durable transaction.
+type Store struct {
+	db   *bbolt.DB
+	path string
+	// Hook, where set, is called before and after every durable write with its
+	// name; an error before it stands for a crash: nothing is written. For
+	// tests that kill at every journal step.
+	Hook func(step string) error
+}
+
+// Open opens or makes the store of an environment. ErrLocked, ErrForeign,
+// ErrCorrupt.
+func Open(path, environment string) (*Store, error) {
+	db, err := open(path)
+	if err != nil {
+		return nil, err
+	}
+	s := &Store{db: db, path: path}
+	if err := s.claim(environment); err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	return s, nil
+}
+
+func open(path string) (db *bbolt.DB, err error) {
+	defer func() {
+		if p := recover(); p != nil { // bbolt panics on some broken pages
+			db, err = nil, corrupt(path, fmt.Errorf("%v", p))
+		}
+	}()
+	if fi, statErr := os.Stat(path); statErr == nil && fi.Size() == 0 {
+		return nil, corrupt(path, errors.New("the file is empty"))
+	}
+	db, err = bbolt.Open(path, 0o600, &bbolt.Options{Timeout: openTimeout, FreelistType: bbolt.FreelistMapType, NoFreelistSync: true})
+	switch {
+	case err == nil:
+		return db, nil
+	case errors.Is(err, bolterrors.ErrTimeout):
+		return nil, &Error{path, ErrLocked, "a daemon runs on this data folder; ask it instead, or stop it first"}
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, fs.ErrPermission):
+		return nil, &Error{path, err, ""}
+	default:
+		return nil, corrupt(path, err)
+	}
+}
+
+func corrupt(path string, err error) error {
+	return &Error{path, fmt.Errorf("%w: %w", ErrCorrupt, err), "restore the data folder from a backup; nothing was changed"}
+}
+
+// claim makes the buckets, or checks whose they are.
+func (s *Store) claim(environment string) (err error) {
+	defer s.guard(&err)
+	return s.db.Update(func(tx *bbolt.Tx) error {
+		for _, b := range buckets {
+			if _, err := tx.CreateBucketIfNotExists(b); err != nil {
+				return err
+			}
+		}
+		meta := tx.Bucket(bMeta)
+		if f := meta.Get(keyFormat); f != nil && string(f) != format {
+			return &Error{s.path, fmt.Errorf("%w: format %q", ErrCorrupt, f), "it was written by another version of aplomb"}
+		}
+		if e := meta.Get(keyEnvironment); e != nil && string(e) != environment {
+			return &Error{s.path, fmt.Errorf("%w: %s", ErrForeign, e), "use the data folder of this environment"}
+		}
+		if meta.Get(keyFormat) != nil {
+			return nil
+		}
+		return errors.Join(meta.Put(keyFormat, []byte(format)), meta.Put(keyEnvironment, []byte(environment)))
+	})
+}
+
+// guard makes an error of bbolt's panic on a broken page.
+func (s *Store) guard(err *error) {
+	if p := recover(); p != nil {
+		*err = corrupt(s.path, fmt.Errorf("%v", p))
+	}
+}
+
+// Close lets go of the file.
+func (s *Store) Close() error { return s.db.Close() }
+
+// Writes is how many durable transactions were written since Open, for
+// measuring.
+func (s *Store) Writes() int64 { st := s.db.Stats(); return st.TxStats.GetWrite() }
+
+// update is one durable transaction, with the hook around it.
+func (s *Store) update(ctx context.Context, step string, fn func(*bbolt.Tx) error) (err error) {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if s.Hook != nil {
+		if err := s.Hook(step + ":before"); err != nil {
+			return err
+		}
+	}
+	defer s.guard(&err)
+	if err := s.db.Update(fn); err != nil {
+		var own *Error
+		if errors.As(err, &own) {
+			return err
+		}
+		return &Error{s.path, fmt.Errorf("%s: %w", step, err), "is the disk full?"}
+	}
+	if s.Hook != nil {
+		return s.Hook(step + ":after")
+	}
+	return nil
+}
+
+func put(b *bbolt.Bucket, key []byte, v any) error {
+	raw, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	return b.Put(key, raw)
+}
+
+func number(n uint64) []byte {
+	return binary.BigEndian.AppendUint64(nil, n)
+}
