@@ -1,0 +1,187 @@
+package terminal
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/aplomb-dev/aplomb/reconciler"
+	"github.com/aplomb-dev/aplomb/schema"
+)
+
+// stateRune is the state's mark on screens.
+func stateRune(s reconciler.State) (string, style) {
+	switch s {
+	case reconciler.Converged:
+		return "●", green
+	case reconciler.Progressing:
+		return "…", blue
+	case reconciler.Waiting:
+		return "◌", dim
+	case reconciler.Held:
+		return "⏸", yellow
+	case reconciler.Drifted:
+		return "≠", yellow
+	case reconciler.Degraded:
+		return "✗", red
+	case reconciler.Conflict:
+		return "!", red
+	case reconciler.Suspended:
+		return "‖", yellow
+	default:
+		return "?", plain
+	}
+}
+
+func stateCell(s reconciler.State) cell {
+	r, st := stateRune(s)
+	return styled(r+" "+string(s), st)
+}
+
+// Status writes how the environment is: a line of summary, then what is not
+// converged; all adds what is.
+func (p *Printer) Status(s reconciler.Status, all bool) {
+	p.summary(s)
+	p.circumstances(s)
+	var rows []reconciler.ResourceStatus
+	ids := make([]schema.ID, 0, len(s.Resources))
+	for _, r := range s.Resources {
+		ids = append(ids, r.ID)
+		if all || r.State != reconciler.Converged {
+			rows = append(rows, r)
+		}
+	}
+	if len(rows) > 0 {
+		p.blank()
+		p.resources(rows, names(ids...))
+	}
+}
+
+func (p *Printer) summary(s reconciler.Status) {
+	cells := []cell{styled(s.Environment, bold)}
+	any := false
+	for _, st := range reconciler.States {
+		if n := s.Counts[st]; n > 0 {
+			r, sty := stateRune(st)
+			cells = append(cells, cell{"   ", plain}, styled(fmt.Sprintf("%s %s %d", r, st, n), sty))
+			any = true
+		}
+	}
+	if !any {
+		cells = append(cells, text("   nothing declared, nothing owned"))
+	}
+	cells = append(cells, cell{"      ", plain})
+	if s.Revision.ID != "" {
+		cells = append(cells, text("at "+s.Revision.Short()+" · "))
+	}
+	cells = append(cells, p.sourceCell(s.Source))
+	for _, t := range s.Targets {
+		cells = append(cells, cell{" · ", plain}, p.targetCell(t))
+	}
+	p.line(cells...)
+}
+
+func (p *Printer) sourceCell(s reconciler.SourceStatus) cell {
+	switch {
+	case s.At.IsZero():
+		return text("source: not looked at yet")
+	case s.OK:
+		return text("source ok, " + p.ago(s.At))
+	default:
+		return styled("source failing since "+span(p.now().Sub(s.Since)), red)
+	}
+}
+
+func (p *Printer) targetCell(t reconciler.TargetStatus) cell {
+	if t.OK {
+		return text(t.Name + " ok")
+	}
+	return styled(t.Name+" unreachable since "+span(p.now().Sub(t.Since)), red)
+}
+
+// circumstances are the things beside resources that a person should know.
+func (p *Printer) circumstances(s reconciler.Status) {
+	if s.Suspended != nil {
+		p.line(styled("  ‖ suspended", yellow), text(p.lever(*s.Suspended)+"; goes on with: aplomb resume"))
+	}
+	if r := s.Rollback; r != nil {
+		p.line(styled("  ↶ rolled back", yellow), text(fmt.Sprintf(" to %s from %s%s; a newer commit ends it", r.To.Short(), r.Quarantined.Short(), p.lever(r.Lever))))
+	}
+	if !s.Source.OK && s.Source.Error != "" {
+		p.line(styled("  ✗ source: ", red), text(s.Source.Error+"; what was fetched before stays in force"))
+		p.hint(s.Source.Hint)
+	}
+	for _, t := range s.Targets {
+		if !t.OK {
+			p.line(styled("  ✗ "+t.Name+": ", red), text(t.Error+p.again(t.Next)))
+		}
+	}
+	if !s.Report.OK && s.Report.Error != "" {
+		p.line(styled("  ✗ report: ", yellow), text(s.Report.Error))
+	}
+	if r := s.Refused; r != nil {
+		what := r.Error
+		if len(r.Findings) > 0 {
+			what = Findings(len(r.Findings), r.Files)
+		}
+		p.line(styled("  ✗ refused ", red), text(fmt.Sprintf("%s %q: %s", r.Revision.Short(), r.Revision.Title, what)))
+		const most = 5
+		for _, d := range r.Findings[:min(len(r.Findings), most)] {
+			p.line(text("      " + d.String()))
+		}
+		if more := len(r.Findings) - most; more > 0 {
+			p.line(text(fmt.Sprintf("      and %d more: aplomb validate", more)))
+		}
+	}
+}
+
+func (p *Printer) hint(s string) {
+	if s != "" {
+		p.line(styled("    hint: ", bold), text(s))
+	}
+}
+
+func (p *Printer) again(next time.Time) string {
+	if d := next.Sub(p.now()); !next.IsZero() && d > 0 {
+		return "; asked again in " + span(d)
+	}
+	return ""
+}
+
+func (p *Printer) lever(l reconciler.Lever) string {
+	s := fmt.Sprintf(" by %s %s", l.By, p.ago(l.At))
+	if l.Why != "" {
+		s += ": " + l.Why
+	}
+	return s
+}
+
+// resources writes a line a resource: name, state, and why.
+func (p *Printer) resources(rs []reconciler.ResourceStatus, n namer) {
+	rows := make([][]cell, 0, len(rs))
+	for _, r := range rs {
+		rows = append(rows, []cell{text(n.of(r.ID)), stateCell(r.State), text(p.reason(r))})
+	}
+	p.table(2, rows)
+}
+
+// reason is what a person should know about a resource's state.
+func (p *Printer) reason(r reconciler.ResourceStatus) string {
+	s := r.Reason
+	if s == "" {
+		s = r.Note
+	}
+	if d := r.Deadline.Sub(p.now()); r.State == reconciler.Progressing && !r.Deadline.IsZero() && d > 0 {
+		s = join(s, "deadline in "+span(d), ", ")
+	}
+	if r.State == reconciler.Held && r.Digest != "" {
+		return join(s, "aplomb approve "+digest(r.Digest), " · ")
+	}
+	return join(s, r.Hint, " · ")
+}
+
+func join(a, b, sep string) string {
+	if a == "" || b == "" {
+		return a + b
+	}
+	return a + sep + b
+}
