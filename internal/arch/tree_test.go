@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"testing/fstest"
 )
@@ -18,10 +19,11 @@ import (
 // module is the prefix of the module's own import paths.
 const module = "github.com/aplomb-dev/aplomb"
 
-// tree is the source of a module: its Go files by folder, and its other texts.
+// tree is the source of a module.
 type tree struct {
-	files []*file // ordered by path
-	texts []text  // everything in words, Go included, ordered by path
+	files []*file         // Go, ordered by path
+	texts []text          // everything in words, Go included, ordered by path
+	paths map[string]bool // every file and folder
 }
 
 // file is one parsed Go file.
@@ -76,7 +78,7 @@ var wordy = []string{".go", ".md", ".cue", ".sh", ".yaml", ".yml", ".json", ".tx
 // load reads the tree below fsys. Hidden folders other than .ci, build output
 // and testdata's Go files are left out.
 func load(fsys fs.FS) (*tree, error) {
-	t := &tree{}
+	t := &tree{paths: map[string]bool{}}
 	err := fs.WalkDir(fsys, ".", func(name string, d fs.DirEntry, err error) error {
 		base := path.Base(name)
 		switch {
@@ -84,7 +86,9 @@ func load(fsys fs.FS) (*tree, error) {
 			return err
 		case d.IsDir() && name != "." && name != ".ci" && (strings.HasPrefix(base, ".") || name == "bin"):
 			return fs.SkipDir
-		case !d.Type().IsRegular() || !slices.ContainsFunc(wordy, func(s string) bool { return strings.HasSuffix(base, s) }):
+		}
+		t.paths[name] = true
+		if !d.Type().IsRegular() || !slices.ContainsFunc(wordy, func(s string) bool { return strings.HasSuffix(base, s) }) {
 			return nil
 		}
 		return t.add(fsys, name)
@@ -130,10 +134,13 @@ func (t *tree) packages() map[string][]*file {
 // rule finds where a tree breaks it.
 type rule func(*tree) []finding
 
+// loaded is the module itself, read once for all tests.
+var loaded = sync.OnceValues(func() (*tree, error) { return load(os.DirFS("../..")) })
+
 // house runs a rule on the module itself.
 func house(t *testing.T, r rule) {
 	t.Helper()
-	all, err := load(os.DirFS("../.."))
+	all, err := loaded()
 	if err != nil {
 		t.Fatalf("read the module: %v", err)
 	}
