@@ -1,0 +1,270 @@
+package local
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/aplomb-dev/aplomb/drivers"
+	"github.com/aplomb-dev/aplomb/internal/embedded"
+	"github.com/aplomb-dev/aplomb/schema"
+)
+
+const (
+	contentPath  schema.Path = "/content"
+	templatePath schema.Path = "/template"
+	varsPath     schema.Path = "/vars"
+	modePath     schema.Path = "/mode"
+	typePath     schema.Path = "/!type" // what lives there is no regular file
+)
+
+type fileSpec struct {
+	Content  *string        `json:"content"`
+	Template string         `json:"template"`
+	Vars     map[string]any `json:"vars"`
+	Mode     string         `json:"mode"`
+}
+
+// filePlan is Change.Opaque of a file.
+type filePlan struct {
+	desired *drivers.Desired // nil: delete
+	version string           // that lived when it was planned; "" for none
+	print   string           // content that lived
+	content bool             // the content is written; else only the mode
+	unknown bool             // a value was not known: plan again
+	show    bool             // the state answered may hold the content
+}
+
+func (d *Driver) planFile(it drivers.Item, state drivers.State) (drivers.Change, error) {
+	c := drivers.Change{ID: it.ID, Handle: it.Handle, Action: schema.None, Outputs: map[string]drivers.Output{}}
+	where, err := d.place(it.Handle)
+	if err != nil {
+		return c, err
+	}
+	live, _ := state.Raw.(liveFile)
+	if live.kind == "folder" {
+		return c, embedded.Refuse("write", where.abs(), errors.New("a folder has this path"), "move the folder away, or declare another path")
+	}
+	plan := &filePlan{desired: it.Want, version: state.Version, print: live.print, show: shows(it)}
+	c.Opaque = plan
+	if it.Want == nil {
+		return deletion(c, state)
+	}
+	content, err := d.contentDelta(it, state, live, plan)
+	if err != nil {
+		return c, err
+	}
+	mode, err := modeDelta(it.Want, live)
+	if err != nil {
+		return c, err
+	}
+	for _, delta := range []*drivers.Delta{typeDelta(state, live), content.delta, mode.delta} {
+		if delta != nil {
+			c.Diff = append(c.Diff, *delta)
+		}
+	}
+	c.Action = action(state.Exists, c.Diff)
+	c.Why = why(it, state, c.Action)
+	version := ""
+	if content.print != "" && mode.text != "" {
+		version = liveFile{kind: "file", print: content.print, mode: mode.text}.version()
+	}
+	c.Outputs, err = outputs(where, version)
+	return c, err
+}
+
+func action(exists bool, diff []drivers.Delta) schema.Action {
+	switch {
+	case !exists:
+		return schema.Create
+	case len(diff) > 0:
+		return schema.Update
+	default:
+		return schema.None
+	}
+}
+
+func why(it drivers.Item, state drivers.State, a schema.Action) string {
+	switch {
+	case a == schema.Create && it.Last != nil:
+		return "it is gone"
+	case a == schema.Update && it.Last != nil && it.Last.Version != "" && it.Last.Version != state.Version:
+		return "it was changed by something else"
+	default:
+		return ""
+	}
+}
+
+func deletion(c drivers.Change, state drivers.State) (_ drivers.Change, err error) {
+	if !state.Exists {
+		return c, nil
+	}
+	c.Action, c.Before, c.Outputs = schema.Delete, state.Spec, nil
+	c.Diff, err = embedded.Diff(state.Spec, nil, nil)
+	return c, err
+}
+
+// wantedContent is what is known of the content that is wanted.
+type wantedContent struct {
+	delta *drivers.Delta
+	print string // change token; "" where it is not known
+}
+
+// contentDelta compares the content itself, whether it is declared as such or
+// comes of a template: the content is what Apply alters.
+func (d *Driver) contentDelta(it drivers.Item, state drivers.State, live liveFile, plan *filePlan) (wantedContent, error) {
+	unknown := under(it.Want.Unknown)
+	secret := under(it.Want.Secrets)
+	plan.unknown = len(it.Want.Unknown) > 0
+	data, err := render(it.Want, nil)
+	if err != nil && len(unknown)+len(secret) == 0 {
+		return wantedContent{}, err
+	}
+	after := shownText(data, "")
+	if err != nil || len(data) > MaxShown { // it was made with texts that stand for values
+		after = standIn(it.Want, unknown, secret)
+	}
+	var out wantedContent
+	switch {
+	case len(unknown) > 0:
+	case len(secret) > 0:
+		if d.settled(it, live) {
+			return wantedContent{print: live.print}, nil
+		}
+	default:
+		out.print = d.Fingerprint(data)
+		after = shownText(data, out.print)
+		if live.kind == "file" && live.print == out.print {
+			return out, nil
+		}
+	}
+	plan.content = true
+	out.delta = &drivers.Delta{Path: contentPath, Op: schema.Create, Unknown: len(unknown) > 0}
+	if state.Exists {
+		out.delta.Op = schema.Update
+		before := schema.Token(live.print)
+		if plan.show && live.kind == "file" {
+			before = contentOf(state.Spec)
+		}
+		if out.delta.Before, err = embedded.Text(before); err != nil {
+			return out, err
+		}
+	}
+	out.delta.After, err = embedded.Text(after)
+	return out, err
+}
+
+// settled says whether a content that cannot be known while planning lives
+// already: it was applied from the same words, and is still what was applied.
+func (d *Driver) settled(it drivers.Item, live liveFile) bool {
+	if it.Last == nil || live.kind != "file" || it.Last.Files != it.Want.Files.Hash() {
+		return false
+	}
+	print, _, _ := strings.Cut(it.Last.Version, "-")
+	return print == live.print && sameSource(it.Last.Spec, it.Want.Spec)
+}
+
+func sameSource(a, b json.RawMessage) bool {
+	diff, err := embedded.Diff(a, b, nil)
+	return err == nil && !slices.ContainsFunc(diff, func(x drivers.Delta) bool { return isSource(x.Path) })
+}
+
+func isSource(p schema.Path) bool {
+	return p.Within(contentPath) || p.Within(templatePath) || p.Within(varsPath)
+}
+
+// under are the paths that the content comes of.
+func under(m map[schema.Path]string) []schema.Path {
+	var paths []schema.Path
+	for _, p := range slices.Sorted(maps.Keys(m)) {
+		if isSource(p) {
+			paths = append(paths, p)
+		}
+	}
+	return paths
+}
+
+// standIn tells a content that cannot be made yet by what it is made of.
+func standIn(want *drivers.Desired, unknown, secret []schema.Path) string {
+	var parts []string
+	for _, p := range unknown {
+		parts = append(parts, p.String()+" = "+want.Unknown[p])
+	}
+	for _, p := range secret {
+		parts = append(parts, p.String()+" = "+textAt(want.Spec, p))
+	}
+	return fmt.Sprintf("[%s; files %s]", strings.Join(parts, ", "), want.Files.Hash())
+}
+
+// textAt is the text at a path of a spec, where a secret stands as its token.
+func textAt(spec json.RawMessage, p schema.Path) string {
+	tree, err := embedded.Tree(spec)
+	if err != nil {
+		return ""
+	}
+	for _, step := range p.Steps() {
+		m, ok := tree.(map[string]any)
+		if !ok {
+			return ""
+		}
+		tree = m[step]
+	}
+	s, _ := tree.(string)
+	return s
+}
+
+func contentOf(spec json.RawMessage) string { return textAt(spec, contentPath) }
+
+type wantedMode struct {
+	delta *drivers.Delta
+	text  string // "" where it is not known
+}
+
+func modeDelta(want *drivers.Desired, live liveFile) (out wantedMode, err error) {
+	var s fileSpec
+	if err := embedded.Decode(want, &s); err != nil {
+		return out, embedded.Refuse("read", FileKind, err, "")
+	}
+	after, unknown := want.Unknown[modePath]
+	if !unknown {
+		if after, err = canonicalMode(s.Mode); err != nil {
+			return out, err
+		}
+		out.text = after
+		if live.kind == "file" && live.mode == after {
+			return out, nil
+		}
+	}
+	out.delta = &drivers.Delta{Path: modePath, Op: schema.Create, Unknown: unknown}
+	if live.kind == "file" {
+		out.delta.Op = schema.Update
+		if out.delta.Before, err = embedded.Text(live.mode); err != nil {
+			return out, err
+		}
+	}
+	out.delta.After, err = embedded.Text(after)
+	return out, err
+}
+
+func typeDelta(state drivers.State, live liveFile) *drivers.Delta {
+	if !state.Exists || live.kind == "file" {
+		return nil
+	}
+	return &drivers.Delta{Path: typePath, Op: schema.Update, Before: json.RawMessage(`"` + live.kind + `"`), After: json.RawMessage(`"file"`)}
+}
+
+// templateOf finds the template among a resource's files: by its path, or as
+// the only one.
+func templateOf(want *drivers.Desired, name string) (schema.File, error) {
+	if f, ok := want.Files.Get(path.Clean(name)); ok {
+		return f, nil
+	}
+	if len(want.Files) == 1 {
+		return want.Files[0], nil
+	}
+	return schema.File{}, embedded.Refuse("find template", name, errors.New("no such file came with the declaration"), "")
+}

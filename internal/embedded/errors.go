@@ -1,0 +1,78 @@
+// Package embedded is what the drivers without a server share: how a spec is
+// read and compared, how an error of the operating system is classed, and a
+// lock for each handle. It knows no kind, keeps nothing on disk and holds no
+// secret.
+package embedded
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"strings"
+	"syscall"
+
+	"github.com/aplomb-dev/aplomb/drivers"
+	"github.com/aplomb-dev/aplomb/internal/records"
+)
+
+// Fail wraps an error of the operating system in a drivers.Error of the class
+// that says what to do next. A drivers.Error passes unchanged, nil too.
+func Fail(op, subject string, err error) error {
+	var known *drivers.Error
+	if err == nil || errors.As(err, &known) {
+		return err
+	}
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return &drivers.Error{Op: op, Subject: subject, Class: drivers.ErrRetryable, Err: err}
+	}
+	class, hint := classify(err)
+	return &drivers.Error{Op: op, Subject: subject, Class: class, Err: cause(err), Hint: hint}
+}
+
+func classify(err error) (class error, hint string) {
+	switch {
+	case errors.Is(err, records.ErrCorrupt):
+		return drivers.ErrPermanent, "restore the file from a backup, or delete it to have it made anew"
+	case errors.Is(err, syscall.EROFS):
+		return drivers.ErrDenied, "the file system is read-only"
+	case errors.Is(err, fs.ErrPermission):
+		return drivers.ErrDenied, "let the user that aplomb runs as write there"
+	case escapes(err):
+		return drivers.ErrPermanent, "a link in the path leads out of the folder that may be written to"
+	case errors.Is(err, syscall.ENOTDIR), errors.Is(err, syscall.EISDIR), errors.Is(err, syscall.ENAMETOOLONG), errors.Is(err, syscall.ELOOP):
+		return drivers.ErrPermanent, ""
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		return drivers.ErrRetryable, "make room on the disk"
+	default:
+		return drivers.ErrRetryable, ""
+	}
+}
+
+// escapes recognises what os.Root answers where a link leads out of it.
+func escapes(err error) bool {
+	var p *fs.PathError
+	if errors.As(err, &p) && p.Err != nil && strings.Contains(p.Err.Error(), "escapes") {
+		return true
+	}
+	var l *os.LinkError
+	return errors.As(err, &l) && l.Err != nil && strings.Contains(l.Err.Error(), "escapes")
+}
+
+// cause drops the path that the subject says already.
+func cause(err error) error {
+	if p, ok := err.(*fs.PathError); ok { //nolint:errorlint // only the outermost
+		return p.Err
+	}
+	return err
+}
+
+// Refuse is an error that stays until the declaration changes.
+func Refuse(op, subject string, err error, hint string) error {
+	return &drivers.Error{Op: op, Subject: subject, Class: drivers.ErrPermanent, Err: err, Hint: hint}
+}
+
+// Stale is the answer to a change that was planned from another live state.
+func Stale(op, subject string) error {
+	return &drivers.Error{Op: op, Subject: subject, Class: drivers.ErrStale}
+}
