@@ -1,0 +1,282 @@
+package git
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/go-git/go-git/v5/plumbing"
+	"github.com/go-git/go-git/v5/plumbing/format/packfile"
+	"github.com/go-git/go-git/v5/plumbing/object"
+	"github.com/go-git/go-git/v5/plumbing/protocol/packp"
+	"github.com/go-git/go-git/v5/plumbing/protocol/packp/capability"
+	"github.com/go-git/go-git/v5/plumbing/protocol/packp/sideband"
+	"github.com/go-git/go-git/v5/plumbing/transport"
+	"github.com/go-git/go-git/v5/storage/filesystem"
+
+	"github.com/aplomb-dev/aplomb/sources"
+)
+
+// wire opens conversations with a server. The context bounds the whole
+// conversation, not only its opening.
+type wire interface {
+	upload(ctx context.Context) (transport.UploadPackSession, error)
+	receive(ctx context.Context) (transport.ReceivePackSession, error)
+}
+
+func newWire(at location, auth Auth, maxPack int64) (wire, error) {
+	if at.kind == overSSH {
+		return &sshWire{at: at, auth: auth, limit: maxPack}, nil
+	}
+	return newHTTPWire(at, auth, maxPack)
+}
+
+// haves is how many of its newest commits a mirror tells the server about.
+const haves = 256
+
+// pull asks the server for the tip and fetches it where it is new.
+func (s *Source) pull(ctx context.Context) (plumbing.Hash, error) {
+	r := remote{store: s.store, wire: s.wire, timeout: s.cfg.Timeout, limit: s.cfg.MaxPack}
+	select {
+	case s.net <- struct{}{}:
+		defer func() { <-s.net }()
+	case <-ctx.Done():
+		return plumbing.ZeroHash, ctx.Err()
+	}
+	h, err := r.pull(ctx, s.cfg.ref(), "refs/aplomb/tip")
+	if err != nil {
+		return h, err
+	}
+	return s.store.peel(h)
+}
+
+// remote is a server's repository with the mirror of one of its refs.
+type remote struct {
+	store   *store
+	wire    wire
+	timeout time.Duration
+	limit   int64
+}
+
+// pull brings the objects of the server's ref and points mark at them. A ref
+// that the server does not have is sources.ErrGone.
+func (r remote) pull(ctx context.Context, ref, mark plumbing.ReferenceName) (tip plumbing.Hash, err error) {
+	ctx, cancel := context.WithTimeout(ctx, r.timeout)
+	defer cancel()
+	session, err := r.wire.upload(ctx)
+	if err != nil {
+		return tip, explain(ctx, err)
+	}
+	defer session.Close() // what was asked for has arrived, or failed already
+	adv, err := session.AdvertisedReferencesContext(ctx)
+	if errors.Is(err, transport.ErrEmptyRemoteRepository) {
+		return tip, fmt.Errorf("%w: the repository has no commit yet", sources.ErrGone)
+	}
+	if err != nil {
+		return tip, explain(ctx, err)
+	}
+	if tip, err = advertised(adv, ref); err != nil {
+		return tip, err
+	}
+	here, err := r.store.has(tip)
+	if err != nil || here && r.store.marked(mark, tip) {
+		return tip, err
+	}
+	if !here {
+		if err := r.download(ctx, session, adv, tip); err != nil {
+			return tip, explain(ctx, err)
+		}
+	}
+	return tip, r.store.mark(mark, tip)
+}
+
+// advertised finds a ref among those that the server names.
+func advertised(adv *packp.AdvRefs, ref plumbing.ReferenceName) (plumbing.Hash, error) {
+	if ref == plumbing.HEAD && adv.Head != nil {
+		return *adv.Head, nil
+	}
+	h, ok := adv.References[ref.String()]
+	if !ok || h.IsZero() {
+		return plumbing.ZeroHash, fmt.Errorf("%w: no such branch or tag", sources.ErrGone)
+	}
+	return h, nil
+}
+
+func (r remote) download(ctx context.Context, session transport.UploadPackSession, adv *packp.AdvRefs, tip plumbing.Hash) (err error) {
+	req := packp.NewUploadPackRequestFromCapabilities(adv.Capabilities)
+	if adv.Capabilities.Supports(capability.NoProgress) {
+		if err := req.Capabilities.Set(capability.NoProgress); err != nil {
+			return err
+		}
+	}
+	req.Wants = []plumbing.Hash{tip}
+	if req.Haves, err = r.store.newest(haves); err != nil {
+		return err
+	}
+	answer, err := session.UploadPack(ctx, req)
+	if err != nil {
+		return err
+	}
+	defer answer.Close()
+	return r.store.addPack(&bounded{r: demux(req.Capabilities, answer), left: r.limit})
+}
+
+func demux(l *capability.List, r io.Reader) io.Reader {
+	switch {
+	case l.Supports(capability.Sideband64k):
+		return sideband.NewDemuxer(sideband.Sideband64k, r)
+	case l.Supports(capability.Sideband):
+		return sideband.NewDemuxer(sideband.Sideband, r)
+	}
+	return r
+}
+
+// explain says that it was the deadline where it was, and bounds what a server
+// said.
+func explain(ctx context.Context, err error) error {
+	if cause := ctx.Err(); cause != nil && !errors.Is(err, cause) {
+		err = fmt.Errorf("%w: %w", cause, err)
+	}
+	switch {
+	case errors.Is(err, transport.ErrAuthenticationRequired), errors.Is(err, transport.ErrAuthorizationFailed):
+		return withHint(err, "check the token or key of this source, and what it may read")
+	case errors.Is(err, transport.ErrRepositoryNotFound):
+		return withHint(err, "check the address; some servers say this where access is missing")
+	}
+	return err
+}
+
+// bounded fails, instead of ending, where there is more than allowed.
+type bounded struct {
+	r    io.Reader
+	left int64
+}
+
+func (b *bounded) Read(p []byte) (int, error) {
+	if b.left < 0 {
+		return 0, sources.ErrTooLarge
+	}
+	if int64(len(p)) > b.left+1 {
+		p = p[:b.left+1]
+	}
+	n, err := b.r.Read(p)
+	if b.left -= int64(n); b.left < 0 {
+		return n, sources.ErrTooLarge
+	}
+	return n, err
+}
+
+// unpackBelow is the size of a pack, in bytes, whose objects are kept one by
+// one: a mirror that is fetched every minute must not gather a pack for each.
+const unpackBelow = 256 << 10
+
+// addPack takes in a pack, once all of it has arrived.
+func (s *store) addPack(r io.Reader) error {
+	if err := s.with(func() error { return nil }); err != nil {
+		return err
+	}
+	spool, err := os.CreateTemp(s.lay.git, "incoming-*")
+	if err != nil {
+		return fmt.Errorf("keep the pack: %w", err)
+	}
+	defer os.Remove(spool.Name())
+	defer spool.Close()
+	n, err := io.Copy(spool, r)
+	if err != nil {
+		return fmt.Errorf("receive the pack: %w", err)
+	}
+	if _, err := spool.Seek(0, io.SeekStart); err != nil {
+		return fmt.Errorf("keep the pack: %w", err)
+	}
+	err = s.with(func() error { return unpack(s.own, spool, n) })
+	if err != nil {
+		s.sweep()
+		return fmt.Errorf("take in the pack: %w", err)
+	}
+	return nil
+}
+
+func unpack(st *filesystem.Storage, spool *os.File, size int64) error {
+	if size >= unpackBelow {
+		return packfile.WritePackfileToObjectStorage(st, spool)
+	}
+	p, err := packfile.NewParserWithStorage(packfile.NewScanner(spool), st)
+	if err != nil {
+		return err
+	}
+	_, err = p.Parse()
+	return err
+}
+
+// sweep removes what an interrupted fetch left in the mirror.
+func (s *store) sweep() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, pattern := range []string{"objects/pack/tmp_pack_*", "incoming-*"} {
+		left, _ := filepath.Glob(filepath.Join(s.lay.git, pattern)) // the pattern is well-formed
+		for _, name := range left {
+			_ = os.Remove(name) // the next sweep tries again
+		}
+	}
+}
+
+// mark points a ref of the mirror at h.
+func (s *store) mark(name plumbing.ReferenceName, h plumbing.Hash) error {
+	return s.with(func() error {
+		file := filepath.Join(s.lay.common, filepath.FromSlash(name.String()))
+		if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
+			return fmt.Errorf("mark %s: %w", name, err)
+		}
+		if err := writeAtomic(file, []byte(h.String()+"\n")); err != nil {
+			return fmt.Errorf("mark %s: %w", name, err)
+		}
+		return nil
+	})
+}
+
+func (s *store) marked(name plumbing.ReferenceName, h plumbing.Hash) bool {
+	now, err := s.ref(name)
+	return err == nil && now == h
+}
+
+// newest are commits that the mirror has, for the server to leave out.
+func (s *store) newest(limit int) ([]plumbing.Hash, error) {
+	var queue, out []plumbing.Hash
+	err := s.with(func() error {
+		queue = nil
+		refs, err := s.own.IterReferences()
+		if err != nil {
+			return err
+		}
+		return refs.ForEach(func(r *plumbing.Reference) error {
+			if r.Type() == plumbing.HashReference && strings.HasPrefix(r.Name().String(), "refs/aplomb/") {
+				queue = append(queue, r.Hash())
+			}
+			return nil
+		})
+	})
+	if err != nil {
+		return nil, err
+	}
+	seen := map[plumbing.Hash]bool{}
+	for len(queue) > 0 && len(out) < limit {
+		h, err := s.peel(queue[0])
+		queue = queue[1:]
+		if err != nil || seen[h] {
+			continue
+		}
+		seen[h] = true
+		var c *object.Commit
+		if c, err = s.commit(h); err != nil {
+			continue // what the mirror lost is fetched again
+		}
+		out = append(out, h)
+		queue = append(queue, c.ParentHashes...)
+	}
+	return out, nil
+}
