@@ -1,0 +1,142 @@
+package compile
+
+import (
+	"bytes"
+	"cmp"
+	"fmt"
+	"path"
+	"regexp"
+	"strings"
+	"unicode/utf8"
+
+	"cuelang.org/go/cue"
+
+	"github.com/aplomb-dev/aplomb/schema"
+)
+
+// recycleDocuments is how many documents one CUE context checks: contexts keep
+// what was ever encoded in them.
+const recycleDocuments = 1000
+
+// checker turns the text of one file into what it declares. It is what runs in
+// a worker; not safe for concurrent use.
+type checker struct {
+	limits Limits
+	cctx   *cue.Context
+	kinds  map[string]*kind
+	used   int // documents since cctx was made
+}
+
+// fileResult is what one file yielded. It depends on the file's path and
+// content and on the schemas only.
+type fileResult struct {
+	Resources []schema.Resource   `json:"resources,omitempty"` // without Files
+	Uses      []fileUse           `json:"uses,omitempty"`      // also of resources with findings
+	Findings  []schema.Diagnostic `json:"findings,omitempty"`
+	Foreign   bool                `json:"foreign,omitempty"` // no document of aplomb in it: it may be a resource's data
+}
+
+// fileUse is a file that a resource's spec names.
+type fileUse struct {
+	Resource int         `json:"resource"` // index in fileResult.Resources
+	Path     schema.Path `json:"path"`     // of the field, below the spec
+	File     string      `json:"file"`     // relative to the root of the tree
+	Pos      schema.Pos  `json:"pos"`
+}
+
+func newChecker(limits Limits) (*checker, error) {
+	c := &checker{limits: limits}
+	return c, c.recycle()
+}
+
+func (c *checker) recycle() (err error) {
+	c.cctx, c.kinds, err = loadSchemas(schema.FS())
+	c.used = 0
+	return err
+}
+
+// file checks one file. It never fails: what goes wrong is a finding.
+func (c *checker) file(name string, data []byte) (res fileResult) {
+	b := &builder{file: name, limits: c.limits}
+	defer func() {
+		if r := recover(); r != nil { // a fault of a parser is no reason to stop reading everything else
+			b.report(1, 1, "", "this file cannot be read: %s", shorten(fmt.Sprint(r)))
+			c.cctx = nil
+			res.Resources, res.Uses, res.Findings = nil, nil, b.findings
+		}
+	}()
+	docs := b.parse(data)
+	res.Foreign = !declares(data)
+	for _, v := range docs {
+		if c.cctx == nil || c.used >= recycleDocuments {
+			if err := c.recycle(); err != nil {
+				panic(err)
+			}
+		}
+		c.used++
+		d := &document{builder: b, checker: c, root: v}
+		if d.foreign() {
+			b.report(v.line, v.col, "list the file in .aplombignore if it is no declaration", "missing field apiVersion")
+			continue
+		}
+		res.Foreign = false
+		good := d.check()
+		for _, u := range d.uses {
+			u.Resource = len(res.Resources)
+			res.Uses = append(res.Uses, u)
+		}
+		if good {
+			res.Resources = append(res.Resources, d.out)
+		}
+	}
+	if len(b.findings) > 0 {
+		res.Resources, res.Findings = nil, bound(schema.SortDiagnostics(b.findings))
+	}
+	return res
+}
+
+var declaresRE = regexp.MustCompile(`(?m)^[ \t{,]*"?apiVersion"?[ \t]*:[ \t]*["']?aplomb\.dev/`)
+
+// declares says whether text looks like declarations even where it does not
+// parse, so that a broken one is never taken for data.
+func declares(data []byte) bool { return declaresRE.Match(data) }
+
+func (b *builder) parse(data []byte) []*value {
+	data = bytes.TrimPrefix(data, []byte("\ufeff"))
+	if at := badText(data); at >= 0 {
+		line := 1 + bytes.Count(data[:at], []byte{'\n'})
+		col := at - bytes.LastIndexByte(data[:at], '\n')
+		b.report(line, col, "", "%s", cmp.Or(map[bool]string{true: "a NUL byte"}[data[at] == 0], "not UTF-8"))
+		return nil
+	}
+	if strings.EqualFold(path.Ext(b.file), ".json") {
+		return b.parseJSON(data)
+	}
+	return b.parseYAML(data)
+}
+
+// badText is the offset of the first byte that is NUL or not UTF-8, or -1.
+func badText(data []byte) int {
+	nul := bytes.IndexByte(data, 0)
+	if utf8.Valid(data) {
+		return nul
+	}
+	for at := 0; at < len(data); {
+		r, n := utf8.DecodeRune(data[at:])
+		if r == 0 || r == utf8.RuneError && n <= 1 {
+			return at
+		}
+		at += n
+	}
+	return nul
+}
+
+// bound keeps the first maxFindings and says how many are left out.
+func bound(ds []schema.Diagnostic) []schema.Diagnostic {
+	if len(ds) <= maxFindings {
+		return ds
+	}
+	more := len(ds) - maxFindings
+	ds = append([]schema.Diagnostic(nil), ds[:maxFindings]...)
+	return append(ds, schema.Diagnostic{Pos: ds[maxFindings-1].Pos, Message: fmt.Sprintf("and %d more findings", more)})
+}

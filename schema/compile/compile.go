@@ -1,0 +1,193 @@
+package compile
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+	"os/exec"
+	"slices"
+	"strings"
+
+	"github.com/sirupsen/logrus"
+
+	"github.com/aplomb-dev/aplomb/schema"
+)
+
+// Options configure a Compiler.
+type Options struct {
+	// Worker makes the command of a worker process, whose body is ServeWorker;
+	// see WorkerCommand. nil checks in this process, with neither deadline nor
+	// memory limit: for tests and tools that read only what they wrote.
+	Worker func() *exec.Cmd
+	// CacheDir holds the cache over restarts; it is made if it is missing. ""
+	// keeps it in memory only.
+	CacheDir string
+	// Log hears of workers that were ended and caches that could not be kept;
+	// nil is silence.
+	Log logrus.FieldLogger
+	// Limits bound what a tree may cost.
+	Limits Limits
+}
+
+// Result is what a tree declares: all resources, ordered by file and place, or
+// all findings.
+type Result struct {
+	Resources []schema.Resource   // nil if there are findings
+	Findings  []schema.Diagnostic // ordered by place
+	Files     int                 // declaration files that were looked at
+}
+
+// Compiler compiles trees. It is safe for concurrent use; Close it when it is
+// no longer needed.
+type Compiler struct {
+	options Options
+	cache   *cache
+	checks  runner
+}
+
+// runner checks files. done is called once for each input, from several
+// goroutines at once; keep says whether the result depends on the file alone.
+type runner interface {
+	run(ctx context.Context, inputs []input, done func(i int, r fileResult, keep bool)) error
+	close() error
+}
+
+// New makes a Compiler. It starts nothing yet.
+func New(o Options) *Compiler {
+	o.Limits = o.Limits.withDefaults()
+	c := &Compiler{options: o, cache: newCache(o.CacheDir, o.Log)}
+	if o.Worker == nil {
+		c.checks = &inProcess{limits: o.Limits}
+	} else {
+		c.checks = newPool(o)
+	}
+	return c
+}
+
+// Close ends the worker processes.
+func (c *Compiler) Close() error { return c.checks.close() }
+
+// Compile reads every declaration of fsys. What is wrong with the declarations
+// are Findings; an error means that they could not be looked at: ctx ended, or
+// no worker could be started.
+func (c *Compiler) Compile(ctx context.Context, fsys fs.FS) (Result, error) {
+	t, err := scan(ctx, fsys, c.options.Limits)
+	if err != nil {
+		return Result{}, fmt.Errorf("read the declarations: %w", err)
+	}
+	round := c.cache.begin()
+	inputs, err := t.read(ctx, func(k cacheKey) *fileResult { return c.cache.get(k, round) })
+	if err != nil {
+		return Result{}, fmt.Errorf("read the declarations: %w", err)
+	}
+	results, err := c.check(ctx, round, inputs)
+	if err != nil {
+		return Result{}, fmt.Errorf("check the declarations: %w", err)
+	}
+	c.cache.save(round)
+	return t.assemble(inputs, results), nil
+}
+
+// check answers a result for every input, in order.
+func (c *Compiler) check(ctx context.Context, round int, inputs []input) ([]fileResult, error) {
+	results := make([]fileResult, len(inputs))
+	var missing []int
+	for i, in := range inputs {
+		if in.hit == nil {
+			missing = append(missing, i)
+			continue
+		}
+		results[i] = *in.hit
+	}
+	if len(missing) == 0 {
+		return results, nil
+	}
+	todo := make([]input, len(missing))
+	for n, i := range missing {
+		todo[n] = inputs[i]
+	}
+	err := c.checks.run(ctx, todo, func(n int, r fileResult, keep bool) {
+		results[missing[n]] = r
+		if keep {
+			c.cache.put(todo[n].key, round, r)
+		}
+	})
+	return results, err
+}
+
+// assemble puts the results of all files together.
+func (t *tree) assemble(inputs []input, results []fileResult) Result {
+	named := map[string]bool{}
+	count := 0
+	for _, r := range results {
+		count += len(r.Resources)
+		for _, u := range r.Uses {
+			named[u.File] = true
+		}
+	}
+	findings := t.findings
+	all := make([]schema.Resource, 0, count)
+	loader := newLoader(t.fsys, t.limits)
+	for i, r := range results {
+		if r.Foreign && named[inputs[i].Path] {
+			continue
+		}
+		findings = append(findings, r.Findings...)
+		first := len(all)
+		all = append(all, r.Resources...)
+		for _, u := range r.Uses {
+			if f, ok := loader.load(u); ok && len(r.Findings) == 0 {
+				res := &all[first+u.Resource]
+				res.Files = addFile(res.Files, f)
+			}
+		}
+	}
+	findings = append(findings, loader.findings...)
+	findings = append(findings, duplicates(all)...)
+	if len(all) == 0 && len(findings) == 0 {
+		findings = []schema.Diagnostic{{Message: "no declaration is found below the root: an empty tree deletes nothing",
+			Hint: "declarations are files that end in .yaml, .yml or .json"}}
+	}
+	if len(findings) > 0 {
+		return Result{Findings: bound(schema.SortDiagnostics(findings)), Files: len(results)}
+	}
+	return Result{Resources: all, Files: len(results)}
+}
+
+func addFile(files schema.Tree, f schema.File) schema.Tree {
+	at, found := slices.BinarySearchFunc(files, f.Path, func(a schema.File, p string) int { return strings.Compare(a.Path, p) })
+	if found {
+		return files
+	}
+	return slices.Insert(slices.Clip(files), at, f)
+}
+
+// duplicates finds resources that share kind, name and a target. Whether a
+// resource without target meets one with, only the graph can say.
+func duplicates(all []schema.Resource) []schema.Diagnostic {
+	type place struct {
+		id     schema.ID
+		target string
+	}
+	first := make(map[place]schema.Pos, len(all))
+	var findings []schema.Diagnostic
+	for i := range all {
+		r := &all[i]
+		targets := r.Targets
+		if len(targets) == 0 {
+			targets = []string{""}
+		}
+		for _, target := range targets {
+			at := place{r.ID, target}
+			if pos, dup := first[at]; dup {
+				id := r.ID
+				id.Target = target
+				findings = append(findings, schema.Diagnostic{Pos: r.Pos, Subject: r.ID.Short(),
+					Message: fmt.Sprintf("%s is declared twice", id), Also: []schema.Pos{pos}})
+				continue
+			}
+			first[at] = r.Pos
+		}
+	}
+	return findings
+}

@@ -1,0 +1,3 @@
+package compile
+
+func newPool(o Options) runner { return &inProcess{limits: o.Limits} }

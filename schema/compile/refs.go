@@ -1,0 +1,139 @@
+package compile
+
+import (
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/aplomb-dev/aplomb/schema"
+)
+
+// text checks a string of a spec: its references, and the file that it names.
+func (d *document) text(v *value, m *model, at schema.Path) {
+	if !schema.HasMark(v.text) {
+		if m.File {
+			d.fileField(v, at)
+		}
+		return
+	}
+	pos, full := v.pos(d.file), "/spec"+at
+	t, err := schema.ParseText(v.text)
+	if err != nil {
+		d.find(pos, full, "", "%s: %s", full, err)
+		return
+	}
+	refs := t.Refs()
+	if m.address || m.File {
+		why := "it makes up the address"
+		if m.File {
+			why = "it names a file of the repository"
+		}
+		d.find(pos, full, "", "%s cannot hold a reference: %s", full, why)
+	}
+	_, single := t.Single()
+	for _, r := range refs {
+		d.ref(r, m, pos, full, single)
+	}
+	d.out.Refs = append(d.out.Refs, schema.FieldRef{Path: at, Text: v.text, Secret: m.Secret, Pos: pos})
+}
+
+func (d *document) ref(r schema.Ref, m *model, pos schema.Pos, full schema.Path, single bool) {
+	k := d.checker.kinds[r.ID.Kind]
+	if k == nil {
+		d.find(pos, full, didYouMean(d.closestKind(r.ID.Kind)), "%s: @{%s}: unknown kind %s", full, r, r.ID.Kind)
+		return
+	}
+	out, ok := k.Output(r.Output)
+	if !ok {
+		var names []string
+		for _, o := range k.Outputs {
+			names = append(names, o.Path.Steps()[0])
+		}
+		hint := didYouMean(schema.Closest(r.Output, names))
+		if hint == "" {
+			hint = r.ID.Kind + " has " + strings.Join(names, ", ")
+		}
+		d.find(pos, full, hint, "%s: @{%s}: %s has no output %s", full, r, r.ID.Kind, r.Output)
+		return
+	}
+	if r.Path != "" && scalarTypes[out.Type] {
+		d.find(pos, full, "", "%s: @{%s}: the output %s is %s and holds nothing below it", full, r, r.Output, article(out.Type))
+		return
+	}
+	if !single && !scalarTypes[out.Type] {
+		d.find(pos, full, "", "%s: @{%s}: inside a longer string only a scalar can stand", full, r)
+	}
+	if out.Secret && !m.Secret {
+		d.find(pos, full, "a secret flows only into a field that takes secrets: "+d.secretFields(), "%s: @{%s} is a secret, and this field takes none", full, r)
+	}
+}
+
+var scalarTypes = map[string]bool{"string": true, "int": true, "number": true, "bool": true}
+
+func (d *document) secretFields() string {
+	var names []string
+	for _, f := range d.kind.Fields {
+		if f.Secret && !strings.HasSuffix(string(f.Path), "/*") {
+			names = append(names, ("/spec" + f.Path).String())
+		}
+	}
+	if len(names) == 0 {
+		return d.kind.Name + " has none"
+	}
+	return strings.Join(names, ", ")
+}
+
+// refType is the CUE type that a string with references, or with an escaped
+// @{, stands for: that of the output if it is nothing but a reference.
+func refType(text string) string {
+	t, err := schema.ParseText(text)
+	if err != nil {
+		return "_"
+	}
+	r, ok := t.Single()
+	if !ok {
+		return "string"
+	}
+	if k, ok := schema.KindOf(r.ID.Kind); ok && r.Path == "" {
+		if out, ok := k.Output(r.Output); ok && scalarTypes[out.Type] {
+			return out.Type
+		}
+	}
+	return "_"
+}
+
+// fileField notes a file that a resource needs. emit writes its path below the
+// root.
+func (d *document) fileField(v *value, at schema.Path) {
+	pos, full := v.pos(d.file), "/spec"+at
+	name, msg := within(path.Dir(d.file), v.text)
+	if msg != "" {
+		d.find(pos, full, "", "%s: %q %s", full, shorten(v.text), msg)
+		return
+	}
+	d.uses = append(d.uses, fileUse{Path: at, File: name, Pos: pos})
+}
+
+// within is the path below the root of a file that a declaration in dir names,
+// or what is wrong with it.
+func within(dir, name string) (clean, msg string) {
+	switch {
+	case name == "":
+		return "", "names no file"
+	case path.IsAbs(name):
+		return "", "is an absolute path: files lie beside the declaration"
+	case strings.ContainsAny(name, "\\\x00"):
+		return "", `holds a character that paths cannot have here: \ or NUL`
+	}
+	clean = path.Join(dir, name)
+	if clean == ".." || strings.HasPrefix(clean, "../") {
+		return "", "leaves the tree"
+	}
+	if clean == "." || strings.HasSuffix(name, "/") {
+		return "", "is a folder"
+	}
+	if slices.Contains(strings.Split(clean, "/"), ".git") {
+		return "", "lies in a .git folder"
+	}
+	return clean, ""
+}

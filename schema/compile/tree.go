@@ -1,0 +1,215 @@
+package compile
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"path"
+	"runtime"
+	"strings"
+	"sync"
+
+	"github.com/aplomb-dev/aplomb/schema"
+)
+
+// Hashes is a file system that knows a hash of a file's content without
+// reading it, such as a Git tree. Compile then reads only what it does not
+// know. false: it does not know this one.
+type Hashes interface {
+	ContentHash(name string) (hash string, ok bool)
+}
+
+// input is one declaration file.
+type input struct {
+	Path string `json:"path"`
+	Data []byte `json:"data"`
+	key  cacheKey
+	hit  *fileResult // what is known of it already; Data is nil then
+}
+
+// tree is what a file system declares.
+type tree struct {
+	fsys     fs.FS
+	limits   Limits
+	paths    []string
+	findings []schema.Diagnostic
+}
+
+func (t *tree) find(name, hint, format string, args ...any) {
+	t.findings = append(t.findings, schema.Diagnostic{
+		Pos: schema.Pos{File: name, Line: 1, Col: 1}, Message: fmt.Sprintf(format, args...), Hint: hint,
+	})
+}
+
+var extensions = map[string]bool{".yaml": true, ".yml": true, ".json": true}
+
+// scan lists the declaration files, in lexical order.
+func scan(ctx context.Context, fsys fs.FS, limits Limits) (*tree, error) {
+	t := &tree{fsys: fsys, limits: limits}
+	ig := t.readIgnore()
+	err := fs.WalkDir(fsys, ".", func(name string, e fs.DirEntry, err error) error {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err != nil {
+			t.find(name, "", "cannot be read: %s", cause(err))
+			if e != nil && e.IsDir() {
+				return fs.SkipDir
+			}
+			return nil
+		}
+		if name == "." {
+			return nil
+		}
+		if strings.HasPrefix(e.Name(), ".") || ig.match(name, e.IsDir()) {
+			if e.IsDir() {
+				return fs.SkipDir
+			}
+			return nil
+		}
+		return t.visit(name, e)
+	})
+	if err != nil && !errors.Is(err, errTooMany) {
+		return nil, err
+	}
+	return t, nil
+}
+
+var errTooMany = errors.New("too many files")
+
+func (t *tree) visit(name string, e fs.DirEntry) error {
+	ext := strings.ToLower(path.Ext(name))
+	switch {
+	case e.IsDir():
+	case e.Type()&fs.ModeSymlink != 0:
+		t.find(name, "put the file itself here, or list the link in "+IgnoreFile, "a symbolic link: links are not followed")
+	case ext == ".cue":
+		t.find(name, "list it in "+IgnoreFile, "CUE declarations are not read by this version")
+	case !extensions[ext]:
+	case !e.Type().IsRegular():
+		t.find(name, "", "not a regular file")
+	case len(t.paths) == t.limits.Files:
+		t.find(name, "list what is no declaration in "+IgnoreFile, "more than %d declaration files", t.limits.Files)
+		return errTooMany
+	default:
+		t.paths = append(t.paths, name)
+	}
+	return nil
+}
+
+func (t *tree) readIgnore() ignore {
+	data, err := readBounded(t.fsys, IgnoreFile, maxIgnoreBytes)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		t.find(IgnoreFile, "", "cannot be read: %s", cause(err))
+		return nil
+	}
+	ig, findings := parseIgnore(string(data))
+	t.findings = append(t.findings, findings...)
+	return ig
+}
+
+// read loads the declaration files that known does not know already; those
+// have no Data.
+func (t *tree) read(ctx context.Context, known func(cacheKey) *fileResult) ([]input, error) {
+	inputs := make([]input, len(t.paths))
+	errs := make([]error, len(t.paths))
+	var wg sync.WaitGroup
+	workers := min(runtime.GOMAXPROCS(0), len(t.paths))
+	for w := range workers {
+		wg.Go(func() {
+			for i := w; i < len(t.paths) && ctx.Err() == nil; i += workers {
+				inputs[i], errs[i] = t.readOne(t.paths[i], known)
+			}
+		})
+	}
+	wg.Wait()
+	good := inputs[:0]
+	var total int64
+	for i, in := range inputs {
+		if errs[i] != nil {
+			t.find(t.paths[i], "list it in "+IgnoreFile+" if it is no declaration", "cannot be read: %s", cause(errs[i]))
+			continue
+		}
+		if total += int64(len(in.Data)); total > t.limits.TreeBytes {
+			t.find(in.Path, "", "the declarations are larger than %d MiB together", t.limits.TreeBytes>>20)
+			break
+		}
+		good = append(good, in)
+	}
+	return good, ctx.Err()
+}
+
+func (t *tree) readOne(name string, known func(cacheKey) *fileResult) (input, error) {
+	if h, ok := t.fsys.(Hashes); ok {
+		if hash, ok := h.ContentHash(name); ok {
+			key := keyOf("hash", name, []byte(hash))
+			if hit := known(key); hit != nil {
+				return input{Path: name, key: key, hit: hit}, nil
+			}
+			data, err := readBounded(t.fsys, name, t.limits.FileBytes)
+			return input{Path: name, Data: data, key: key}, err
+		}
+	}
+	data, err := readBounded(t.fsys, name, t.limits.FileBytes)
+	if err != nil {
+		return input{}, err
+	}
+	in := input{Path: name, Data: data, key: keyOf("content", name, data)}
+	if in.hit = known(in.key); in.hit != nil {
+		in.Data = nil
+	}
+	return in, nil
+}
+
+type tooLargeError int64
+
+func (e tooLargeError) Error() string { return fmt.Sprintf("larger than %d KiB", int64(e)>>10) }
+
+// readBounded reads a regular file of at most limit bytes.
+func readBounded(fsys fs.FS, name string, limit int64) ([]byte, error) {
+	f, err := fsys.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = f.Close() }()
+	info, err := f.Stat()
+	switch {
+	case err != nil:
+		return nil, err
+	case !info.Mode().IsRegular():
+		return nil, errors.New("not a regular file")
+	case info.Size() > limit:
+		return nil, tooLargeError(limit)
+	}
+	data := make([]byte, 0, info.Size()+1)
+	for {
+		n, err := f.Read(data[len(data):cap(data)])
+		data = data[:len(data)+n]
+		if err == io.EOF {
+			return data, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		if int64(len(data)) > limit {
+			return nil, tooLargeError(limit)
+		}
+		if len(data) == cap(data) {
+			data = append(data, 0)[:len(data)]
+		}
+	}
+}
+
+// cause is an error without the path, which the finding has already.
+func cause(err error) string {
+	var p *fs.PathError
+	if errors.As(err, &p) {
+		return p.Err.Error()
+	}
+	return err.Error()
+}
