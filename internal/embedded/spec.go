@@ -216,12 +216,3 @@ func clip(s string) string {
 	}
 	return s
 }
-
-// MarkDelta is the delta of a missing ownership mark.
-func MarkDelta(env string) drivers.Delta {
-	after, err := Text(env)
-	if err != nil { // a string always marshals
-		after = nil
-	}
-	return drivers.Delta{Path: drivers.MarkPath, Op: schema.Create, After: after}
-}

@@ -37,7 +37,7 @@ const ext = ".json"
 // use, save that one record must not be written twice at once.
 type Folder[T any] struct {
 	Dir   string                        // made, readable by its owner alone, at the first write
-	Check func(name string, v *T) error // refuses a record that makes no sense; nil accepts all
+	Check func(name string, v *T) error // refuses a record that makes no sense, and may normalise it; nil accepts all
 
 	mu    sync.Mutex
 	cache map[string]cached[T]

@@ -52,7 +52,8 @@ func (d *Driver) planFile(it drivers.Item, state drivers.State) (drivers.Change,
 	plan := &filePlan{desired: it.Want, version: state.Version, print: live.print, show: shows(it)}
 	c.Opaque = plan
 	if it.Want == nil {
-		return deletion(c, state)
+		embedded.Deletion(&c, state)
+		return c, nil
 	}
 	content, err := d.contentDelta(it, state, live, plan)
 	if err != nil {
@@ -67,45 +68,15 @@ func (d *Driver) planFile(it drivers.Item, state drivers.State) (drivers.Change,
 			c.Diff = append(c.Diff, *delta)
 		}
 	}
-	c.Action = action(state.Exists, c.Diff)
-	c.Why = why(it, state, c.Action)
 	version := ""
 	if content.print != "" && mode.text != "" {
 		version = liveFile{kind: "file", print: content.print, mode: mode.text}.version()
 	}
-	c.Outputs, err = outputs(where, version)
-	return c, err
-}
-
-func action(exists bool, diff []drivers.Delta) schema.Action {
-	switch {
-	case !exists:
-		return schema.Create
-	case len(diff) > 0:
-		return schema.Update
-	default:
-		return schema.None
+	if c.Outputs, err = outputs(where, version); err != nil {
+		return c, err
 	}
-}
-
-func why(it drivers.Item, state drivers.State, a schema.Action) string {
-	switch {
-	case a == schema.Create && it.Last != nil:
-		return "it is gone"
-	case a == schema.Update && it.Last != nil && it.Last.Version != "" && it.Last.Version != state.Version:
-		return "it was changed by something else"
-	default:
-		return ""
-	}
-}
-
-func deletion(c drivers.Change, state drivers.State) (_ drivers.Change, err error) {
-	if !state.Exists {
-		return c, nil
-	}
-	c.Action, c.Before, c.Outputs = schema.Delete, state.Spec, nil
-	c.Diff, err = embedded.Diff(state.Spec, nil, nil)
-	return c, err
+	embedded.Decide(&c, it, state, it.Last != nil || it.Nonce != "" && len(c.Diff) == 0)
+	return c, nil
 }
 
 // wantedContent is what is known of the content that is wanted.

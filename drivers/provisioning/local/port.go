@@ -129,12 +129,13 @@ func portOutputs(host string, port int) map[string]drivers.Output {
 func (d *Driver) planPort(it drivers.Item, state drivers.State) (drivers.Change, error) {
 	c := drivers.Change{ID: it.ID, Handle: it.Handle, Action: schema.None}
 	live, _ := state.Raw.(livePort)
-	if state.Owner != "" && state.Owner != d.Env {
-		return c, foreignOwner(it.Handle, state.Owner)
+	if err := embedded.Foreign(state, d.Env); err != nil {
+		return c, err
 	}
 	if it.Want == nil {
 		c.Opaque = portPlan{delete: true, token: live.token}
-		return deletion(c, state)
+		embedded.Deletion(&c, state)
+		return c, nil
 	}
 	want, err := d.wantedPort(it)
 	if err != nil {
@@ -151,12 +152,11 @@ func (d *Driver) planPort(it drivers.Item, state drivers.State) (drivers.Change,
 	if state.Exists && state.Owner == "" {
 		c.Diff = append(c.Diff, embedded.MarkDelta(d.Env))
 	}
-	embedded.SortDeltas(c.Diff)
-	c.Action = action(state.Exists, c.Diff)
-	if c.Why = why(it, state, c.Action); live.taken != "" && !fixed {
+	c.Outputs = portOutputs(want.Host, want.Port)
+	embedded.Decide(&c, it, state, it.Last != nil || state.Owner == d.Env)
+	if live.taken != "" && !fixed {
 		c.Why = live.taken + " listens on it"
 	}
-	c.Outputs = portOutputs(want.Host, want.Port)
 	c.Opaque = portPlan{unknown: len(it.Want.Unknown) > 0, token: live.token, want: want}
 	return c, nil
 }
@@ -194,8 +194,4 @@ func (d *Driver) wantedPort(it drivers.Item) (portRecord, error) {
 		return portRecord{}, embedded.Refuse("read", it.Handle, fmt.Errorf("the host %q is neither an IP address nor localhost", s.Host), "")
 	}
 	return portRecord{Format: 1, Environment: d.Env, Name: name, Host: s.Host, Port: s.Number, Fixed: s.Number != 0}, nil
-}
-
-func foreignOwner(handle, owner string) error {
-	return embedded.Refuse("take", handle, fmt.Errorf("it belongs to the environment %s", owner), "let one environment declare it, under another name in the other")
 }
