@@ -55,6 +55,9 @@ type runner interface {
 // New makes a Compiler. It starts nothing yet.
 func New(o Options) *Compiler {
 	o.Limits = o.Limits.withDefaults()
+	if o.Log == nil {
+		o.Log = silent()
+	}
 	c := &Compiler{options: o, cache: newCache(o.CacheDir, o.Log)}
 	if o.Worker == nil {
 		c.checks = &inProcess{limits: o.Limits}

@@ -1,0 +1,62 @@
+package compile
+
+import (
+	"bytes"
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"io"
+)
+
+// Parent and worker speak in frames: the length of what follows as four bytes,
+// big-endian, then JSON. A worker says hello; then the parent sends requests,
+// and the worker answers one fileResult for each file of a request, in order.
+
+// maxFrame bounds a frame in bytes, against a worker that went mad.
+const maxFrame = 256 << 20
+
+// hello is a worker's first frame.
+type hello struct {
+	Schema cacheKey `json:"schema"` // schemaHash of the worker's binary
+}
+
+// request asks for files to be checked.
+type request struct {
+	Limits Limits  `json:"limits"`
+	Files  []input `json:"files"`
+}
+
+// writeFrame writes without HTML escaping: specs are canonical already.
+func writeFrame(w io.Writer, v any) error {
+	var buf bytes.Buffer
+	buf.Write(make([]byte, 4))
+	enc := json.NewEncoder(&buf)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(v); err != nil {
+		return err
+	}
+	frame := buf.Bytes()
+	if len(frame)-4 > maxFrame {
+		return fmt.Errorf("a frame of %d bytes (at most %d)", len(frame)-4, maxFrame)
+	}
+	binary.BigEndian.PutUint32(frame, uint32(len(frame)-4))
+	_, err := w.Write(frame)
+	return err
+}
+
+// readFrame answers io.EOF only between frames.
+func readFrame(r io.Reader) ([]byte, error) {
+	var head [4]byte
+	if _, err := io.ReadFull(r, head[:]); err != nil {
+		return nil, err
+	}
+	n := int64(binary.BigEndian.Uint32(head[:]))
+	if n > maxFrame {
+		return nil, fmt.Errorf("a frame of %d bytes (at most %d)", n, maxFrame)
+	}
+	var buf bytes.Buffer
+	if got, err := io.CopyN(&buf, r, n); err != nil {
+		return nil, fmt.Errorf("a frame of %d bytes ends after %d: %w", n, got, io.ErrUnexpectedEOF)
+	}
+	return buf.Bytes(), nil
+}
