@@ -40,6 +40,7 @@ type Status struct {
 	Targets     []TargetStatus   `json:"targets"`
 	Resources   []ResourceStatus `json:"resources"`
 	Counts      map[State]int    `json:"counts"`
+	Down        bool             `json:"down,omitempty"`       // a person took it down; resume brings it back
 	Converged   bool             `json:"converged"`            // every resource is, and nothing is refused or suspended
 	Settled     bool             `json:"settled"`              // nothing will happen before the clock, the world or a person moves
 	PlanDigest  string           `json:"planDigest,omitempty"` // of what is pending; empty where nothing is

@@ -215,3 +215,17 @@ func Tokens(n *graph.Node, outputs Outputs) Inputs {
 	}
 	return in
 }
+
+// Plain is a plain output's text inside a longer string; "" for what does not
+// fit there, which Resolve has refused before.
+func Plain(ref schema.Ref, to *graph.Node, outputs Outputs) string {
+	out, ok, err := lookup(ref, to, outputs)
+	if err != nil || !ok {
+		return ""
+	}
+	s, err := scalar(out.Value)
+	if err != nil {
+		return ""
+	}
+	return s
+}

@@ -44,6 +44,7 @@ func (k *Key) UnmarshalText(b []byte) error { *k = parseKey(b); return nil }
 type Owned struct {
 	ID schema.ID `json:"id"`
 	drivers.Applied
+	Want      string          `json:"want,omitempty"`   // hash of the resolved spec and files
 	Inputs    plan.Inputs     `json:"inputs,omitempty"` // tokens that were applied
 	Needs     []Key           `json:"needs,omitempty"`  // addresses, so that a rename of a need changes nothing
 	Hold      []schema.Action `json:"hold,omitempty"`
@@ -69,7 +70,6 @@ type Settled struct {
 // again.
 type Intent struct {
 	Owned
-	Want     string                    `json:"want,omitempty"` // hash of the resolved want
 	Outputs  map[string]drivers.Output `json:"outputs,omitempty"`
 	Nonce    string                    `json:"nonce"`
 	Attempts int                       `json:"attempts"`

@@ -1,0 +1,241 @@
+package reconciler
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/aplomb-dev/aplomb/reconciler/gate"
+	"github.com/aplomb-dev/aplomb/reconciler/plan"
+	"github.com/aplomb-dev/aplomb/reconciler/store"
+	"github.com/aplomb-dev/aplomb/schema"
+	"github.com/aplomb-dev/aplomb/sources"
+)
+
+// minDigest is how many hex digits of a digest a person must type at least.
+const minDigest = 12
+
+// Approve implements Control.
+func (r *Reconciler) Approve(ctx context.Context, by, digest, why string) ([]PlannedChange, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(digest) < minDigest || strings.Trim(digest, "0123456789abcdef") != "" {
+		return nil, fmt.Errorf("%w: %q is not at least %d hex digits", ErrDigest, digest, minDigest)
+	}
+	v := r.planNow()
+	chosen := v.Changes
+	if !strings.HasPrefix(v.Digest, digest) {
+		chosen = slices.DeleteFunc(slices.Clone(v.Changes), func(c PlannedChange) bool { return !strings.HasPrefix(c.Digest, digest) })
+	}
+	if chosen = slices.DeleteFunc(slices.Clone(chosen), func(c PlannedChange) bool { return len(c.Held) == 0 }); len(chosen) == 0 {
+		return nil, r.noDigest(digest, v)
+	}
+	if several(chosen, digest, v.Digest) {
+		return nil, fmt.Errorf("%w: %s… names several changes; give more digits", ErrDigest, digest)
+	}
+	a := gate.Approval{ID: digest, By: by, At: time.Now(), Why: why}
+	for _, c := range chosen {
+		a.Changes = append(a.Changes, plan.Mask(r.cfg.ID, r.core.w.Targets[c.ID.Target].Identity, c.Change))
+	}
+	approvals := append(slices.Clone(r.core.w.Approvals), a)
+	if err := r.pull(ctx, by, "approve", digest, why, store.Result{Approvals: &approvals}); err != nil {
+		return nil, err
+	}
+	r.core.w.Approvals = approvals
+	return chosen, nil
+}
+
+func several(chosen []PlannedChange, digest, whole string) bool {
+	return !strings.HasPrefix(whole, digest) && len(chosen) > 1
+}
+
+func (r *Reconciler) noDigest(digest string, v PlanView) error {
+	switch {
+	case v.Digest == "":
+		return fmt.Errorf("%w: nothing is pending", ErrDigest)
+	case strings.HasPrefix(v.Digest, digest):
+		return fmt.Errorf("%w: nothing of that plan is held", ErrDigest)
+	default:
+		return fmt.Errorf("%w: the pending plan is %s; look at it again: aplomb plan", ErrDigest, clipDigest(v.Digest))
+	}
+}
+
+// pull records a lever with what it changes, and wakes the loop.
+func (r *Reconciler) pull(ctx context.Context, by, what, subject, why string, res store.Result) error {
+	if r.cfg.ReadOnly {
+		return fmt.Errorf("%w: this environment is open for reading only", ErrRefused)
+	}
+	if by == "" {
+		return errors.New("who pulls a lever must be named")
+	}
+	if err := r.core.store.Pull(ctx, store.Entry{At: time.Now(), By: by, What: what, Subject: subject, Why: why}, res); err != nil {
+		return err
+	}
+	if res.State != nil {
+		r.core.w.State = *res.State
+	}
+	r.status.emit(Event{Type: "lever", Message: strings.TrimSpace(by + ": " + what + " " + subject)})
+	r.status.unsaid = true
+	r.status.changed()
+	nudge(r.wake)
+	return nil
+}
+
+// Suspend implements Control.
+func (r *Reconciler) Suspend(ctx context.Context, by string, id *schema.ID, why string) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	lever := Lever{By: by, At: time.Now(), Why: why}
+	state := r.core.w.State
+	subject := ""
+	if id == nil {
+		state.Suspended = &lever
+	} else {
+		n, err := r.find(*id)
+		if err != nil {
+			return err
+		}
+		subject = n.ID.String()
+		state.Paused = maps.Clone(state.Paused)
+		if state.Paused == nil {
+			state.Paused = map[string]Lever{}
+		}
+		state.Paused[subject] = lever
+	}
+	return r.pull(ctx, by, "suspend", subject, why, store.Result{State: &state})
+}
+
+// Resume implements Control.
+func (r *Reconciler) Resume(ctx context.Context, by string, id *schema.ID, why string) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	state := r.core.w.State
+	subject := ""
+	if id == nil {
+		state.Suspended = nil
+		if state.Down {
+			state.Down, r.core.w.Declared, r.core.w.DownAlso = false, false, nil
+		}
+	} else {
+		n, err := r.find(*id)
+		if err != nil {
+			return err
+		}
+		subject = n.ID.String()
+		state.Paused = maps.Clone(state.Paused)
+		delete(state.Paused, subject)
+		n.again()
+	}
+	if err := r.pull(ctx, by, "resume", subject, why, store.Result{State: &state}); err != nil {
+		return err
+	}
+	if id == nil {
+		for _, n := range r.core.w.Nodes {
+			n.again()
+		}
+	}
+	nudge(r.look)
+	return nil
+}
+
+// again lets what failed be tried at once.
+func (n *Node) again() {
+	n.Fail, n.flaps = nil, 0
+	if n.Plan != nil && n.Plan.Err != nil {
+		n.Plan = nil
+	}
+	n.Dirty = true
+}
+
+// Rollback implements Control.
+func (r *Reconciler) Rollback(ctx context.Context, by, revision, why string) (Rollback, error) {
+	head, err := r.cfg.Source.Head(ctx)
+	if err != nil {
+		return Rollback{}, fmt.Errorf("the tip is needed to be quarantined: %w", err)
+	}
+	to, err := r.rollbackTarget(revision, head)
+	if err != nil {
+		return Rollback{}, err
+	}
+	snap, err := r.cfg.Source.Fetch(ctx, to)
+	if err != nil {
+		if errors.Is(err, sources.ErrGone) {
+			err = fmt.Errorf("%w: the source keeps no older content to go back to (%w)", ErrNoRevision, err)
+		}
+		return Rollback{}, err
+	}
+	if err := snap.Close(); err != nil {
+		return Rollback{}, err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	back := Rollback{To: to, Quarantined: head, Lever: Lever{By: by, At: time.Now(), Why: why}}
+	state := r.core.w.State
+	state.Quarantined = &back
+	rec := Record{At: back.Lever.At, Revision: to.ID, Title: to.Title, What: "rollback"}
+	if err := r.pull(ctx, by, "rollback", to.ID, why, store.Result{State: &state, History: []any{rec}}); err != nil {
+		return Rollback{}, err
+	}
+	r.refuse = nil
+	nudge(r.look)
+	return back, nil
+}
+
+// rollbackTarget is the converged revision that a person names, or the last
+// one before the tip.
+func (r *Reconciler) rollbackTarget(name string, head sources.Revision) (sources.Revision, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var names []string
+	for _, rev := range slices.Backward(r.core.w.State.Converged) {
+		if name == "" && rev.ID != head.ID || name != "" && strings.HasPrefix(rev.ID, name) {
+			return rev, nil
+		}
+		names = append(names, rev.Short())
+	}
+	if name == "" {
+		return sources.Revision{}, fmt.Errorf("%w: no other revision has converged yet", ErrNoRevision)
+	}
+	return sources.Revision{}, fmt.Errorf("%w: %s has not converged here; these have: %s", ErrNoRevision, name, strings.Join(names, ", "))
+}
+
+// Down implements Control.
+func (r *Reconciler) Down(ctx context.Context, by string, also []schema.ID, why string) (Status, error) {
+	if err := r.goDown(ctx, by, also, why); err != nil {
+		return Status{}, err
+	}
+	return r.Wait(ctx, func(s Status) bool {
+		return s.Down && s.Settled && len(s.Resources) == s.Counts[Held]+s.Counts[Waiting]+s.Counts[Degraded]+s.Counts[Conflict]
+	})
+}
+
+func (r *Reconciler) goDown(ctx context.Context, by string, also []schema.ID, why string) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	w := r.core.w
+	state := w.State
+	state.Down, state.Suspended = true, &Lever{By: by, At: time.Now(), Why: or(why, "taken down")}
+	if w.DownAlso == nil {
+		w.DownAlso = map[schema.ID]bool{}
+	}
+	for _, id := range also {
+		n, err := r.find(id)
+		if err != nil {
+			return err
+		}
+		w.DownAlso[n.ID] = true
+	}
+	if err := r.pull(ctx, by, "down", "", why, store.Result{State: &state}); err != nil {
+		return err
+	}
+	w.Now = time.Now()
+	w.Declare(w.Revision, nil)
+	r.looked = true
+	r.status.last = &Decision{Evals: make([]Eval, len(w.Nodes))}
+	r.status.settled, r.status.converged = false, false
+	return nil
+}

@@ -1,0 +1,297 @@
+package reconciler
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"sync"
+	"time"
+
+	"github.com/sirupsen/logrus"
+
+	"github.com/aplomb-dev/aplomb/drivers"
+	"github.com/aplomb-dev/aplomb/reconciler/gate"
+	"github.com/aplomb-dev/aplomb/reconciler/store"
+	"github.com/aplomb-dev/aplomb/schema"
+	"github.com/aplomb-dev/aplomb/sources"
+)
+
+// Config is one environment. Fields without a word about zero are needed.
+type Config struct {
+	ID, Name string // stable id that marks carry; the name on screens
+	Source   sources.Source
+	Reporter sources.Reporter // nil: nothing is written back
+	Compile  func(context.Context, fs.FS) (Compiled, error)
+	Registry *drivers.Registry
+	Store    *store.Store
+	Key      []byte      // of the environment, 32 bytes: signs the inventory
+	Gates    gate.Config // zero: the documented defaults
+
+	ReportDrift bool          // tell drift instead of repairing it
+	Interval    time.Duration // between looks at the source; zero: DefaultInterval
+	Resync      time.Duration // between looks at everything that lives; zero: DefaultResync
+	ReportEvery time.Duration // at most one report in it; zero: DefaultReportEvery
+	ReadOnly    bool          // plan only: neither engines nor the store are written
+	Once        bool          // the source is looked at once, not followed
+	Log         logrus.FieldLogger
+}
+
+// The times where Config says nothing.
+const (
+	DefaultInterval    = 30 * time.Second
+	DefaultResync      = 10 * time.Minute
+	DefaultReportEvery = time.Minute
+)
+
+// Compiled is a snapshot's declarations, or findings and then no resource.
+type Compiled struct {
+	Resources []schema.Resource
+	Findings  []schema.Diagnostic
+	Files     int
+}
+
+// Reconciler drives one environment. It implements Control.
+type Reconciler struct {
+	cfg Config
+	log logrus.FieldLogger
+
+	mu     sync.Mutex // guards everything below, the World first of all
+	core   core
+	status *statusKeeper
+	ends   []end
+	calls  int // in flight
+	closed bool
+	source SourceStatus
+	report ReportStatus
+	refuse *Refusal
+	looked bool // the source has been looked at since the start
+	fatal  error
+
+	wake    chan struct{} // one turn is worth making
+	look    chan struct{} // one look at the source is worth making
+	reports chan struct{} // one report is worth considering
+	queues  map[string]*queue
+}
+
+var _ Control = (*Reconciler)(nil)
+
+// New loads the store; nothing is started.
+func New(ctx context.Context, cfg Config) (*Reconciler, error) {
+	cfg.Interval = or(cfg.Interval, DefaultInterval)
+	cfg.Resync = or(cfg.Resync, DefaultResync)
+	cfg.ReportEvery = or(cfg.ReportEvery, DefaultReportEvery)
+	if cfg.Log == nil {
+		return nil, errors.New("reconciler: no logger")
+	}
+	loaded, err := cfg.Store.Load(ctx)
+	if err != nil {
+		return nil, err
+	}
+	env := Env{ID: cfg.ID, Name: cfg.Name, Gates: cfg.Gates, ReportDrift: cfg.ReportDrift, ReadOnly: cfg.ReadOnly, Resync: cfg.Resync, Started: time.Now()}
+	r := &Reconciler{
+		cfg: cfg, log: cfg.Log.WithField("env", cfg.Name),
+		core: core{w: NewWorld(env, cfg.Registry, loaded), store: cfg.Store},
+		wake: make(chan struct{}, 1), look: make(chan struct{}, 1), reports: make(chan struct{}, 1),
+		queues: map[string]*queue{},
+	}
+	r.status = newStatusKeeper(r)
+	for name, t := range r.core.w.Targets {
+		r.queues[name] = newQueue(t.Concurrency)
+	}
+	return r, nil
+}
+
+func or[T comparable](v, def T) T {
+	var zero T
+	if v == zero {
+		return def
+	}
+	return v
+}
+
+// Run follows the source and drives the engines until ctx ends; calls in
+// flight then get a moment to end. An error is one that no retry mends: the
+// store cannot be written.
+func (r *Reconciler) Run(ctx context.Context) error {
+	calls, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	var group sync.WaitGroup
+	inner, cancel := context.WithCancel(ctx)
+	defer cancel()
+	for _, f := range []func(context.Context){r.follow, r.watchTargets, r.reportLoop} {
+		group.Go(func() { f(inner) })
+	}
+	err := r.loop(inner, calls)
+	cancel()
+	r.drain(stop)
+	group.Wait()
+	return err
+}
+
+// loop makes turns: it sleeps until something has happened or is due.
+func (r *Reconciler) loop(ctx, calls context.Context) error {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-r.wake:
+		case <-timer.C:
+		}
+		next, err := r.turn(calls)
+		if err != nil {
+			return err
+		}
+		timer.Reset(next)
+	}
+}
+
+// idle is how long the loop sleeps where nothing is due.
+const idle = time.Hour
+
+// turn absorbs what has ended, decides, and starts what was decided. It
+// answers after what time the clock alone makes another worth while.
+func (r *Reconciler) turn(calls context.Context) (time.Duration, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	w := r.core.w
+	w.Now = time.Now()
+	ends := r.ends
+	r.ends = nil
+	if err := r.core.absorb(calls, ends); err != nil {
+		return 0, r.broken(err)
+	}
+	r.status.ended(ends)
+	d, started, err := r.core.step(calls)
+	if err != nil {
+		return 0, r.broken(err)
+	}
+	r.start(calls, started)
+	r.status.turned(d)
+	if d.Wake.IsZero() {
+		return idle, nil
+	}
+	return max(time.Until(d.Wake), 0), nil
+}
+
+// broken ends everything: without a journal nothing may be written.
+func (r *Reconciler) broken(err error) error {
+	r.fatal = err
+	r.status.changed()
+	return err
+}
+
+// start hands calls to their targets' queues.
+func (r *Reconciler) start(ctx context.Context, calls []call) {
+	r.calls += len(calls)
+	for _, cl := range calls {
+		r.queues[cl.target.Name].put(func() {
+			within, cancel := context.WithTimeout(ctx, drivers.CallTimeout)
+			defer cancel()
+			r.ended(cl.make(within))
+		})
+	}
+}
+
+func (r *Reconciler) ended(e end) {
+	r.mu.Lock()
+	r.ends = append(r.ends, e)
+	r.calls--
+	r.mu.Unlock()
+	nudge(r.wake)
+}
+
+// nudge asks for one more round of a loop, without a payload: what is to be
+// done is found by looking.
+func nudge(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// drainTime is how long calls in flight may take to end at the end of Run;
+// then they are cancelled, and given cancelTime to notice. What they did is
+// found by looking at the next start.
+const (
+	drainTime  = 3 * time.Second
+	cancelTime = 3 * time.Second
+)
+
+func (r *Reconciler) drain(cancel func()) {
+	deadline := time.NewTimer(drainTime)
+	defer deadline.Stop()
+	cancelled := false
+	for {
+		r.mu.Lock()
+		ends, left := r.ends, r.calls
+		r.ends = nil
+		r.core.w.Now = time.Now()
+		err := r.core.absorb(context.Background(), ends)
+		r.mu.Unlock()
+		if err != nil || left == 0 {
+			return
+		}
+		select {
+		case <-r.wake:
+		case <-deadline.C:
+			if cancelled {
+				return
+			}
+			cancelled = true
+			cancel()
+			deadline.Reset(cancelTime)
+		}
+	}
+}
+
+// watchTargets lets drivers that hear of changes ask for a look, each again
+// when its watch breaks.
+func (r *Reconciler) watchTargets(ctx context.Context) {
+	var group sync.WaitGroup
+	for _, t := range r.cfg.Registry.All() {
+		w, ok := drivers.As[drivers.Watcher](t.Driver)
+		if !ok {
+			continue
+		}
+		group.Go(func() {
+			for tries := 1; ctx.Err() == nil; tries++ {
+				err := w.Watch(ctx, func(handles ...string) { r.heard(t.Name, handles) })
+				if err != nil && ctx.Err() == nil {
+					r.log.WithField("target", t.Name).WithError(err).Warn("watch ended; it is started again")
+				}
+				pause(ctx, backoff(tries, nil))
+			}
+		})
+	}
+	group.Wait()
+}
+
+// pause waits, unless ctx ends.
+func pause(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-timer.C:
+	}
+}
+
+// heard marks what a driver said has moved.
+func (r *Reconciler) heard(target string, handles []string) {
+	r.mu.Lock()
+	w := r.core.w
+	for _, h := range handles {
+		if n := w.byKey[store.Key{Target: target, Handle: h}]; n != nil {
+			n.Dirty = true
+		}
+	}
+	if len(handles) == 0 {
+		for _, n := range w.Nodes {
+			n.Dirty = n.Dirty || n.ID.Target == target
+		}
+	}
+	r.mu.Unlock()
+	nudge(r.wake)
+}

@@ -1,0 +1,237 @@
+package reconciler
+
+import (
+	"context"
+	"time"
+
+	"github.com/sirupsen/logrus"
+
+	"github.com/aplomb-dev/aplomb/reconciler/store"
+	"github.com/aplomb-dev/aplomb/schema"
+	"github.com/aplomb-dev/aplomb/sources"
+)
+
+// statusKeeper turns decisions into what people are told: events as they
+// happen, and who is in which state since when. The reconciler's lock guards
+// it.
+type statusKeeper struct {
+	r    *Reconciler
+	last *Decision
+
+	seq   uint64        // of the status
+	moved chan struct{} // closed, and made anew, with every change of the status
+
+	events []Event // the newest, at most rememberedEvents
+	next   uint64  // sequence of the next event
+	subs   map[chan Event]struct{}
+
+	since     time.Time // not converged since
+	converged bool
+	settled   bool
+	tally     tally // since the environment was converged last
+	unsaid    bool  // something was applied or moved that no report tells yet
+}
+
+// tally counts what was applied, for the summary of a report.
+type tally map[schema.Action]int
+
+const (
+	rememberedEvents = 1000
+	subscriberBuffer = 4096
+)
+
+func newStatusKeeper(r *Reconciler) *statusKeeper {
+	return &statusKeeper{r: r, last: &Decision{}, moved: make(chan struct{}), next: 1, subs: map[chan Event]struct{}{}, since: time.Now(), tally: tally{}}
+}
+
+// changed lets everybody who waits look again.
+func (k *statusKeeper) changed() {
+	k.seq++
+	close(k.moved)
+	k.moved = make(chan struct{})
+}
+
+// emit remembers an event and hands it on; who is too slow is cut off, and
+// asks again by sequence.
+func (k *statusKeeper) emit(e Event) {
+	e.Seq, e.At = k.next, time.Now()
+	if e.Revision == "" {
+		e.Revision = k.r.core.w.Revision.ID
+	}
+	e.Message = schema.Mask(e.Message)
+	k.next++
+	if len(k.events) >= 2*rememberedEvents {
+		k.events = append(k.events[:0:0], k.events[rememberedEvents:]...)
+	}
+	k.events = append(k.events, e)
+	for sub := range k.subs {
+		select {
+		case sub <- e:
+		default:
+			close(sub)
+			delete(k.subs, sub)
+		}
+	}
+}
+
+// ended tells of calls that wrote.
+func (k *statusKeeper) ended(ends []end) {
+	for i := range ends {
+		e := &ends[i]
+		if e.op != Applying {
+			continue
+		}
+		n := e.nodes[0]
+		ev := Event{Type: "applied", ID: n.ID, Layer: n.Layer, Action: e.change.Action, Message: e.change.Why, Seconds: k.r.core.w.Now.Sub(e.began).Seconds()}
+		log := k.r.log.WithFields(logrus.Fields{"resource": n.ID.String(), "action": string(e.change.Action), "revision": k.r.core.w.Revision.Short()})
+		switch {
+		case e.err != nil:
+			ev.Type, ev.Message = "failed", e.err.Error()
+			log.WithError(e.err).Info("apply failed")
+		case e.drift:
+			ev.Type = "repaired"
+			log.Info("drift repaired")
+		default:
+			log.Info("applied")
+		}
+		if e.err == nil {
+			k.tally[e.change.Action]++
+			k.unsaid = true
+		}
+		k.emit(ev)
+	}
+}
+
+// turned compares what a turn thinks with what was told last.
+func (k *statusKeeper) turned(d *Decision) {
+	k.last = d
+	w := k.r.core.w
+	news, all, quiet := false, w.Declared, true
+	for i, n := range w.Nodes {
+		e := &d.Evals[i]
+		if w.Declared && k.tell(n, e) {
+			news = true
+		}
+		all = all && e.State == Converged && e.Settled
+		quiet = quiet && atRest(n, e)
+	}
+	settled := quiet && k.r.looked && k.r.calls == 0 && len(k.r.ends) == 0
+	all = all && settled && k.r.refuse == nil && w.State.Suspended == nil
+	news = news || all != k.converged || settled != k.settled
+	k.settled = settled
+	k.turn(all)
+	if news {
+		k.unsaid = true
+		k.changed()
+	}
+	if k.unsaid {
+		nudge(k.r.reports)
+	}
+}
+
+// atRest says that nothing will become of n before the clock, the world or a
+// person moves, or before it has failed often enough to give up waiting.
+func atRest(n *Node, e *Eval) bool {
+	const enough = 5
+	switch {
+	case n.Op != Idle, e.State == Progressing, e.State == "":
+		return false
+	case e.State == Waiting:
+		return e.Why == needWaits || e.Why == needUnknown || e.Why == readOnly || e.Why == deferred || e.Why == neededBy || e.Why == component
+	case e.Why == failed && n.Fail != nil:
+		return n.Fail.Tries >= enough || n.hopeless()
+	case e.Why == outOfReach, e.Why == unread:
+		return false
+	}
+	return true
+}
+
+// tell emits what is new about n.
+func (k *statusKeeper) tell(n *Node, e *Eval) bool {
+	s := &n.shown
+	if s.state == e.State && s.why == e.Why && s.need == e.Need && s.text == e.Text {
+		return false
+	}
+	if e.Drift && e.Pending && s.state == Converged {
+		k.emit(Event{Type: "drift", ID: n.ID, Layer: n.Layer, State: e.State, Message: driftText(n)})
+	}
+	transient := e.State == Waiting && (e.Why == busy || e.Why == unplanned || e.Why == unseen)
+	news := s.state != e.State || s.why != e.Why || s.text != e.Text
+	if s.state != e.State {
+		s.since = k.r.core.w.Now
+	}
+	s.state, s.why, s.need, s.text = e.State, e.Why, e.Need, e.Text
+	if news && !transient {
+		reason, _ := explain(n, e)
+		k.emit(Event{Type: "state", ID: n.ID, Layer: n.Layer, State: e.State, Action: pendingAction(n, e), Message: reason})
+	}
+	return true
+}
+
+func pendingAction(n *Node, e *Eval) schema.Action {
+	if e.Pending && n.Plan != nil {
+		return n.Plan.Change.Action
+	}
+	return ""
+}
+
+// turn notes when the environment becomes converged, and when it stops.
+func (k *statusKeeper) turn(all bool) {
+	w := k.r.core.w
+	if all == k.converged {
+		return
+	}
+	k.converged = all
+	if !all {
+		k.since = w.Now
+		return
+	}
+	k.emit(Event{Type: "converged", Message: k.tally.String(), Seconds: w.Now.Sub(k.since).Seconds()})
+	if w.State.Down || k.r.cfg.ReadOnly || lastIs(w.State.Converged, w.Revision) {
+		return
+	}
+	record := Record{At: w.Now, Revision: w.Revision.ID, Title: w.Revision.Title, What: "converged"}
+	if err := k.r.setState(context.Background(), rememberConverged(w.State, w.Revision), []any{record}); err != nil {
+		k.r.log.WithError(err).Warn("the converged revision was not recorded")
+	}
+}
+
+func lastIs(revs []sources.Revision, rev sources.Revision) bool {
+	return len(revs) > 0 && revs[len(revs)-1].ID == rev.ID
+}
+
+func (k *statusKeeper) declared(rev sources.Revision, began time.Time) {
+	k.converged, k.since = false, began
+	k.unsaid = true
+	k.emit(Event{Type: "revision", Revision: rev.ID, Message: rev.Title, Seconds: time.Since(began).Seconds()})
+	k.changed()
+}
+
+func (k *statusKeeper) refused(f Refusal) {
+	k.unsaid = true
+	msg := f.Error
+	if len(f.Findings) > 0 {
+		msg = f.Findings[0].String()
+	}
+	k.emit(Event{Type: "refused", Revision: f.Revision.ID, Message: msg})
+	k.changed()
+	if k.r.cfg.ReadOnly {
+		return
+	}
+	rec := Record{At: f.At, Revision: f.Revision.ID, Title: f.Revision.Title, What: "refused", Error: msg}
+	if err := k.r.core.store.Finish(context.Background(), store.Result{History: []any{rec}}); err != nil {
+		k.r.log.WithError(err).Warn("the refusal was not recorded")
+	}
+}
+
+func (k *statusKeeper) sourced(was, now SourceStatus) {
+	if was.OK != now.OK || was.Error != now.Error {
+		if !was.At.IsZero() || !now.OK {
+			k.emit(Event{Type: "source", Message: now.Error})
+		}
+		if !now.OK {
+			k.r.log.WithField("error", now.Error).Warn("the source cannot be read; what was in force stays so")
+		}
+	}
+	k.changed()
+}

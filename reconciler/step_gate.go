@@ -1,0 +1,114 @@
+package reconciler
+
+import (
+	"slices"
+
+	"github.com/aplomb-dev/aplomb/reconciler/gate"
+	"github.com/aplomb-dev/aplomb/reconciler/store"
+	"github.com/aplomb-dev/aplomb/schema"
+)
+
+// gate says whether a pending change may run as far as people are concerned:
+// its needs are converged, nobody suspended it, and whoever must agree has.
+func (t *turn) gate(n *Node, e *Eval) bool {
+	c := &n.Plan.Change
+	e.Drift = n.drift()
+	e.Held = gate.Judge(t.judgement(n, e.Drift), t.Approvals)
+	if n.Decl != nil {
+		for _, need := range n.Decl.Needs {
+			if m := t.need(need); !t.eval(m).Settled {
+				e.State, e.Why, e.Need = Waiting, needWaits, m
+				return false
+			}
+		}
+	}
+	switch {
+	case t.isPaused(n):
+		e.State, e.Why = Suspended, paused
+	case len(e.Held) > 0 && e.Drift && t.Env.ReportDrift:
+		e.State, e.Why = Drifted, drifts
+	case len(e.Held) > 0:
+		e.State, e.Why = Held, gated
+	case c.Action == schema.Deferred:
+		e.State, e.Why = Waiting, deferred
+	case t.Env.ReadOnly:
+		e.State, e.Why = Waiting, readOnly
+	default:
+		return true
+	}
+	return false
+}
+
+// isPaused says whether a person froze the environment, or n. Going down is a
+// freeze in which deletions run.
+func (t *turn) isPaused(n *Node) bool {
+	_, one := t.State.Paused[n.ID.String()]
+	return one || t.State.Suspended != nil && !(t.State.Down && n.Decl == nil)
+}
+
+// drift says that nothing new is declared: what is wanted is what was applied
+// last.
+func (n *Node) drift() bool {
+	return n.Owned != nil && n.Plan.Want != nil && n.Intent == nil &&
+		n.Plan.WantSum == n.Owned.Want
+}
+
+func (t *turn) judgement(n *Node, drift bool) gate.Input {
+	in := gate.Input{Change: n.Plan.Masked, Drift: drift, ReportDrift: t.Env.ReportDrift, Budget: t.budget}
+	if n.Owned != nil {
+		in.Holds, in.Data = n.Owned.Hold, n.Owned.Data
+	}
+	if n.Decl != nil {
+		in.Holds = slices.Concat(in.Holds, n.Decl.Res.Hold)
+		in.Data = in.Data || n.Decl.Res.Data
+	}
+	if n.Intent != nil {
+		now := n.Plan.Change.Action
+		in.Finishing = n.Intent.Want == n.Plan.WantSum && (now == n.Intent.Action || now.Milder(n.Intent.Action))
+	}
+	if t.State.Down && n.Decl == nil {
+		in.Budget = gate.Budget{}
+		if t.DownAlso[n.ID] {
+			in.Holds, in.Data = nil, false
+		}
+	}
+	return in
+}
+
+// countDestruction is the budget: what was destroyed within the last window,
+// and what wants to be, approved things apart.
+func (t *turn) countDestruction() gate.Budget {
+	owned, wanted, spent := 0, 0, 0
+	for _, n := range t.Nodes {
+		if n.Owned != nil {
+			owned++
+		}
+		if n.wantsDestruction() && !t.State.Down && !(n.Plan != nil && gate.Approved(n.Plan.Masked, t.Approvals)) {
+			wanted++
+		}
+	}
+	for _, at := range t.State.Destroyed {
+		if t.Now.Sub(at) < gate.Window {
+			spent++
+			t.wake(at.Add(gate.Window))
+		}
+	}
+	return t.Env.Gates.NewBudget(owned, spent, wanted)
+}
+
+func (n *Node) wantsDestruction() bool {
+	if n.Decl == nil {
+		return n.Owned != nil && (n.Live == nil || n.Live.State.Exists)
+	}
+	return n.Plan != nil && n.Plan.Change.Action == schema.Replace && n.Owned != nil
+}
+
+// needsOf is what the inventory keeps of the needs of a declaration: their
+// addresses.
+func (w *World) needsOf(n *Node) []store.Key {
+	var keys []store.Key
+	for _, g := range n.Decl.Needs {
+		keys = append(keys, w.need(g).Key)
+	}
+	return keys
+}

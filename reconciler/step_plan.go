@@ -1,0 +1,158 @@
+package reconciler
+
+import (
+	"maps"
+	"time"
+
+	"github.com/aplomb-dev/aplomb/drivers"
+	"github.com/aplomb-dev/aplomb/reconciler/graph"
+	"github.com/aplomb-dev/aplomb/reconciler/plan"
+	"github.com/aplomb-dev/aplomb/reconciler/store"
+	"github.com/aplomb-dev/aplomb/schema"
+)
+
+// plan makes sure of a plan that is made from what holds now, and says whether
+// there is one.
+func (t *turn) plan(n *Node, e *Eval) bool {
+	for _, need := range n.Decl.Needs {
+		if m := t.need(need); !t.eval(m).Planned {
+			e.State, e.Why, e.Need = Waiting, needUnknown, m
+			return false
+		}
+	}
+	inputs := plan.Tokens(n.Decl, t.outputs)
+	if n.Plan != nil && n.Plan.from(n, inputs) {
+		return t.planned(n, e)
+	}
+	if n.Op != Idle || n.Dirty {
+		e.State, e.Why = Waiting, unplanned
+		return false
+	}
+	want, inputs, err := plan.Resolve(n.Decl, t.outputs)
+	if err != nil {
+		n.Plan = &Planned{Err: err, Inputs: inputs, decl: n.Decl, seq: n.Live.Seq, owned: n.Owned}
+		return t.planned(n, e)
+	}
+	sum := wantSum(want)
+	if t.stillSettled(n, want, sum) {
+		n.Plan = t.nothing(n, want, sum, inputs)
+		return t.planned(n, e)
+	}
+	e.State, e.Why = Waiting, unplanned
+	if n.Fail != nil && n.Fail.Op == Planning && t.Now.Before(n.Fail.Next) {
+		e.State, e.Why, e.Until = Degraded, failed, n.Fail.Next
+		t.wake(n.Fail.Next)
+		return false
+	}
+	t.Plan = append(t.Plan, PlanCall{Node: n, Want: want, Sum: sum, Inputs: inputs, Seq: n.Live.Seq})
+	return false
+}
+
+// from says whether p was made from what holds now. Everything that a plan
+// depends on is in here, so that nothing else ever invalidates one.
+func (p *Planned) from(n *Node, inputs plan.Inputs) bool {
+	return p.seq == n.Live.Seq && p.owned == n.Owned && sameDecl(p.decl, n.Decl) && maps.Equal(p.Inputs, inputs)
+}
+
+// sameDecl says whether two declarations ask for the same, under the same
+// name, whatever else they say.
+func sameDecl(a, b *graph.Node) bool {
+	if a == b {
+		return true
+	}
+	return a != nil && b != nil && a.ID == b.ID && string(a.Res.Spec) == string(b.Res.Spec) && a.Res.Files.Hash() == b.Res.Files.Hash()
+}
+
+func (t *turn) planned(n *Node, e *Eval) bool {
+	if n.Plan.Err != nil {
+		e.State, e.Why, e.Text = Degraded, failed, n.Plan.Err.Error()
+		return false
+	}
+	e.Planned = true
+	e.Outputs = n.Plan.Change.Outputs
+	if n.Plan.Change.Action == schema.None {
+		e.Outputs = n.liveOutputs()
+	}
+	return true
+}
+
+// outputs is what a need will answer; nil where that is not known.
+func (t *turn) outputs(g *graph.Node) map[string]drivers.Output {
+	return t.eval(t.need(g)).Outputs
+}
+
+// stillSettled says whether planning answered "nothing to do" to exactly this
+// before, in this process or in one before it.
+func (t *turn) stillSettled(n *Node, want *drivers.Desired, sum string) bool {
+	o := n.Owned
+	return o != nil && n.Intent == nil && n.Live.State.Exists && n.Live.State.Version != "" && len(want.Unknown) == 0 &&
+		o.Settled == store.Settled{Want: sum, Version: n.Live.State.Version, Driver: t.Targets[n.ID.Target].stamp()}
+}
+
+// stamp changes whenever a cached plan could be wrong although neither want
+// nor live moved.
+func (t *Target) stamp() string { return t.Identity + "\n" + t.Version }
+
+func (t *turn) nothing(n *Node, want *drivers.Desired, sum string, inputs plan.Inputs) *Planned {
+	return &Planned{
+		Change: drivers.Change{ID: n.ID, Handle: n.Key.Handle, Action: schema.None},
+		Want:   want, WantSum: sum, Inputs: inputs, decl: n.Decl, seq: n.Live.Seq, owned: n.Owned,
+	}
+}
+
+// PlanMade puts a driver's answer into the world, unless what it was made from
+// is gone meanwhile.
+func (w *World) PlanMade(p PlanCall, c drivers.Change, err error) {
+	n := p.Node
+	if n.Live == nil || n.Live.Seq != p.Seq {
+		return
+	}
+	if err != nil {
+		n.failed(w.Now, Planning, err)
+		return
+	}
+	if n.Fail != nil && n.Fail.Op == Planning {
+		n.Fail = nil
+	}
+	c.ID = n.ID
+	if n.Live.State.Exists && !n.ours() && n.Live.State.Owner == "" && p.Want != nil {
+		c.Action = schema.Adopt
+	}
+	n.Plan = &Planned{Change: c, Want: p.Want, WantSum: p.Sum, Inputs: p.Inputs, decl: n.Decl, seq: p.Seq, owned: n.Owned}
+	if c.Action == schema.None {
+		n.flaps, n.applied = 0, ""
+	} else {
+		n.Plan.Masked = plan.Mask(w.Env.ID, w.Targets[n.ID.Target].Identity, c)
+		n.Plan.Digest = n.Plan.Masked.Digest()
+	}
+}
+
+// Backoff of failures, doubling; a denial waits longest, since a person must
+// act.
+const (
+	backoffFirst = 500 * time.Millisecond
+	backoffMost  = 5 * time.Minute
+)
+
+// failed notes a failure and when to try again.
+func (n *Node) failed(now time.Time, op Op, err error) {
+	f := &Failure{Op: op, Err: err, Tries: 1, At: now}
+	if n.Fail != nil && n.Fail.Op == op {
+		f.Tries = n.Fail.Tries + 1
+	}
+	f.Next = now.Add(backoff(f.Tries, err))
+	n.Fail = f
+}
+
+func backoff(tries int, err error) time.Duration {
+	switch drivers.Class(err) {
+	case drivers.ErrStale:
+		return 0
+	case drivers.ErrWaiting:
+		return min(time.Duration(tries)*recheckFirst, recheckMost)
+	case drivers.ErrDenied, drivers.ErrPermanent:
+		return backoffMost
+	default:
+		return min(backoffFirst<<min(tries-1, 20), backoffMost)
+	}
+}

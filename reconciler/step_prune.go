@@ -1,0 +1,170 @@
+package reconciler
+
+import (
+	"github.com/aplomb-dev/aplomb/reconciler/plan"
+	"github.com/aplomb-dev/aplomb/reconciler/store"
+	"github.com/aplomb-dev/aplomb/schema"
+)
+
+// prune visits what is owned and no longer declared. Deletions come last: a
+// thing goes when nothing that needs it is left, and when everything declared
+// that hangs together with it is applied and healthy, since that may be what
+// replaces it.
+func (t *turn) prune() {
+	groups := t.components()
+	unsettled := map[int]*Node{} // by component: a declared node that is not settled
+	neededBy := map[store.Key]*Node{}
+	for _, n := range t.Nodes {
+		if n.Decl != nil && !expired(n.Decl.Res, t.Now) {
+			if root := groups.find(n.index); !t.eval(n).Settled && unsettled[root] == nil {
+				unsettled[root] = n
+			}
+			continue
+		}
+		for _, k := range n.recordedNeeds() {
+			neededBy[k] = n
+		}
+	}
+	for _, n := range t.gone {
+		t.visitGone(n, unsettled[groups.find(n.index)], neededBy[n.Key])
+	}
+}
+
+func (n *Node) recordedNeeds() []store.Key {
+	switch {
+	case n.Owned != nil:
+		return n.Owned.Needs
+	case n.Intent != nil:
+		return n.Intent.Needs
+	default:
+		return nil
+	}
+}
+
+// visitGone takes one node that is not declared along the line.
+func (t *turn) visitGone(n, unsettled, user *Node) {
+	e := t.eval(n)
+	if n.Op == Applying {
+		e.State, e.Why, e.Pending = Waiting, busy, true
+		return
+	}
+	if !n.ours() {
+		e.State, e.Settled = Converged, true
+		if n.Decl == nil {
+			t.Forget = append(t.Forget, n)
+		}
+		return
+	}
+	if !t.observe(n, e) {
+		if e.Why == othersMark && n.Op == Idle {
+			t.Forget = append(t.Forget, n) // handed over: never to be deleted from here
+		}
+		return
+	}
+	if !n.Live.State.Exists {
+		t.forgetGone(n, e)
+		return
+	}
+	if !t.planGone(n, e) {
+		return
+	}
+	e.Pending = true
+	switch {
+	case !t.gate(n, e):
+	case user != nil:
+		e.State, e.Why, e.Need = Waiting, neededBy, user
+	case unsettled != nil:
+		e.State, e.Why, e.Need = Waiting, component, unsettled
+	default:
+		t.apply(n, e)
+	}
+}
+
+// forgetGone lets go of a thing that was seen gone, once no earlier call can
+// bring it back.
+func (t *turn) forgetGone(n *Node, e *Eval) {
+	e.State, e.Why = Waiting, busy
+	if n.Op != Idle || n.Dirty {
+		return
+	}
+	if t.Now.Before(n.quiet) {
+		e.Why, e.Until = lingers, n.quiet
+		t.wake(n.quiet)
+		return
+	}
+	t.Forget = append(t.Forget, n)
+}
+
+func (t *turn) planGone(n *Node, e *Eval) bool {
+	p := n.Plan
+	if p != nil && p.Want == nil && p.Err == nil && p.from(n, nil) {
+		if p.Change.Action == schema.None { // it exists, and is going of itself
+			e.State, e.Why = Waiting, busy
+			return false
+		}
+		return true
+	}
+	e.State, e.Why = Waiting, unplanned
+	if n.Op != Idle || n.Dirty {
+		return false
+	}
+	if n.Fail != nil && n.Fail.Op == Planning && t.Now.Before(n.Fail.Next) {
+		e.State, e.Why, e.Until = Degraded, failed, n.Fail.Next
+		t.wake(n.Fail.Next)
+		return false
+	}
+	t.Plan = append(t.Plan, PlanCall{Node: n, Inputs: plan.Inputs{}, Seq: n.Live.Seq})
+	return false
+}
+
+// gone lets go of a thing that is seen gone after its deletion; a declared one
+// is planned anew.
+func (w *World) gone(n *Node, r *store.Result) {
+	if n.Decl == nil || expired(n.Decl.Res, w.Now) {
+		w.Let(n, r)
+		return
+	}
+	n.Owned, n.Intent, n.Plan = nil, nil, nil
+	r.Forget = append(r.Forget, n.Key)
+}
+
+// Let forgets a node that is neither declared nor there.
+func (w *World) Let(n *Node, r *store.Result) {
+	if n.ours() {
+		r.Forget = append(r.Forget, n.Key)
+	}
+	n.Owned, n.Intent, n.Plan, n.Fail = nil, nil, nil, nil
+}
+
+// components groups nodes that hang together by declared or recorded needs.
+func (w *World) components() unionFind {
+	u := make(unionFind, len(w.Nodes))
+	for i := range u {
+		u[i] = i
+	}
+	for _, n := range w.Nodes {
+		if n.Decl != nil {
+			for _, g := range n.Decl.Needs {
+				u.join(n.index, g.Index)
+			}
+		}
+		for _, k := range n.recordedNeeds() {
+			if m := w.byKey[k]; m != nil {
+				u.join(n.index, m.index)
+			}
+		}
+	}
+	return u
+}
+
+type unionFind []int
+
+func (u unionFind) find(i int) int {
+	for u[i] != i {
+		u[i] = u[u[i]]
+		i = u[i]
+	}
+	return i
+}
+
+func (u unionFind) join(a, b int) { u[u.find(a)] = u.find(b) }

@@ -1,0 +1,138 @@
+package reconciler
+
+import (
+	"time"
+
+	"github.com/aplomb-dev/aplomb/drivers"
+	"github.com/aplomb-dev/aplomb/reconciler/gate"
+	"github.com/aplomb-dev/aplomb/reconciler/plan"
+	"github.com/aplomb-dev/aplomb/schema"
+)
+
+// Decision is what a turn came to: calls to start, bookkeeping to write, and
+// what to tell of every node.
+type Decision struct {
+	Observe map[string][]*Node // by target; one bulk call each
+	Plan    []PlanCall
+	Apply   []*Node   // the frontier; each has its Plan
+	Record  []*Node   // nothing to do, but the inventory does not say so yet
+	Forget  []*Node   // not declared, and seen gone
+	Evals   []Eval    // by Node.index
+	Wake    time.Time // the clock alone makes another turn worth while then; zero: nothing will
+}
+
+// PlanCall asks a driver what would make live equal declared.
+type PlanCall struct {
+	Node   *Node
+	Want   *drivers.Desired // nil for a deletion
+	Sum    string
+	Inputs plan.Inputs
+	Seq    uint64
+}
+
+// Eval is what a turn thinks of one node.
+type Eval struct {
+	State   State
+	Why     why
+	Need    *Node     // that Why is about, where it is about one
+	Text    string    // more of Why
+	Held    []string  // what wants a person
+	Until   time.Time // of Progressing: its deadline; of a failure: the next try
+	Drift   bool
+	Settled bool // live equals declared, and healthy: dependents may go
+	Planned bool // Outputs say what will hold
+	Outputs map[string]drivers.Output
+	Pending bool // it has a valid plan that is not "nothing to do"
+}
+
+// why is a reason without its words, so that a turn over many nodes that have
+// none to give formats nothing.
+type why uint8
+
+const (
+	fine why = iota
+	busy
+	unseen
+	unplanned
+	needWaits
+	needUnknown
+	outOfReach
+	foreign
+	othersMark
+	failed
+	unhealthy
+	gated
+	drifts
+	paused
+	lingers
+	readOnly
+	component
+	neededBy
+	deferred
+	flapping
+	unread
+)
+
+// Turn decides, from a World alone, what to start now. It makes no call, waits
+// for nothing and writes nothing; given the same World it decides the same.
+func Turn(w *World) *Decision {
+	t := &turn{World: w, Decision: &Decision{Observe: map[string][]*Node{}, Evals: make([]Eval, len(w.Nodes))}}
+	if !w.Declared {
+		return t.Decision
+	}
+	t.budget = t.countDestruction()
+	for _, n := range w.Nodes {
+		if n.Decl == nil || expired(n.Decl.Res, w.Now) {
+			t.gone = append(t.gone, n)
+			continue
+		}
+		t.visit(n)
+		if !n.Decl.Res.Expires.IsZero() {
+			t.wake(n.Decl.Res.Expires.Add(time.Second))
+		}
+	}
+	if len(t.gone) > 0 {
+		t.prune()
+	}
+	return t.Decision
+}
+
+type turn struct {
+	*World
+	*Decision
+	budget gate.Budget
+	gone   []*Node
+}
+
+func (t *turn) eval(n *Node) *Eval { return &t.Evals[n.index] }
+
+// wake asks for a turn at a time, if none is asked for earlier.
+func (t *turn) wake(at time.Time) {
+	if at.After(t.Now) && (t.Wake.IsZero() || at.Before(t.Wake)) {
+		t.Wake = at
+	}
+}
+
+// visit takes one declared node along the straight line: observe, plan, gate,
+// apply, verify. It stops at the first step that has something to say.
+func (t *turn) visit(n *Node) {
+	e := t.eval(n)
+	if n.Op == Applying {
+		e.State, e.Why = Waiting, busy
+		if n.doing != nil {
+			e.Planned, e.Outputs, e.Pending = true, n.doing.Outputs, true
+		}
+		return
+	}
+	if !t.observe(n, e) || !t.plan(n, e) {
+		return
+	}
+	if n.Plan.Change.Action == schema.None {
+		t.verify(n, e)
+		return
+	}
+	e.Pending = true
+	if t.gate(n, e) {
+		t.apply(n, e)
+	}
+}
