@@ -146,41 +146,49 @@ func pids() ([]int, error) {
 	return list, nil
 }
 
+// Marked is a living process and the folder of the run that it belongs to.
+type Marked struct {
+	Proc
+	Dir string
+}
+
 // Find lists the living processes that belong to the run in dir, or, where
 // dir ends in a slash, to any run below it: those that carry its mark in the
 // environment they were started with. It reads all of /proc: not for every
 // turn.
-func Find(dir string) ([]Proc, error) {
+func Find(dir string) ([]Marked, error) {
 	all, err := pids()
 	if err != nil {
 		return nil, fmt.Errorf("list processes: %w", err)
 	}
-	var found []Proc
+	var found []Marked
 	for _, pid := range all {
 		p, err := procOf(pid)
-		if err != nil || !marked(pid, dir) || !p.alive() {
+		if err != nil {
 			continue
 		}
-		found = append(found, p)
+		run := mark(pid)
+		if (run == dir || strings.HasSuffix(dir, "/") && strings.HasPrefix(run, dir)) && run != "" && p.alive() {
+			found = append(found, Marked{Proc: p, Dir: run})
+		}
 	}
 	return found, nil
 }
 
-// marked looks for the mark at the head of a process's environment, where
-// environ puts it.
-func marked(pid int, dir string) bool {
+// mark is the run that a process names at the head of its environment, where
+// the shim puts it; "" where it names none.
+func mark(pid int) string {
 	const head = 8 << 10
 	env, err := readProc(pid, "environ", head)
 	if err != nil {
-		return false
+		return ""
 	}
 	for _, v := range bytes.Split(env, []byte{0}) {
-		run, ok := strings.CutPrefix(string(v), MarkVariable+"=")
-		if ok {
-			return run == dir || strings.HasSuffix(dir, "/") && strings.HasPrefix(run, dir)
+		if run, ok := strings.CutPrefix(string(v), MarkVariable+"="); ok {
+			return run
 		}
 	}
-	return false
+	return ""
 }
 
 // descendants lists what lives below the process pid.

@@ -179,13 +179,13 @@ func (r *Run) exited() Status {
 
 // abandoned tells apart what a free lock without an exit can mean.
 func (r *Run) abandoned() (Status, error) {
+	if _, err := os.Stat(r.path(specFile)); errors.Is(err, fs.ErrNotExist) {
+		return Status{}, fmt.Errorf("look at %s: %w", r.dir, ErrNoRun)
+	}
 	s := Status{State: Lost, Begun: r.rec.Begun, Child: r.rec.Child}
 	switch {
 	case r.rec.Begun.IsZero():
 		s.State = Prepared
-		if _, err := os.Stat(r.path(specFile)); errors.Is(err, fs.ErrNotExist) {
-			return Status{}, fmt.Errorf("look at %s: %w", r.dir, ErrNoRun)
-		}
 	case r.rec.Boot == bootID() && r.rec.Child.alive():
 		s.State = Orphaned
 	}

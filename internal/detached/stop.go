@@ -97,17 +97,35 @@ func (r *Run) sweep(ctx context.Context, how Stop) error {
 
 // end signals all that is left of a run, waits for the grace, and kills.
 func (r *Run) end(ctx context.Context, st Status, sig syscall.Signal, grace time.Duration) error {
+	return endAll(ctx, sig, grace, func() ([]Proc, error) {
+		found, err := Find(r.dir)
+		left := make([]Proc, 0, len(found)+1)
+		if st.Child.alive() && st.State == Orphaned {
+			left = append(left, st.Child) // whatever became of its environment
+		}
+		for _, m := range found {
+			if m.Proc != st.Child {
+				left = append(left, m.Proc)
+			}
+		}
+		return left, err
+	})
+}
+
+// endAll signals what left answers, waits for the grace, and kills until
+// nothing is left.
+func endAll(ctx context.Context, sig syscall.Signal, grace time.Duration, left func() ([]Proc, error)) error {
 	kill, told := time.Now().Add(grace), false
 	pause := newPoll()
 	for {
-		left, err := r.left(st)
-		if err != nil || len(left) == 0 {
+		procs, err := left()
+		if err != nil || len(procs) == 0 {
 			return err
 		}
-		if time.Now().After(kill) {
+		if !time.Now().Before(kill) {
 			sig, told = syscall.SIGKILL, false
 		}
-		for _, p := range left {
+		for _, p := range procs {
 			if told {
 				break
 			}
@@ -122,19 +140,21 @@ func (r *Run) end(ctx context.Context, st Status, sig syscall.Signal, grace time
 	}
 }
 
-// left is what lives of a run without a shim: the command, and what carries
-// the mark.
-func (r *Run) left(st Status) ([]Proc, error) {
-	found, err := Find(r.dir)
-	if st.State == Orphaned && st.Child.alive() {
-		for _, p := range found {
-			if p == st.Child {
-				return found, err
+// End ends processes that Find found, where the folder of their run is gone.
+func End(ctx context.Context, procs []Marked, how Stop) error {
+	sig, err := how.signal()
+	if err != nil {
+		return fmt.Errorf("end processes: %w", err)
+	}
+	return endAll(ctx, sig, how.Grace, func() ([]Proc, error) {
+		var left []Proc
+		for _, p := range procs {
+			if p.alive() {
+				left = append(left, p.Proc)
 			}
 		}
-		found = append(found, st.Child)
-	}
-	return found, err
+		return left, nil
+	})
 }
 
 // Signal sends a signal to the command, and to it alone. A run that does not

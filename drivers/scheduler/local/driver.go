@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/sirupsen/logrus"
@@ -146,7 +147,9 @@ type entry struct {
 	stamp stamp
 	group *group
 	insts map[int]*slot
-	probe probe
+
+	probe   probe
+	watched atomic.Int32 // how many Watch calls keep the probe young
 }
 
 // entry is the memory of a group, made at the first question about it.

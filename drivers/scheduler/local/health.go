@@ -19,11 +19,30 @@ const maxBody = 64 << 10
 
 // probe is the last answer to the check of a group.
 type probe struct {
-	mu     sync.Mutex // held while it is asked: one at a time
+	asking sync.Mutex // held while it is asked: one at a time
+
+	mu     sync.Mutex // guards what follows
 	key    string     // what was asked, and of which runs
 	at     time.Time
 	err    error
 	passed bool // at least once, with this key
+}
+
+// get is the last answer for a key: the zero time where there is none.
+func (p *probe) get(key string) (at time.Time, passed bool, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.key != key {
+		return time.Time{}, false, nil
+	}
+	return p.at, p.passed, p.err
+}
+
+func (p *probe) set(key string, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.passed = err == nil || p.key == key && p.passed
+	p.key, p.at, p.err = key, time.Now(), err
 }
 
 // health of a group as it was seen.
@@ -45,7 +64,7 @@ func (d *Driver) health(ctx context.Context, name string, o *observed) drivers.H
 		return drivers.Health{Status: drivers.Progressing, Reason: join(n.soon)}
 	}
 	if o.spec.Check != nil {
-		if err, before := d.probed(ctx, name, o); err != nil {
+		if before, err := d.probed(ctx, name, o); err != nil {
 			status := drivers.Progressing
 			if before {
 				status = drivers.Unhealthy
@@ -111,22 +130,30 @@ func batchHealth(o *observed) drivers.Health {
 	}
 }
 
-// probed is the answer to the check of a group, at most one interval old, and
-// whether it ever passed for the runs that live now.
-func (d *Driver) probed(ctx context.Context, name string, o *observed) (err error, before bool) {
+// probed is the answer to the check of a group, and whether it ever passed for
+// the runs that live now. It is asked anew where the last answer is older than
+// an interval and no Watch takes care of that.
+func (d *Driver) probed(ctx context.Context, name string, o *observed) (before bool, err error) {
+	e := d.entry(name)
+	at, before, err := e.probe.get(o.probeKey())
+	if at.IsZero() || e.watched.Load() == 0 {
+		d.refresh(ctx, name, o)
+		_, before, err = e.probe.get(o.probeKey())
+	}
+	return before, err
+}
+
+// refresh asks where the last answer is older than an interval.
+func (d *Driver) refresh(ctx context.Context, name string, o *observed) {
 	p := &d.entry(name).probe
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	key := o.version + fmt.Sprint(*o.spec.Check)
-	if p.key != key {
-		p.key, p.at, p.passed = key, time.Time{}, false
+	p.asking.Lock()
+	defer p.asking.Unlock()
+	if at, _, _ := p.get(o.probeKey()); at.IsZero() || time.Since(at) >= time.Duration(o.spec.Check.Interval) {
+		err := d.ask(ctx, o.spec.Check)
+		if ctx.Err() == nil {
+			p.set(o.probeKey(), err)
+		}
 	}
-	if p.at.IsZero() || time.Since(p.at) >= time.Duration(o.spec.Check.Interval) {
-		p.err = d.ask(ctx, o.spec.Check)
-		p.at = time.Now()
-		p.passed = p.passed || p.err == nil
-	}
-	return p.err, p.passed
 }
 
 // ask asks once. The error is for people.
@@ -163,7 +190,7 @@ func (c *check) ask(ctx context.Context) error {
 	}
 	_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, maxBody))
 	_ = resp.Body.Close()
-	if resp.StatusCode < 200 || resp.StatusCode > 399 {
+	if resp.StatusCode < 200 || resp.StatusCode > 299 {
 		return fmt.Errorf("http status %d", resp.StatusCode)
 	}
 	return nil

@@ -60,6 +60,7 @@ func (i *instance) String() string {
 type observed struct {
 	version string
 	serial  uint64
+	written time.Time // group.json
 	owner   string
 	applied tree   // as last told
 	live    tree   // as it is: with the run fields of an instance that still has others
@@ -140,7 +141,7 @@ func (d *Driver) look(name string) (*observed, error) {
 	}
 	g := e.group
 	o := &observed{
-		serial: g.Serial, owner: g.Owner, applied: g.tree, live: g.tree,
+		serial: g.Serial, written: g.At, owner: g.Owner, applied: g.tree, live: g.tree,
 		spec: g.spec, hash: g.tree.hash(), at: d.now(),
 	}
 	for _, index := range indices(e.insts, g.spec.Count) {
@@ -237,7 +238,7 @@ func lasting(s *spec, ran time.Duration) bool {
 // sum is the Version: it changes with everything that Plan looks at.
 func (o *observed) sum() string {
 	h := sha256.New()
-	_, _ = fmt.Fprintf(h, "%d %s\n", o.serial, o.owner)
+	_, _ = fmt.Fprintf(h, "%d %d %s\n", o.serial, o.written.UnixNano(), o.owner)
 	for _, i := range o.insts {
 		_, _ = fmt.Fprintf(h, "%d %d %s %s %t\n", i.index, i.seq, i.status.State, i.status.Exit, i.over)
 	}
