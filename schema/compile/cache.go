@@ -3,7 +3,9 @@ package compile
 import (
 	"crypto/sha256"
 	"encoding/binary"
+	"encoding/json"
 	"io/fs"
+	"maps"
 	"sync"
 
 	"github.com/sirupsen/logrus"
@@ -51,27 +53,62 @@ var schemaHash = sync.OnceValue(func() cacheKey {
 	return cacheKey(h.Sum(nil))
 })
 
+// cacheEntry is what one file yielded. Read from the disk it is decoded when it
+// is first asked for.
 type cacheEntry struct {
-	result fileResult
-	round  int // that asked for it last
+	round int // that asked for it last; guarded by cache.mu
+
+	decode sync.Once
+	packed []byte
+	result *fileResult // nil if packed was no good
 }
 
-// cache keeps what files yielded. Safe for concurrent use.
+func (e *cacheEntry) get() *fileResult {
+	e.decode.Do(func() {
+		var r fileResult
+		if e.packed != nil && json.Unmarshal(e.packed, &r) == nil {
+			e.result = &r
+		}
+		e.packed = nil
+	})
+	return e.result
+}
+
+// cache keeps what files yielded, in memory and in one packed file. Safe for
+// concurrent use.
 type cache struct {
-	dir string
-	log logrus.FieldLogger
+	disk *disk // nil keeps it in memory only
+	log  logrus.FieldLogger
+
+	load sync.Once
 
 	mu      sync.Mutex
 	entries map[cacheKey]*cacheEntry
+	added   []cacheKey // not yet on the disk
 	rounds  int
+
+	saving sync.Mutex
 }
 
 func newCache(dir string, log logrus.FieldLogger) *cache {
-	return &cache{dir: dir, log: log, entries: map[cacheKey]*cacheEntry{}}
+	c := &cache{log: log, entries: map[cacheKey]*cacheEntry{}}
+	if dir != "" {
+		c.disk = &disk{dir: dir}
+	}
+	return c
 }
 
-// begin starts a compile.
+// begin starts a compile, the first with what the disk holds.
 func (c *cache) begin() (round int) {
+	c.load.Do(func() {
+		if c.disk == nil {
+			return
+		}
+		entries := c.disk.load()
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.entries = entries
+	})
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.rounds++
@@ -81,28 +118,49 @@ func (c *cache) begin() (round int) {
 // get answers nil for what is not known.
 func (c *cache) get(k cacheKey, round int) *fileResult {
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	e := c.entries[k]
+	if e != nil {
+		e.round = max(e.round, round)
+	}
+	c.mu.Unlock()
 	if e == nil {
 		return nil
 	}
-	e.round = max(e.round, round)
-	return &e.result
+	return e.get()
 }
 
 func (c *cache) put(k cacheKey, round int, r fileResult) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.entries[k] = &cacheEntry{result: r, round: round}
+	c.entries[k] = &cacheEntry{result: &r, round: round}
+	c.entries[k].decode.Do(func() {})
+	c.added = append(c.added, k)
 }
 
-// save forgets what nobody has asked for in a while.
+// save forgets what nobody has asked for in a while and writes what is new. A
+// cache that cannot be written costs time, nothing else.
 func (c *cache) save(round int) {
+	c.saving.Lock()
+	defer c.saving.Unlock()
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	for k, e := range c.entries {
 		if e.round < round-keepRounds {
 			delete(c.entries, k)
 		}
+	}
+	added := make(map[cacheKey]*cacheEntry, len(c.added))
+	for _, k := range c.added {
+		if e := c.entries[k]; e != nil {
+			added[k] = e
+		}
+	}
+	c.added = nil
+	all := maps.Clone(c.entries)
+	c.mu.Unlock()
+	if c.disk == nil {
+		return
+	}
+	if err := c.disk.save(added, all); err != nil {
+		c.log.WithError(err).Warn("the compile cache cannot be written")
 	}
 }

@@ -39,6 +39,7 @@ type fileResult struct {
 // fileUse is a file that a resource's spec names.
 type fileUse struct {
 	Resource int         `json:"resource"` // index in fileResult.Resources
+	Subject  string      `json:"subject"`  // kind/name
 	Path     schema.Path `json:"path"`     // of the field, below the spec
 	File     string      `json:"file"`     // relative to the root of the tree
 	Pos      schema.Pos  `json:"pos"`

@@ -60,7 +60,7 @@ func (d *document) envelope() {
 	d.readKind()
 	meta := d.root.get("metadata")
 	switch {
-	case meta == nil:
+	case meta == nil || meta.kind == nullValue:
 		d.missing(d.root, "", "metadata")
 	case meta.kind != mapValue:
 		d.wrong(meta, "/metadata", "a mapping")
@@ -82,12 +82,20 @@ func (d *document) readKind() {
 	case !strings.Contains(v.text, ".") && d.closestKind(v.text) == "":
 		d.find(v.pos(d.file), "/kind", "kinds have a dot, such as local.file", "unknown kind %s: templates are not read by this version", v.text)
 	default:
-		d.find(v.pos(d.file), "/kind", didYouMean(d.closestKind(v.text)), "unknown kind %s", shorten(v.text))
+		d.find(v.pos(d.file), "/kind", d.kindHint(v.text), "unknown kind %s", shorten(v.text))
 	}
 }
 
 func (d *document) closestKind(got string) string {
 	return schema.Closest(got, slices.Collect(maps.Keys(d.checker.kinds)))
+}
+
+// kindHint says what an unknown kind was meant to be.
+func (d *document) kindHint(got string) string {
+	if hint := didYouMean(d.closestKind(got)); hint != "" {
+		return hint
+	}
+	return "the kinds are " + strings.Join(slices.Sorted(maps.Keys(d.checker.kinds)), ", ")
 }
 
 func didYouMean(s string) string {
@@ -232,7 +240,7 @@ func (d *document) need(v *value, path schema.Path) {
 		return
 	}
 	if d.checker.kinds[id.Kind] == nil {
-		d.find(v.pos(d.file), path, didYouMean(d.closestKind(id.Kind)), "%s: unknown kind %s", path, id.Kind)
+		d.find(v.pos(d.file), path, d.kindHint(id.Kind), "%s: unknown kind %s", path, id.Kind)
 	}
 	d.out.Needs = append(d.out.Needs, schema.Need{ID: id, Pos: v.pos(d.file)})
 }

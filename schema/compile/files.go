@@ -37,7 +37,7 @@ func (l *loader) load(u fileUse) (schema.File, bool) {
 	}
 	if got.err != nil {
 		at := "/spec" + u.Path
-		l.findings = append(l.findings, schema.Diagnostic{Pos: u.Pos, Path: at,
+		l.findings = append(l.findings, schema.Diagnostic{Pos: u.Pos, Subject: u.Subject, Path: at,
 			Message: fmt.Sprintf("%s: the file %s: %s", at, shorten(u.File), cause(got.err))})
 	}
 	return got.file, got.err == nil

@@ -25,9 +25,9 @@ type pool struct {
 	options Options
 	places  chan struct{} // one token a worker that may run
 
-	mu     sync.Mutex
-	idle   *worker // at most one is kept between compiles
-	peak   int64 // most memory that one worker ever had, in bytes
+	mu   sync.Mutex
+	idle *worker // at most one is kept between compiles
+	peak int64   // most memory that one worker ever had, in bytes
 
 	quit   context.Context // ends with close
 	cancel context.CancelFunc

@@ -40,7 +40,7 @@ func (d *document) text(v *value, m *model, at schema.Path) {
 func (d *document) ref(r schema.Ref, m *model, pos schema.Pos, full schema.Path, single bool) {
 	k := d.checker.kinds[r.ID.Kind]
 	if k == nil {
-		d.find(pos, full, didYouMean(d.closestKind(r.ID.Kind)), "%s: @{%s}: unknown kind %s", full, r, r.ID.Kind)
+		d.find(pos, full, d.kindHint(r.ID.Kind), "%s: @{%s}: unknown kind %s", full, r, r.ID.Kind)
 		return
 	}
 	out, ok := k.Output(r.Output)
@@ -111,7 +111,7 @@ func (d *document) fileField(v *value, at schema.Path) {
 		d.find(pos, full, "", "%s: %q %s", full, shorten(v.text), msg)
 		return
 	}
-	d.uses = append(d.uses, fileUse{Path: at, File: name, Pos: pos})
+	d.uses = append(d.uses, fileUse{Subject: d.subject, Path: at, File: name, Pos: pos})
 }
 
 // within is the path below the root of a file that a declaration in dir names,

@@ -177,12 +177,16 @@ func (d *document) explainHead(v *value, m *model, path schema.Path) {
 func (d *document) misfit(v *value, m *model, path schema.Path) {
 	at := "/spec" + path
 	hint := ""
-	if v.kind != stringValue && v.raw != "" && strings.Contains(wants(m.expr), "string") {
+	if isNumberOrBool(v) && strings.Contains(wants(m.expr), "string") {
 		hint = "quote it if it is to be a string"
 	}
 	what := v.words()
-	if v.kind <= stringValue && m.Secret {
+	if m.Secret && (v.kind == stringValue || isNumberOrBool(v)) {
 		what = "the value"
+	}
+	if v.kind == listValue && m.shape == list && len(v.items) < m.minimum {
+		d.find(v.pos(d.file), at, "", "%s: the list is empty", at)
+		return
 	}
 	if v.kind == stringValue && v.text == "" && typeOf(m.expr) == "string" {
 		d.find(v.pos(d.file), at, "", "%s must not be empty", at)
@@ -192,6 +196,10 @@ func (d *document) misfit(v *value, m *model, path schema.Path) {
 		what += " is " + article(refType(v.text)) + ", which"
 	}
 	d.find(v.pos(d.file), at, hint, "%s: %s is not %s", at, what, wants(m.expr))
+}
+
+func isNumberOrBool(v *value) bool {
+	return v.kind == boolValue || v.kind == intValue || v.kind == floatValue
 }
 
 func article(typ string) string {

@@ -38,6 +38,10 @@ func (b *builder) parseYAML(data []byte) []*value {
 
 var yamlLine = regexp.MustCompile(`^yaml: (?:line (\d+): )?`)
 
+// yamlGrammar are the errors of the library's parser, as opposed to those of
+// its scanner.
+var yamlGrammar = regexp.MustCompile(`^did not find expected (?:<|node|'-'|key|',')`)
+
 func yamlError(err error) (line int, msg string) {
 	msg = err.Error()
 	m := yamlLine.FindStringSubmatch(msg)
@@ -45,7 +49,11 @@ func yamlError(err error) (line int, msg string) {
 		return 1, msg
 	}
 	line, _ = strconv.Atoi(m[1])
-	return max(line, 1), strings.TrimPrefix(msg, m[0])
+	msg = strings.TrimPrefix(msg, m[0])
+	if yamlGrammar.MatchString(msg) {
+		line++ // the library counts these from zero
+	}
+	return max(line, 1), msg
 }
 
 // yamlReader makes values of one document's nodes.
