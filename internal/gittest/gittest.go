@@ -6,6 +6,7 @@ package gittest
 
 import (
 	"bytes"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -100,6 +101,16 @@ func Bare(t testing.TB, dir, name string) *Repo {
 	b.Git("init", "-q", "--bare", "-b", "main")
 	b.Git("config", "http.receivepack", "true")
 	return b
+}
+
+// Noise is text of n bytes that does not compress, the same each time.
+func Noise(n int) string {
+	r := rand.New(rand.NewPCG(1, 2))
+	b := make([]byte, n)
+	for i := range b {
+		b[i] = byte(r.UintN(256))
+	}
+	return string(b)
 }
 
 func stamp(tic int) string {

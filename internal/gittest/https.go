@@ -2,6 +2,7 @@ package gittest
 
 import (
 	"crypto/subtle"
+	"crypto/x509"
 	"encoding/pem"
 	"net/http"
 	"net/http/cgi"
@@ -46,8 +47,7 @@ func ServeHTTPS(t testing.TB, root, token string) *HTTPS {
 	t.Cleanup(server.Close)
 	h.URL = server.URL
 	h.CAFile = filepath.Join(t.TempDir(), "ca.pem")
-	block := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
-	if err := os.WriteFile(h.CAFile, block, 0o600); err != nil {
+	if err := os.WriteFile(h.CAFile, []byte(CertificatePEM(server.Certificate())), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	return h
@@ -86,4 +86,9 @@ func (h *HTTPS) Before(f func(http.ResponseWriter, *http.Request) bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.before = f
+}
+
+// CertificatePEM is a certificate as files hold it.
+func CertificatePEM(c *x509.Certificate) string {
+	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Raw}))
 }

@@ -122,33 +122,27 @@ func (l *loop) add(from string) bool {
 		if rel, err := filepath.Rel(l.root, name); err == nil && rel != "." && l.s.skip(filepath.ToSlash(rel)) {
 			return fs.SkipDir
 		}
-		if known[name] {
-			return nil
-		}
+		// Also where the name is known: another folder may have it now.
 		if err := l.w.Add(name); err != nil {
 			if !errors.Is(err, fs.ErrNotExist) {
 				l.s.log().WithError(err).Warn("a folder is not watched")
 			}
 			return nil
 		}
-		news = true
+		news = news || !known[name]
 		return nil
 	})
 	if err != nil {
 		l.s.log().WithError(err).Debug("walking a folder failed")
 	}
-	return l.above(known) || news
+	l.above()
+	return news
 }
 
 // above watches the nearest existing folder above the root, in which the root
 // may go away and come back.
-func (l *loop) above(known map[string]bool) bool {
-	for dir := filepath.Dir(l.root); ; dir = filepath.Dir(dir) {
-		if known[dir] || l.w.Add(dir) == nil {
-			return false
-		}
-		if dir == filepath.Dir(dir) {
-			return false
-		}
+func (l *loop) above() {
+	for dir := filepath.Dir(l.root); l.w.Add(dir) != nil && dir != filepath.Dir(dir); {
+		dir = filepath.Dir(dir)
 	}
 }

@@ -48,7 +48,7 @@ func (s *Source) pull(ctx context.Context) (plumbing.Hash, error) {
 	case <-ctx.Done():
 		return plumbing.ZeroHash, ctx.Err()
 	}
-	h, err := r.pull(ctx, s.cfg.ref(), "refs/aplomb/tip")
+	h, _, err := r.pull(ctx, s.cfg.ref(), "refs/aplomb/tip")
 	if err != nil {
 		return h, err
 	}
@@ -63,36 +63,48 @@ type remote struct {
 	limit   int64
 }
 
-// pull brings the objects of the server's ref and points mark at them. A ref
-// that the server does not have is sources.ErrGone.
-func (r remote) pull(ctx context.Context, ref, mark plumbing.ReferenceName) (tip plumbing.Hash, err error) {
+// pull brings the objects of the server's ref and points mark at them. It also
+// tells the branch that the server's HEAD names, where the server says so. A
+// ref that the server does not have is sources.ErrGone.
+func (r remote) pull(ctx context.Context, ref, mark plumbing.ReferenceName) (tip plumbing.Hash, head string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, r.timeout)
 	defer cancel()
 	session, err := r.wire.upload(ctx)
 	if err != nil {
-		return tip, explain(ctx, err)
+		return tip, "", explain(ctx, err)
 	}
 	defer session.Close() // what was asked for has arrived, or failed already
 	adv, err := session.AdvertisedReferencesContext(ctx)
 	if errors.Is(err, transport.ErrEmptyRemoteRepository) {
-		return tip, fmt.Errorf("%w: the repository has no commit yet", sources.ErrGone)
+		return tip, "", fmt.Errorf("%w: the repository has no commit yet", sources.ErrGone)
 	}
 	if err != nil {
-		return tip, explain(ctx, err)
+		return tip, "", explain(ctx, err)
 	}
+	head = headOf(adv)
 	if tip, err = advertised(adv, ref); err != nil {
-		return tip, err
+		return tip, head, err
 	}
 	here, err := r.store.has(tip)
 	if err != nil || here && r.store.marked(mark, tip) {
-		return tip, err
+		return tip, head, err
 	}
 	if !here {
 		if err := r.download(ctx, session, adv, tip); err != nil {
-			return tip, explain(ctx, err)
+			return tip, head, explain(ctx, err)
 		}
 	}
-	return tip, r.store.mark(mark, tip)
+	return tip, head, r.store.mark(mark, tip)
+}
+
+// headOf is the branch that the server's HEAD names, or empty.
+func headOf(adv *packp.AdvRefs) string {
+	for _, ref := range adv.Capabilities.Get(capability.SymRef) {
+		if branch, ok := strings.CutPrefix(ref, "HEAD:refs/heads/"); ok {
+			return branch
+		}
+	}
+	return ""
 }
 
 // advertised finds a ref among those that the server names.
