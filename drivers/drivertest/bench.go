@@ -25,7 +25,8 @@ type bench struct {
 	d drivers.Driver
 
 	mu    sync.Mutex
-	calls []error // every error that a call answered
+	calls []error  // every error that a call answered
+	said  []string // all that may be stored or printed of what calls answered
 	nonce int
 }
 
@@ -143,10 +144,32 @@ func (b *bench) look(it *drivers.Item) drivers.State {
 	return s
 }
 
+// record keeps a State or Change as it may be stored or printed: without what
+// is the driver's own.
+func (b *bench) record(v any) {
+	b.Helper()
+	switch x := v.(type) {
+	case drivers.State:
+		x.Raw = nil
+		v = x
+	case drivers.Change:
+		x.Opaque = nil
+		v = x
+	}
+	js, err := json.Marshal(v)
+	if err != nil {
+		b.blame("What can be marshalled of it holds no secret", "it cannot be marshalled: %v", err)
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.said = append(b.said, string(js), fmt.Sprintf("%v", v), fmt.Sprintf("%+v", v))
+}
+
 func (b *bench) checkState(it *drivers.Item, s drivers.State) {
 	b.Helper()
+	b.record(s)
 	if !s.Exists {
-		if s.Spec != nil || len(s.Outputs) > 0 || s.Health != (drivers.Health{}) || s.Owner != "" || s.Raw != nil && false {
+		if s.Spec != nil || len(s.Outputs) > 0 || s.Health != (drivers.Health{}) || s.Owner != "" {
 			b.blame("Exists false: everything below is zero", "%s: spec %s, %d outputs, health %+v", it.ID, s.Spec, len(s.Outputs), s.Health)
 		}
 		return
@@ -189,6 +212,7 @@ func (b *bench) plan(it *drivers.Item) (drivers.State, drivers.Change) {
 
 func (b *bench) checkChange(it *drivers.Item, live drivers.State, c drivers.Change) {
 	b.Helper()
+	b.record(c)
 	if c.ID != it.ID {
 		b.blame("Change is a plan for one resource", "asked for %s, answered for %s", it.ID, c.ID)
 	}
@@ -233,8 +257,10 @@ type applied struct {
 func (b *bench) converge(it *drivers.Item, secrets map[schema.Path]schema.Secret) applied {
 	b.Helper()
 	var r applied
-	b.nonce++
-	it.Nonce = fmt.Sprintf("nonce-%s-%d", it.ID.Name, b.nonce)
+	if it.Nonce == "" { // else the intent is pending already
+		b.nonce++
+		it.Nonce = fmt.Sprintf("nonce-%s-%d", it.ID.Name, b.nonce)
+	}
 	started := false
 	b.until("converging "+it.ID.Short(), func() bool {
 		live, c := b.plan(it)
@@ -273,6 +299,7 @@ func (b *bench) apply(it *drivers.Item, live drivers.State, c drivers.Change, se
 		}
 		return s, err
 	}
+	b.record(s)
 	if s.Err != nil {
 		b.blame("The State answered is what lives now", "its Err is %v", s.Err)
 	}

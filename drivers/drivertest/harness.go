@@ -53,6 +53,7 @@ type Sample struct {
 	A string // a spec, canonical JSON
 	B string // A altered in place
 	C string // A with an immutable field altered
+	D string // what a foreign hand makes of A in place; empty means B
 	P string // a spec that gives its address itself: another name with it has the same handle
 	X string // a spec that Plan or Apply refuses with ErrPermanent
 
@@ -67,7 +68,7 @@ type Sample struct {
 	Opaque      bool // State.Version cannot say whether Plan's answer changed
 	WriteOnly   bool // the secret field is never read back
 	AtLeastOnce bool // the engine gives the id and takes no nonce
-	Shared      bool // the specs of two resources may not be live at once under different names
+	Alone       bool // two resources of these specs cannot live at once, whatever their names
 }
 
 func (s Sample) name() string {
@@ -75,6 +76,14 @@ func (s Sample) name() string {
 		return "sample"
 	}
 	return s.Name
+}
+
+// foreign is what a foreign hand makes of A.
+func (s Sample) foreign() string {
+	if s.D == "" {
+		return s.B
+	}
+	return s.D
 }
 
 // spec is a variant for a name.

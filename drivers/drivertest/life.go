@@ -91,13 +91,10 @@ func twice(b *bench) {
 	it := b.sample(b.s.A)
 	it.Nonce = "nonce-twice"
 	live, c := b.plan(it)
-	var s drivers.State
 	b.until("the first apply", func() bool {
-		var err error
-		s, err = b.apply(it, live, c, nil)
+		_, err := b.apply(it, live, c, nil)
 		return err == nil || errors.Is(err, drivers.ErrStale)
 	})
-	it.Nonce = "nonce-twice"
 	before := b.look(it)
 	c.Nonce = it.Nonce
 	b.until("the second apply", func() bool {
@@ -112,14 +109,13 @@ func twice(b *bench) {
 		b.blame("Apply of a change that has already landed answers ErrStale or does nothing",
 			"version %q became %q, handle %q became %q", before.Version, after.Version, before.Handle, after.Handle)
 	}
-	_ = s
 }
 
 // remove: a deletion is a plan too, is seen gone, and may be repeated.
 func remove(b *bench) {
 	it, other := b.sample(b.s.A), (*drivers.Item)(nil)
 	b.converge(it, nil)
-	if !b.s.Shared {
+	if !b.s.Alone {
 		other = b.item(b.s.A, "neighbour")
 		b.converge(other, nil)
 	}

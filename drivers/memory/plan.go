@@ -129,6 +129,9 @@ func (d *Driver) planWant(c drivers.Change, item drivers.Item, o *object, live d
 		return d.finish(c, item, o, df)
 	}
 	p.rev, p.half = o.rev, o.half
+	if _, declared := p.want["size"]; o.half && d.Engine.Quirks.NoisyDefaults && !declared {
+		p.want["size"] = float64(defaultSize) // it will be filled in, so the diff names it
+	}
 	df.objects("", d.comparable(item, o, p.want), p.want)
 	if !d.Engine.Quirks.WriteOnly {
 		df.keepPassword(d, item, o)
@@ -220,12 +223,12 @@ func lastHad(item drivers.Item, key string) bool {
 // not be the fingerprint of the whole text.
 func (df *differ) keepPassword(d *Driver, item drivers.Item, o *object) {
 	i := slices.IndexFunc(df.found, func(x difference) bool { return x.path == secretPath })
-	if i < 0 || df.found[i].unknown || item.Last == nil {
+	if i < 0 || df.found[i].unknown || df.found[i].op != schema.Update || item.Last == nil {
 		return
 	}
 	last, had := lastField(item, secretField)
-	_, rev, _ := strings.Cut(item.Last.Version, ".")
-	if had && equal(d.tokenOf(last), df.found[i].after) && rev == strconv.FormatUint(o.passwordRev, 10) {
+	_, rev, told := strings.Cut(item.Last.Version, ".")
+	if had && equal(d.tokenOf(last), df.found[i].after) && (!told || rev == strconv.FormatUint(o.passwordRev, 10)) {
 		df.found = slices.Delete(df.found, i, i+1)
 	}
 }
