@@ -16,6 +16,13 @@ func MarkDelta(env string) drivers.Delta {
 	return drivers.Delta{Path: drivers.MarkPath, Op: schema.Create, After: after}
 }
 
+// Place fills in where an item lives: as it says itself, or as was observed.
+func Place(it *drivers.Item, state drivers.State) {
+	if it.Handle == "" {
+		it.Handle = state.Handle
+	}
+}
+
 // Foreign refuses what carries another environment's mark; nil where it may be
 // planned.
 func Foreign(state drivers.State, env string) error {

@@ -123,6 +123,10 @@ func (d *Driver) Observe(ctx context.Context, items []drivers.Item) ([]drivers.S
 // Plan compares; it reads nothing but its arguments.
 func (d *Driver) Plan(_ context.Context, item drivers.Item, live drivers.State) (drivers.Change, error) {
 	d.setup()
+	if live.Err != nil {
+		return drivers.Change{}, live.Err
+	}
+	embedded.Place(&item, live)
 	switch item.ID.Kind {
 	case FileKind:
 		return d.planFile(item, live)

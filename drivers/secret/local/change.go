@@ -60,6 +60,7 @@ type plan struct {
 // Plan compares; it decrypts nothing.
 func (d *Driver) Plan(_ context.Context, it drivers.Item, state drivers.State) (drivers.Change, error) {
 	d.setup()
+	embedded.Place(&it, state)
 	c := drivers.Change{ID: it.ID, Handle: it.Handle, Action: schema.None}
 	if it.ID.Kind != Kind {
 		return c, unserved(it.ID.Kind)
