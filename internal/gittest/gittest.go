@@ -6,6 +6,7 @@ package gittest
 
 import (
 	"bytes"
+	"encoding/hex"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -125,4 +126,22 @@ func environ() []string {
 		"GIT_COMMITTER_NAME=Ana", "GIT_COMMITTER_EMAIL=ana@example.org",
 		"GIT_CONFIG_COUNT=1", "GIT_CONFIG_KEY_0=safe.directory", "GIT_CONFIG_VALUE_0=*",
 	}
+}
+
+// Tree writes a tree object with one entry, a file, under any name at all, and
+// gives its hash.
+func Tree(t testing.TB, r *Repo, name, blob string) string {
+	t.Helper()
+	raw, err := hex.DecodeString(blob)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command("git", "hash-object", "-t", "tree", "-w", "--stdin", "--literally")
+	cmd.Dir, cmd.Env = r.Dir, environ()
+	cmd.Stdin = strings.NewReader("100644 " + name + "\x00" + string(raw))
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.TrimSpace(string(out))
 }
