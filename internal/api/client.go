@@ -172,7 +172,9 @@ func (c *Client) Wait(ctx context.Context, ok func(reconciler.Status) bool) (rec
 // Logs copies what a LogsQuery asks for to w, until the stream or ctx ends.
 func (c *Client) Logs(ctx context.Context, lq LogsQuery, w io.Writer) error {
 	path, q := resourcePath(lq.ID)
-	q.Set("instance", strconv.Itoa(lq.Instance))
+	if lq.Instance != nil {
+		q.Set("instance", strconv.Itoa(*lq.Instance))
+	}
 	q.Set("lines", strconv.Itoa(lq.Lines))
 	q.Set("follow", strconv.FormatBool(lq.Follow))
 	res, err := c.do(ctx, http.MethodGet, path+"/logs", q, nil, nil)

@@ -109,13 +109,16 @@ func (s *Server) logs(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	q := LogsQuery{ID: v, Follow: r.URL.Query().Get("follow") == "true"}
-	for name, field := range map[string]*int{"instance": &q.Instance, "lines": &q.Lines} {
-		if t := r.URL.Query().Get(name); t != "" {
-			if *field, err = strconv.Atoi(t); err != nil || *field < 0 {
-				writeError(w, fmt.Errorf("%w: %s is not a number", ErrRequest, name))
-				return
-			}
-		}
+	var lines *int
+	if q.Instance, err = number(r, "instance"); err == nil {
+		lines, err = number(r, "lines")
+	}
+	if err != nil {
+		writeError(w, err)
+		return
+	}
+	if lines != nil {
+		q.Lines = *lines
 	}
 	if s.Logs == nil {
 		writeError(w, fmt.Errorf("logs: %w", ErrNotServed))
@@ -145,4 +148,17 @@ func (c *counted) Write(b []byte) (int, error) {
 	n, err := c.w.Write(b)
 	c.n += n
 	return n, err
+}
+
+// number is a parameter that is a number from 0; nil where it is left out.
+func number(r *http.Request, name string) (*int, error) {
+	t := r.URL.Query().Get(name)
+	if t == "" {
+		return nil, nil
+	}
+	n, err := strconv.Atoi(t)
+	if err != nil || n < 0 {
+		return nil, fmt.Errorf("%w: %s is not a number", ErrRequest, name)
+	}
+	return &n, nil
 }

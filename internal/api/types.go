@@ -33,20 +33,27 @@ type Info struct {
 
 // Service is one entry of the service catalog.
 type Service struct {
-	Name     string   `json:"name"`
-	Address  string   `json:"address"`
-	Port     int      `json:"port"`
-	Tags     []string `json:"tags,omitempty"`
-	Status   string   `json:"status"` // healthy, progressing, unhealthy
-	Reason   string   `json:"reason,omitempty"`
-	Resource string   `json:"resource,omitempty"` // kind/name that registered it
+	Name    string         `json:"name"`
+	Address string         `json:"address"`
+	Port    int            `json:"port"`
+	Tags    []string       `json:"tags,omitempty"`
+	Passing bool           `json:"passing"` // every check passes
+	Checks  []ServiceCheck `json:"checks,omitempty"`
+}
+
+// ServiceCheck is one check of a Service and its last result.
+type ServiceCheck struct {
+	Check   string    `json:"check"`
+	Passing bool      `json:"passing"`
+	Reason  string    `json:"reason,omitempty"` // why it does not pass
+	At      time.Time `json:"at,omitzero"`      // zero: it has not run yet
 }
 
 // LogsQuery asks for what the processes of a resource wrote.
 type LogsQuery struct {
 	ID       schema.ID
-	Instance int  // counts from 1; 0: every instance
-	Lines    int  // the last ones; 0: all that is kept
+	Instance *int // counts from 0; nil: every instance
+	Lines    int  // the last ones of what was written before; 0: none
 	Follow   bool // go on until the request ends
 }
 

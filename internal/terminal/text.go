@@ -186,3 +186,16 @@ func (n namer) of(id schema.ID) string {
 	}
 	return Clean(id.String())
 }
+
+// wholeRunes is how many bytes of b are no unfinished character.
+func wholeRunes(b []byte) int {
+	for i := 1; i < utf8.UTFMax && i <= len(b); i++ {
+		if c := b[len(b)-i]; utf8.RuneStart(c) {
+			if utf8.FullRune(b[len(b)-i:]) {
+				return len(b)
+			}
+			return len(b) - i
+		}
+	}
+	return len(b)
+}

@@ -1,0 +1,247 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/aplomb-dev/aplomb/internal/api"
+	"github.com/aplomb-dev/aplomb/reconciler"
+	"github.com/aplomb-dev/aplomb/schema"
+)
+
+// Deadlines where no flag says otherwise.
+const (
+	planTimeout  = 2 * time.Minute
+	applyTimeout = 10 * time.Minute
+)
+
+func (a *app) plan() *cobra.Command {
+	var o turnFlags
+	c := &cobra.Command{
+		Use:   "plan [PATH or URL]",
+		Short: "Say what would change and why; exit 0: nothing, 2: changes",
+		Args:  args(0, 1, "at most one PATH or URL"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.runPlan(cmd.Context(), o, args)
+		},
+	}
+	o.register(c, planTimeout)
+	c.Flags().BoolVar(&o.full, "full", false, "also every field of what is created and deleted")
+	return c
+}
+
+func (a *app) apply() *cobra.Command {
+	var o turnFlags
+	c := &cobra.Command{
+		Use:   "apply [PATH or URL]",
+		Short: "Make one turn and end; exit 0: converged, 3: not in time, 4: held",
+		Args:  args(0, 1, "at most one PATH or URL"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.runApply(cmd.Context(), o, args)
+		},
+	}
+	o.register(c, applyTimeout)
+	return c
+}
+
+// turnFlags are the flags of plan and apply.
+type turnFlags struct {
+	sourceFlags
+	timeout    time.Duration
+	init, full bool
+}
+
+func (o *turnFlags) register(c *cobra.Command, timeout time.Duration) {
+	o.sourceFlags.register(c)
+	c.Flags().DurationVar(&o.timeout, "timeout", timeout, "how long it may take")
+	c.Flags().BoolVar(&o.init, "init", false, "make the data folder where it is missing")
+}
+
+// turn is a session for one turn: the daemon's, or the data folder opened
+// here. keep says whether what is followed is remembered.
+func (a *app) turn(ctx context.Context, o turnFlags, args []string, how opening, keep bool) (*session, error) {
+	f, err := openFolder(a.data)
+	if o.init && errors.Is(err, errNoData) {
+		f, err = makeFolder(a.data, o.name)
+	}
+	if err != nil {
+		return nil, err
+	}
+	fallback := ""
+	if o.init {
+		fallback = "."
+	}
+	src, err := o.pick(f, args, fallback)
+	if err != nil {
+		return nil, err
+	}
+	s, err := a.dial(ctx, f.path)
+	if err == nil && src.where() != s.info.Source {
+		return nil, errors.Join(usage("leave PATH out, or end the daemon first", "the daemon (process %d) follows %s, not %s", s.info.PID, s.info.Source, src.where()), s.Close())
+	}
+	if !errors.Is(err, api.ErrNotRunning) {
+		return s, err
+	}
+	changed, err := o.adopt(f, src)
+	if err != nil {
+		return nil, err
+	}
+	how.source = src
+	if s, err = a.open(ctx, f, how); err == nil && changed && keep {
+		err = f.save()
+	}
+	return s, err
+}
+
+// kick asks for a look at the source and waits until what was found there is
+// through, as done says.
+func (a *app) kick(ctx context.Context, s *session, done func(reconciler.Status) bool) (reconciler.Status, error) {
+	asked := time.Now()
+	if s.daemon {
+		s.Kick()
+		if err := s.err(); err != nil {
+			return reconciler.Status{}, err
+		}
+	} else {
+		asked = time.Time{}
+	}
+	return s.Wait(ctx, func(st reconciler.Status) bool { return st.Source.At.After(asked) && done(st) })
+}
+
+// refusal is the error of a revision that is not put in force; its findings
+// are told on the screen.
+func (a *app) refusal(st reconciler.Status) error {
+	switch r := st.Refused; {
+	case r == nil && !st.Source.OK:
+		return hinted{errors.New(st.Source.Error), st.Source.Hint}
+	case r == nil:
+		return nil
+	case len(r.Findings) == 0:
+		return fmt.Errorf("revision %s: %s", r.Revision.Short(), r.Error)
+	}
+	if done, err := a.json(struct {
+		Findings []schema.Diagnostic `json:"findings"`
+		Files    int                 `json:"files"`
+	}{st.Refused.Findings, st.Refused.Files}); done {
+		return errors.Join(told{errFindings}, err)
+	}
+	a.errs.Diagnostics(st.Refused.Findings, st.Refused.Files)
+	return told{errFindings}
+}
+
+func (a *app) runPlan(ctx context.Context, o turnFlags, args []string) (err error) {
+	ctx, cancel := context.WithTimeout(ctx, o.timeout)
+	defer cancel()
+	s, err := a.turn(ctx, o, args, opening{readOnly: true, once: true}, false)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.Close()) }()
+	st, err := a.kick(ctx, s, func(st reconciler.Status) bool {
+		return st.Settled || st.Refused != nil || !st.Source.OK
+	})
+	if err != nil {
+		return fmt.Errorf("plan: %w", err)
+	}
+	if err := a.refusal(st); err != nil {
+		return err
+	}
+	v := s.Plan()
+	if err := s.err(); err != nil {
+		return err
+	}
+	if done, err := a.json(v); err != nil {
+		return err
+	} else if !done {
+		a.out.Plan(v, o.full)
+	}
+	switch {
+	case len(v.Unplanned) > 0 && len(v.Changes) == 0:
+		return told{errNotConverged}
+	case len(v.Changes) > 0:
+		return told{errChanges}
+	}
+	return nil
+}
+
+func (a *app) runApply(ctx context.Context, o turnFlags, args []string) (err error) {
+	began := time.Now()
+	within, cancel := context.WithTimeout(ctx, o.timeout)
+	defer cancel()
+	s, err := a.turn(within, o, args, opening{once: true}, true)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.Close()) }()
+	st, err := a.follow(within, s, began)
+	if err != nil && (within.Err() == nil || ctx.Err() != nil) {
+		return fmt.Errorf("apply: %w", err)
+	}
+	if err != nil { // the deadline has passed: how far did it come?
+		if st, err = s.current(); err != nil {
+			return err
+		}
+	}
+	if err := a.refusal(st); err != nil {
+		return err
+	}
+	if done, err := a.json(st); err != nil {
+		return err
+	} else if !done {
+		a.outcome(st, began)
+	}
+	return verdict(st)
+}
+
+// follow shows progress until the turn is through.
+func (a *app) follow(ctx context.Context, s *session, began time.Time) (reconciler.Status, error) {
+	done := func(st reconciler.Status) bool {
+		return st.Converged || st.Refused != nil || !st.Source.OK || quiet(st)
+	}
+	if a.format == formatJSON {
+		return a.kick(ctx, s, done)
+	}
+	if a.out.Terminal {
+		live := a.out.Live(began)
+		defer live.Stop()
+		return a.kick(ctx, s, func(st reconciler.Status) bool {
+			live.Update(st)
+			return done(st)
+		})
+	}
+	inner, cancel := context.WithCancel(ctx)
+	defer cancel()
+	past, events := s.Events(inner, 0)
+	if !s.daemon {
+		for _, e := range past {
+			a.out.Event(e)
+		}
+	}
+	told := make(chan struct{})
+	go func() {
+		defer close(told)
+		for e := range events {
+			a.out.Event(e)
+		}
+	}()
+	st, err := a.kick(ctx, s, done)
+	cancel()
+	<-told
+	return st, err
+}
+
+// verdict is how the exit code tells what state the environment is in.
+func verdict(st reconciler.Status) error {
+	switch {
+	case st.Converged:
+		return nil
+	case st.Counts[reconciler.Held] > 0 && st.Counts[reconciler.Degraded]+st.Counts[reconciler.Conflict]+st.Counts[reconciler.Progressing] == 0:
+		return told{errHeld}
+	default:
+		return told{errNotConverged}
+	}
+}

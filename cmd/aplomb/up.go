@@ -1,0 +1,295 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/aplomb-dev/aplomb/internal/api"
+	"github.com/aplomb-dev/aplomb/reconciler"
+	"github.com/aplomb-dev/aplomb/schema"
+)
+
+func (a *app) up() *cobra.Command {
+	var sf sourceFlags
+	c := &cobra.Command{
+		Use:   "up [PATH or URL]",
+		Short: "Converge a repository or a folder, then watch it",
+		Long: `Converges what a Git repository or a plain folder declares, then watches it.
+
+A Git repository is followed by commit (one on this machine in place), a plain
+folder by file. Without PATH the environment's remembered source is followed,
+else the folder that the command runs in. Ctrl-C leaves everything running; a
+second one ends at once.`,
+		Args: args(0, 1, "at most one PATH or URL"),
+		RunE: func(cmd *cobra.Command, args []string) error { return a.runUp(cmd.Context(), sf, args) },
+	}
+	sf.register(c)
+	return c
+}
+
+func (sf *sourceFlags) register(c *cobra.Command) {
+	f := c.Flags()
+	f.StringVar(&sf.branch, "branch", "", "branch to follow (default: the one that HEAD names)")
+	f.StringVar(&sf.path, "path", "", "folder in the repository")
+	f.StringVar(&sf.root, "root", "", "folder for files with relative paths (default: files in the data folder)")
+	f.DurationVar(&sf.interval, "interval", 0, "between two looks at the source (default 30s)")
+	f.StringVar(&sf.name, "name", "", `name of a new environment (default "local")`)
+}
+
+// adopt puts what the flags say into the folder's record, and says whether
+// that changed it.
+func (sf sourceFlags) adopt(f *folder, src follow) (changed bool, err error) {
+	before := f.record
+	f.Source = src
+	if sf.root != "" {
+		if f.Root, err = filepath.Abs(sf.root); err != nil {
+			return false, fmt.Errorf("--root: %w", err)
+		}
+	}
+	if sf.name != "" {
+		if !schema.ValidName(sf.name) {
+			return false, usage("lower-case letters, digits and inner hyphens", "--name: %q is not a name", sf.name)
+		}
+		f.Name = sf.name
+	}
+	return f.record != before, nil
+}
+
+// runUp opens the data folder, serves the API, shows the way to converged, and
+// then tells what happens until ctx ends.
+func (a *app) runUp(ctx context.Context, sf sourceFlags, args []string) error {
+	if sf.name != "" && !schema.ValidName(sf.name) {
+		return usage("lower-case letters, digits and inner hyphens", "--name: %q is not a name", sf.name)
+	}
+	if len(args) > 0 { // before a data folder is made for nothing
+		if _, err := choose(args[0]); err != nil {
+			return err
+		}
+	}
+	f, err := makeFolder(a.data, sf.name)
+	if err != nil {
+		return err
+	}
+	src, err := sf.pick(f, args, ".")
+	if err != nil {
+		return err
+	}
+	changed, err := sf.adopt(f, src)
+	if err != nil {
+		return err
+	}
+	began := time.Now()
+	s, err := a.open(ctx, f, opening{source: src})
+	if err != nil {
+		return err
+	}
+	if changed { // only who holds the lock may say what is followed
+		err = f.save()
+	}
+	warnInside(src, f, a.errs.Note)
+	if err == nil {
+		err = a.serve(ctx, s, func(ctx context.Context) error { return a.watch(ctx, s, began) })
+	}
+	return errors.Join(err, s.Close())
+}
+
+// serve answers the API while f runs.
+func (a *app) serve(ctx context.Context, s *session, f func(context.Context) error) error {
+	path, err := a.socket(s.info.Data)
+	if err != nil {
+		return err
+	}
+	l, err := api.Listen(path)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	served := make(chan error, 1)
+	srv := &api.Server{Control: s.Control, Info: s.info, Logs: s.logs, Services: s.services}
+	go func() {
+		defer cancel()
+		served <- srv.Serve(ctx, l)
+	}()
+	err = f(ctx)
+	cancel()
+	return errors.Join(err, <-served)
+}
+
+// watch shows the way to converged and then what happens, until ctx ends.
+func (a *app) watch(ctx context.Context, s *session, began time.Time) error {
+	st, err := s.Wait(ctx, looked)
+	if err != nil {
+		return ended(ctx, err)
+	}
+	if a.format == formatJSON {
+		return a.eventLines(ctx, s, 0)
+	}
+	a.out.Heading(s.info.Source, s.info.Environment, a.data, st)
+	a.out.Note("")
+	seq, err := a.converge(ctx, s, began)
+	if err != nil {
+		return ended(ctx, err)
+	}
+	return a.tell(ctx, s, seq)
+}
+
+// looked says whether the source has been looked at since the start, so that
+// there is something to say.
+func looked(s reconciler.Status) bool {
+	return !s.Source.At.IsZero() || !s.Source.Since.IsZero() || s.Refused != nil
+}
+
+// quiet says whether a turn has come to its end: nothing more will happen by
+// itself but trying again what failed.
+func quiet(s reconciler.Status) bool {
+	return looked(s) && s.Settled && s.Counts[reconciler.Progressing] == 0
+}
+
+// ended is nil where a person has ended it: that is no failure.
+func ended(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return nil
+	}
+	return err
+}
+
+// converge shows progress until the turn has come to its end, and how it
+// ended. It answers the number of the last event that the screen has shown.
+func (a *app) converge(ctx context.Context, s *session, began time.Time) (uint64, error) {
+	if a.out.Terminal {
+		return a.convergeLive(ctx, s, began)
+	}
+	inner, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var seq uint64
+	past, live := s.Events(inner, 0)
+	for _, e := range past {
+		a.out.Event(e)
+		seq = e.Seq
+	}
+	settled := make(chan result, 1)
+	go func() {
+		st, err := s.Wait(inner, quiet)
+		settled <- result{st, err}
+	}()
+	for {
+		select {
+		case e, ok := <-live:
+			if !ok {
+				r := <-settled
+				return seq, r.err
+			}
+			a.out.Event(e)
+			seq = e.Seq
+		case r := <-settled:
+			if r.err != nil {
+				return seq, r.err
+			}
+			rest, _ := s.Events(inner, seq)
+			for _, e := range rest {
+				a.out.Event(e)
+				seq = e.Seq
+			}
+			a.outcome(r.status, began)
+			return seq, nil
+		}
+	}
+}
+
+type result struct {
+	status reconciler.Status
+	err    error
+}
+
+// convergeLive is converge with lines that change in place.
+func (a *app) convergeLive(ctx context.Context, s *session, began time.Time) (uint64, error) {
+	live := a.out.Live(began)
+	var last uint64
+	st, err := s.Wait(ctx, func(st reconciler.Status) bool {
+		live.Update(st)
+		return quiet(st)
+	})
+	live.Stop()
+	past, _ := s.Events(canceled(), 0)
+	for _, e := range past {
+		last = e.Seq
+	}
+	if err == nil {
+		a.out.Note("")
+		a.outcome(st, began)
+	}
+	return last, err
+}
+
+// canceled is a context that has ended: what is remembered is wanted, and
+// nothing that is to come.
+func canceled() context.Context {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	return ctx
+}
+
+// outcome says how a turn ended, with findings and reasons where it did not
+// end well.
+func (a *app) outcome(st reconciler.Status, began time.Time) {
+	switch r := st.Refused; {
+	case r != nil && len(r.Findings) > 0:
+		a.errs.Diagnostics(r.Findings, r.Files)
+	case r != nil:
+		a.errs.Error(fmt.Sprintf("revision %s: %s", r.Revision.Short(), r.Error), "")
+	case !st.Source.OK:
+		a.errs.Error(st.Source.Error, st.Source.Hint)
+	case st.Converged:
+		a.out.Outcome(st, began)
+	default:
+		a.out.Outcome(st, began)
+		a.out.Status(st, false)
+	}
+}
+
+// tell writes a line for each thing that happens until ctx ends.
+func (a *app) tell(ctx context.Context, s *session, seq uint64) error {
+	for ctx.Err() == nil {
+		past, live := s.Events(ctx, seq)
+		for _, e := range past {
+			a.out.Event(e)
+			seq = e.Seq
+		}
+		for e := range live {
+			a.out.Event(e)
+			seq = e.Seq
+		}
+		if err := errors.Join(s.err(), a.out.Err()); err != nil {
+			return ended(ctx, err)
+		}
+	}
+	return nil
+}
+
+// eventLines writes every event as a line of JSON until ctx ends.
+func (a *app) eventLines(ctx context.Context, s *session, seq uint64) error {
+	for ctx.Err() == nil {
+		past, live := s.Events(ctx, seq)
+		for _, e := range past {
+			if err := a.jsonLine(e); err != nil {
+				return err
+			}
+			seq = e.Seq
+		}
+		for e := range live {
+			if err := a.jsonLine(e); err != nil {
+				return err
+			}
+			seq = e.Seq
+		}
+		if err := s.err(); err != nil {
+			return ended(ctx, err)
+		}
+	}
+	return nil
+}
