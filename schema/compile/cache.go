@@ -143,10 +143,16 @@ func (c *cache) save(round int) {
 	c.saving.Lock()
 	defer c.saving.Unlock()
 	c.mu.Lock()
+	stale := false
 	for k, e := range c.entries {
 		if e.round < round-keepRounds {
 			delete(c.entries, k)
+			stale = true
 		}
+	}
+	if !stale && len(c.added) == 0 {
+		c.mu.Unlock()
+		return
 	}
 	added := make(map[cacheKey]*cacheEntry, len(c.added))
 	for _, k := range c.added {

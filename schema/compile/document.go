@@ -87,7 +87,15 @@ func (d *document) readKind() {
 }
 
 func (d *document) closestKind(got string) string {
-	return schema.Closest(got, slices.Collect(maps.Keys(d.checker.kinds)))
+	return closest(got, slices.Collect(maps.Keys(d.checker.kinds)))
+}
+
+// closest is schema.Closest for words that are short enough to be mistyped.
+func closest(got string, known []string) string {
+	if len(got) > 2*len(slices.MaxFunc(append([]string{""}, known...), func(a, b string) int { return len(a) - len(b) })) {
+		return ""
+	}
+	return schema.Closest(got, known)
 }
 
 // kindHint says what an unknown kind was meant to be.
@@ -110,7 +118,7 @@ func (d *document) unknown(v *value, path schema.Path, known []string) {
 	for _, k := range v.keys {
 		if !slices.Contains(known, k.name) {
 			at := path.Child(k.name)
-			d.find(k.pos(d.file), at, didYouMean(schema.Closest(k.name, known)), "unknown field %s", shorten(at.String()))
+			d.find(k.pos(d.file), at, didYouMean(closest(k.name, known)), "unknown field %s", shorten(at.String()))
 		}
 	}
 }

@@ -49,7 +49,7 @@ func (d *document) ref(r schema.Ref, m *model, pos schema.Pos, full schema.Path,
 		for _, o := range k.Outputs {
 			names = append(names, o.Path.Steps()[0])
 		}
-		hint := didYouMean(schema.Closest(r.Output, names))
+		hint := didYouMean(closest(r.Output, names))
 		if hint == "" {
 			hint = r.ID.Kind + " has " + strings.Join(names, ", ")
 		}

@@ -1,6 +1,7 @@
 package compile
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -100,9 +101,16 @@ func (t *tree) visit(name string, e fs.DirEntry) error {
 }
 
 func (t *tree) readIgnore() ignore {
-	data, err := readBounded(t.fsys, IgnoreFile, maxIgnoreBytes)
+	info, err := fs.Lstat(t.fsys, IgnoreFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
+	}
+	if err == nil && !info.Mode().IsRegular() {
+		err = errIrregular
+	}
+	var data []byte
+	if err == nil {
+		data, err = readBounded(t.fsys, IgnoreFile, maxIgnoreBytes)
 	}
 	if err != nil {
 		t.find(IgnoreFile, "", "cannot be read: %s", cause(err))
@@ -155,52 +163,58 @@ func (t *tree) readOne(name string, known func(cacheKey) *fileResult) (input, er
 			return input{Path: name, Data: data, key: key}, err
 		}
 	}
-	data, err := readBounded(t.fsys, name, t.limits.FileBytes)
+	buf := readBuffers.Get().(*[]byte)
+	defer readBuffers.Put(buf)
+	data, err := appendFile((*buf)[:0], t.fsys, name, t.limits.FileBytes)
 	if err != nil {
 		return input{}, err
 	}
-	in := input{Path: name, Data: data, key: keyOf("content", name, data)}
-	if in.hit = known(in.key); in.hit != nil {
-		in.Data = nil
+	if cap(data) <= maxReadBuffer {
+		*buf = data
+	}
+	in := input{Path: name, key: keyOf("content", name, data)}
+	if in.hit = known(in.key); in.hit == nil {
+		in.Data = bytes.Clone(data)
 	}
 	return in, nil
 }
+
+// readBuffers are reused, since most files are known already: they are read
+// only to be hashed.
+var readBuffers = sync.Pool{New: func() any { b := make([]byte, 0, 4<<10); return &b }}
+
+const maxReadBuffer = 256 << 10
 
 type tooLargeError int64
 
 func (e tooLargeError) Error() string { return fmt.Sprintf("larger than %d KiB", int64(e)>>10) }
 
-// readBounded reads a regular file of at most limit bytes.
+// readBounded reads a file of at most limit bytes.
 func readBounded(fsys fs.FS, name string, limit int64) ([]byte, error) {
+	return appendFile(nil, fsys, name, limit)
+}
+
+// appendFile reads a file into buf, without asking for its size first: that
+// would be a quarter of the work for files that are small and many.
+func appendFile(buf []byte, fsys fs.FS, name string, limit int64) ([]byte, error) {
 	f, err := fsys.Open(name)
 	if err != nil {
-		return nil, err
+		return buf, err
 	}
 	defer func() { _ = f.Close() }()
-	info, err := f.Stat()
-	switch {
-	case err != nil:
-		return nil, err
-	case !info.Mode().IsRegular():
-		return nil, errors.New("not a regular file")
-	case info.Size() > limit:
-		return nil, tooLargeError(limit)
-	}
-	data := make([]byte, 0, info.Size()+1)
 	for {
-		n, err := f.Read(data[len(data):cap(data)])
-		data = data[:len(data)+n]
-		if err == io.EOF {
-			return data, nil
+		if len(buf) == cap(buf) {
+			buf = append(buf, make([]byte, max(len(buf), 512))...)[:len(buf)]
 		}
-		if err != nil {
-			return nil, err
-		}
-		if int64(len(data)) > limit {
-			return nil, tooLargeError(limit)
-		}
-		if len(data) == cap(data) {
-			data = append(data, 0)[:len(data)]
+		n, err := f.Read(buf[len(buf):cap(buf)])
+		buf = buf[:len(buf)+n]
+		switch {
+		case int64(len(buf)) > limit:
+			return buf, tooLargeError(limit)
+		case err == io.EOF:
+			return buf, nil
+		case err != nil:
+			return buf, err
 		}
 	}
 }
