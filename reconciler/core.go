@@ -162,10 +162,12 @@ func (c *core) begin(ctx context.Context, frontier []*Node) ([]call, error) {
 		return nil, nil
 	}
 	intents := make(map[store.Key]store.Intent, len(frontier))
+	var drop []store.Key
 	for _, n := range frontier {
 		intents[n.Key] = c.w.Begin(n)
+		drop = append(drop, n.stale...)
 	}
-	if err := c.store.Begin(ctx, intents); err != nil {
+	if err := c.store.Begin(ctx, intents, drop); err != nil {
 		for _, n := range frontier {
 			c.w.Unstarted(n, err)
 		}

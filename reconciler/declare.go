@@ -1,6 +1,7 @@
 package reconciler
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -122,7 +123,7 @@ func (w *World) arrange(declared []*Node) {
 	}
 }
 
-// forget drops a node that is neither declared nor ours any more.
+// rearrange drops nodes that are neither declared nor ours any more.
 func (w *World) rearrange() {
 	i := slices.IndexFunc(w.Nodes, func(n *Node) bool { return n.Decl == nil })
 	if i < 0 {
@@ -131,13 +132,23 @@ func (w *World) rearrange() {
 	w.arrange(slices.Clone(w.Nodes[:i]))
 }
 
-// rekey moves a node to the address that the engine gave it.
+// rekey moves a node to the address that the engine gave it. What was known
+// under that address is the same thing, found again by its nonce or name.
 func (w *World) rekey(n *Node, handle string) {
 	if handle == "" || handle == n.Key.Handle {
 		return
 	}
-	delete(w.byKey, n.Key)
+	if n.ours() {
+		n.stale = append(n.stale, n.Key)
+	}
+	if w.byKey[n.Key] == n {
+		delete(w.byKey, n.Key)
+	}
 	n.Key.Handle = handle
+	if other := w.byKey[n.Key]; other != nil && other.Decl == nil {
+		n.Owned = cmp.Or(n.Owned, other.Owned)
+		other.Owned, other.Intent, other.Plan = nil, nil, nil
+	}
 	w.byKey[n.Key] = n
 }
 

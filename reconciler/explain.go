@@ -56,7 +56,7 @@ func explain(n *Node, e *Eval) (reason, hint string) {
 
 func busyText(n *Node) string {
 	if n.doing != nil {
-		return verb(n.doing.Action)
+		return verb(n.doing.Change.Action)
 	}
 	return ""
 }

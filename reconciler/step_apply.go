@@ -41,7 +41,7 @@ func (t *turn) apply(n *Node, e *Eval) {
 		return
 	}
 	e.State, e.Why = Waiting, busy
-	if n.Op != Idle || n.Dirty || target.flight >= target.Concurrency*frontierPerCall {
+	if !t.free(n, e) || target.flight >= target.Concurrency*frontierPerCall {
 		return
 	}
 	target.flight++ // given back by Applied, or by Unstarted
@@ -81,9 +81,12 @@ func nonce() string {
 
 // Started notes that an apply's intent is durable and its call is on its way.
 func (w *World) Started(n *Node, in store.Intent) {
-	n.Intent = &in
+	if n.Op != Idle {
+		panic("apply of " + n.ID.String() + " while " + n.Op.String())
+	}
+	n.Intent, n.stale = &in, nil
 	n.Op = Applying
-	n.doing = &n.Plan.Change
+	n.doing = n.Plan
 	n.wasWell = false
 }
 
@@ -91,7 +94,7 @@ func (w *World) Started(n *Node, in store.Intent) {
 // be recorded.
 func (w *World) Applied(n *Node, s drivers.State, err error, r *store.Result) {
 	w.Targets[n.ID.Target].flight--
-	did := n.Plan
+	did := n.doing
 	n.Op, n.doing = Idle, nil
 	if err != nil {
 		w.applyFailed(n, did, err, r)
@@ -115,14 +118,10 @@ func (w *World) Applied(n *Node, s drivers.State, err error, r *store.Result) {
 		w.gone(n, r)
 		return
 	}
-	from := n.Key
 	w.rekey(n, s.Handle)
 	owned := n.Intent.Owned
 	owned.Handle, owned.Version, owned.AppliedAt = n.Key.Handle, s.Version, w.Now
 	n.Owned, n.Intent, n.Plan = &owned, nil, nil
-	if n.Key != from {
-		r.Clear = append(r.Clear, from)
-	}
 	done(r, n)
 	w.seq++ // what was applied is planned anew, whatever its version
 	n.Live = nil
@@ -142,6 +141,13 @@ func done(r *store.Result, n *Node) {
 		r.Done = map[store.Key]store.Owned{}
 	}
 	r.Done[n.Key] = *n.Owned
+	n.unstale(r)
+}
+
+// unstale forgets the addresses that n had.
+func (n *Node) unstale(r *store.Result) {
+	r.Forget = append(r.Forget, n.stale...)
+	n.stale = nil
 }
 
 // applyFailed keeps the intent: the call may have landed, or may yet. Only a

@@ -19,12 +19,12 @@ func (t *turn) observe(n *Node, e *Eval) bool {
 		e.State, e.Why, e.Until = Degraded, outOfReach, target.Down.Next
 		t.wake(target.Down.Next)
 		if !t.Now.Before(target.Down.Next) {
-			t.look(n)
+			t.look(n, e)
 		}
 		return false
 	}
 	if t.due(n) {
-		t.look(n)
+		t.look(n, e)
 	}
 	switch {
 	case n.Live == nil:
@@ -55,8 +55,9 @@ func (t *turn) due(n *Node) bool {
 	return false
 }
 
-func (t *turn) look(n *Node) {
+func (t *turn) look(n *Node, e *Eval) {
 	if n.Op == Idle {
+		e.looking = true
 		t.Observe[n.ID.Target] = append(t.Observe[n.ID.Target], n)
 	}
 }

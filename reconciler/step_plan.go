@@ -24,7 +24,7 @@ func (t *turn) plan(n *Node, e *Eval) bool {
 	if n.Plan != nil && n.Plan.from(n, inputs) {
 		return t.planned(n, e)
 	}
-	if n.Op != Idle || n.Dirty {
+	if !t.free(n, e) {
 		e.State, e.Why = Waiting, unplanned
 		return false
 	}
@@ -44,7 +44,7 @@ func (t *turn) plan(n *Node, e *Eval) bool {
 		t.wake(n.Fail.Next)
 		return false
 	}
-	t.Plan = append(t.Plan, PlanCall{Node: n, Want: want, Sum: sum, Inputs: inputs, Seq: n.Live.Seq})
+	t.Plan = append(t.Plan, PlanCall{Node: n, Want: want, Sum: sum, Inputs: inputs, Seq: n.Live.Seq, decl: n.Decl, owned: n.Owned})
 	return false
 }
 
@@ -104,7 +104,7 @@ func (t *turn) nothing(n *Node, want *drivers.Desired, sum string, inputs plan.I
 // is gone meanwhile.
 func (w *World) PlanMade(p PlanCall, c drivers.Change, err error) {
 	n := p.Node
-	if n.Live == nil || n.Live.Seq != p.Seq {
+	if n.Live == nil || n.Live.Seq != p.Seq || n.Owned != p.owned || !sameDecl(n.Decl, p.decl) {
 		return
 	}
 	if err != nil {
@@ -118,7 +118,7 @@ func (w *World) PlanMade(p PlanCall, c drivers.Change, err error) {
 	if n.Live.State.Exists && !n.ours() && n.Live.State.Owner == "" && p.Want != nil {
 		c.Action = schema.Adopt
 	}
-	n.Plan = &Planned{Change: c, Want: p.Want, WantSum: p.Sum, Inputs: p.Inputs, decl: n.Decl, seq: p.Seq, owned: n.Owned}
+	n.Plan = &Planned{Change: c, Want: p.Want, WantSum: p.Sum, Inputs: p.Inputs, decl: p.decl, seq: p.Seq, owned: p.owned}
 	if c.Action == schema.None {
 		n.flaps, n.applied = 0, ""
 	} else {

@@ -1,7 +1,6 @@
 package reconciler
 
 import (
-	"github.com/aplomb-dev/aplomb/reconciler/plan"
 	"github.com/aplomb-dev/aplomb/reconciler/store"
 	"github.com/aplomb-dev/aplomb/schema"
 )
@@ -56,7 +55,7 @@ func (t *turn) visitGone(n, unsettled, user *Node) {
 		return
 	}
 	if !t.observe(n, e) {
-		if e.Why == othersMark && n.Op == Idle {
+		if e.Why == othersMark && t.free(n, e) {
 			t.Forget = append(t.Forget, n) // handed over: never to be deleted from here
 		}
 		return
@@ -84,7 +83,7 @@ func (t *turn) visitGone(n, unsettled, user *Node) {
 // bring it back.
 func (t *turn) forgetGone(n *Node, e *Eval) {
 	e.State, e.Why = Waiting, busy
-	if n.Op != Idle || n.Dirty {
+	if !t.free(n, e) {
 		return
 	}
 	if t.Now.Before(n.quiet) {
@@ -105,7 +104,7 @@ func (t *turn) planGone(n *Node, e *Eval) bool {
 		return true
 	}
 	e.State, e.Why = Waiting, unplanned
-	if n.Op != Idle || n.Dirty {
+	if !t.free(n, e) {
 		return false
 	}
 	if n.Fail != nil && n.Fail.Op == Planning && t.Now.Before(n.Fail.Next) {
@@ -113,7 +112,7 @@ func (t *turn) planGone(n *Node, e *Eval) bool {
 		t.wake(n.Fail.Next)
 		return false
 	}
-	t.Plan = append(t.Plan, PlanCall{Node: n, Inputs: plan.Inputs{}, Seq: n.Live.Seq})
+	t.Plan = append(t.Plan, PlanCall{Node: n, Seq: n.Live.Seq, decl: n.Decl, owned: n.Owned})
 	return false
 }
 
@@ -126,6 +125,7 @@ func (w *World) gone(n *Node, r *store.Result) {
 	}
 	n.Owned, n.Intent, n.Plan = nil, nil, nil
 	r.Forget = append(r.Forget, n.Key)
+	n.unstale(r)
 }
 
 // Let forgets a node that is neither declared nor there.
@@ -133,6 +133,7 @@ func (w *World) Let(n *Node, r *store.Result) {
 	if n.ours() {
 		r.Forget = append(r.Forget, n.Key)
 	}
+	n.unstale(r)
 	n.Owned, n.Intent, n.Plan, n.Fail = nil, nil, nil, nil
 }
 

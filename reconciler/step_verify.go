@@ -21,7 +21,7 @@ func (t *turn) verify(n *Node, e *Eval) {
 		e.State, e.Why, e.Text = Degraded, failed, "the driver plans nothing for a thing that does not exist"
 		return
 	}
-	if t.recordable(n) {
+	if t.free(n, e) && t.recordable(n) {
 		t.Record = append(t.Record, n)
 	}
 	if t.isPausedAlone(n) {
@@ -49,9 +49,6 @@ func (t *turn) isPausedAlone(n *Node) bool {
 // The hold and the needs of the declaration in force replace older ones only
 // here: at the end of an apply, even one that had nothing to do.
 func (t *turn) recordable(n *Node) bool {
-	if n.Op != Idle || t.Env.ReadOnly {
-		return false
-	}
 	o := n.Owned
 	return o == nil || n.Intent != nil || o.ID != n.ID || o.Settled != t.settledAs(n) || o.Data != n.Decl.Res.Data ||
 		!slices.Equal(o.Hold, n.Decl.Res.Hold) || !slices.Equal(o.Needs, t.needsOf(n))
@@ -75,9 +72,6 @@ func (w *World) Verified(n *Node, r *store.Result) {
 	o.ID, o.Settled, o.Hold, o.Data, o.Needs = n.ID, w.settledAs(n), n.Decl.Res.Hold, n.Decl.Res.Data, w.needsOf(n)
 	o.Want, o.Inputs, o.Pos = n.Plan.WantSum, n.Plan.Inputs, n.Decl.Res.Pos
 	o.Handle, o.Version, o.Spec, o.Files = n.Key.Handle, n.Live.State.Version, n.Plan.Want.Spec, n.Plan.Want.Files.Hash()
-	if n.Intent != nil && n.Intent.Handle != n.Key.Handle {
-		r.Clear = append(r.Clear, store.Key{Target: n.Key.Target, Handle: n.Intent.Handle})
-	}
 	n.Owned, n.Intent = &o, nil
 	n.Plan.owned = n.Owned // the plan said "nothing to do" of exactly this
 	n.Fail = nil

@@ -5,7 +5,9 @@ import (
 
 	"github.com/aplomb-dev/aplomb/drivers"
 	"github.com/aplomb-dev/aplomb/reconciler/gate"
+	"github.com/aplomb-dev/aplomb/reconciler/graph"
 	"github.com/aplomb-dev/aplomb/reconciler/plan"
+	"github.com/aplomb-dev/aplomb/reconciler/store"
 	"github.com/aplomb-dev/aplomb/schema"
 )
 
@@ -28,6 +30,9 @@ type PlanCall struct {
 	Sum    string
 	Inputs plan.Inputs
 	Seq    uint64
+
+	decl  *graph.Node
+	owned *store.Owned
 }
 
 // Eval is what a turn thinks of one node.
@@ -43,6 +48,8 @@ type Eval struct {
 	Planned bool // Outputs say what will hold
 	Outputs map[string]drivers.Output
 	Pending bool // it has a valid plan that is not "nothing to do"
+
+	looking bool // it is being looked at anew: nothing else is started on it
 }
 
 // why is a reason without its words, so that a turn over many nodes that have
@@ -104,6 +111,10 @@ type turn struct {
 	gone   []*Node
 }
 
+// free says whether a call on n may start: none is in flight, and none was
+// decided by this turn.
+func (t *turn) free(n *Node, e *Eval) bool { return n.Op == Idle && !n.Dirty && !e.looking }
+
 func (t *turn) eval(n *Node) *Eval { return &t.Evals[n.index] }
 
 // wake asks for a turn at a time, if none is asked for earlier.
@@ -120,7 +131,7 @@ func (t *turn) visit(n *Node) {
 	if n.Op == Applying {
 		e.State, e.Why = Waiting, busy
 		if n.doing != nil {
-			e.Planned, e.Outputs, e.Pending = true, n.doing.Outputs, true
+			e.Planned, e.Outputs, e.Pending = true, n.doing.Change.Outputs, true
 		}
 		return
 	}

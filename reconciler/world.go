@@ -83,9 +83,10 @@ type Node struct {
 	Op     Op
 	Fail   *Failure
 
-	doing     *drivers.Change // of the apply in flight
-	index     int             // in World.Nodes
-	recheckAt time.Time       // observe again then, because it is not healthy or could not be read
+	doing     *Planned    // of the apply in flight
+	stale     []store.Key // keys that inventory or journal still have n under
+	index     int         // in World.Nodes
+	recheckAt time.Time   // observe again then, because it is not healthy or could not be read
 	recheck   time.Duration
 	quiet     time.Time // before that, an earlier call may still land
 	flaps     int       // applied, and yet to be applied again, without having been settled between

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -150,10 +151,16 @@ func each[T any](ctx context.Context, b *bbolt.Bucket, fn func(k []byte, v T)) e
 }
 
 // Begin records, in one durable write, what is about to be applied. Nothing
-// may be applied before it returns.
-func (s *Store) Begin(ctx context.Context, intents map[Key]Intent) error {
+// may be applied before it returns. What is under the keys of drop is replaced by
+// them: the engine has given another address since.
+func (s *Store) Begin(ctx context.Context, intents map[Key]Intent, drop []Key) error {
 	return s.update(ctx, "begin", func(tx *bbolt.Tx) error {
 		b := tx.Bucket(bIntents)
+		for _, k := range drop {
+			if err := errors.Join(b.Delete(k.bytes()), tx.Bucket(bOwned).Delete(k.bytes())); err != nil {
+				return err
+			}
+		}
 		for k, in := range intents {
 			if err := put(b, k.bytes(), in); err != nil {
 				return err

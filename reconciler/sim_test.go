@@ -1,0 +1,548 @@
+package reconciler
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/aplomb-dev/aplomb/drivers"
+	"github.com/aplomb-dev/aplomb/drivers/memory"
+	"github.com/aplomb-dev/aplomb/reconciler/gate"
+	"github.com/aplomb-dev/aplomb/reconciler/graph"
+	"github.com/aplomb-dev/aplomb/reconciler/store"
+	"github.com/aplomb-dev/aplomb/schema"
+	"github.com/aplomb-dev/aplomb/sources"
+)
+
+var (
+	seeds    = flag.Int("seeds", 150, "seeds for each set of quirks")
+	oneSeed  = flag.Uint64("seed", 0, "this seed alone, told step by step")
+	oneQuirk = flag.String("quirk", "", "this set of quirks alone")
+)
+
+// quirkSets are the engines that the simulation runs over.
+func quirkSets() map[string]memory.Quirks {
+	return map[string]memory.Quirks{
+		"none":        {},
+		"noCAS":       {NoCAS: true},
+		"engineIDs":   {EngineIDs: true},
+		"noNonce":     {EngineIDs: true, NonceUnsupported: true},
+		"noMarks":     {NoMarks: true},
+		"writeOnly":   {WriteOnly: true},
+		"opaque":      {OpaquePlans: true},
+		"twoCalls":    {TwoCallCreates: true},
+		"noisy":       {NoisyDefaults: true},
+		"deferred":    {Deferred: true},
+		"slowPlans":   {SlowPlans: 2},
+		"slowHealth":  {SlowHealth: 5},
+		"slowDeletes": {SlowDeletes: 4},
+		"torn":        {TornReads: 3},
+		"late":        {LateLanding: 5},
+		"lateNoCAS":   {LateLanding: 5, NoCAS: true},
+		"faults":      {FaultBefore: 0.1, FaultAfter: 0.1, FaultRead: 0.05},
+		"faultsIDs":   {FaultBefore: 0.1, FaultAfter: 0.1, EngineIDs: true},
+		"hard":        {LateLanding: 4, FaultAfter: 0.1, FaultBefore: 0.1, EngineIDs: true, TwoCallCreates: true, SlowHealth: 3, SlowDeletes: 3, TornReads: 2, NoisyDefaults: true},
+		"hardNoMarks": {LateLanding: 4, FaultAfter: 0.1, NoMarks: true, NoCAS: true, TwoCallCreates: true, SlowDeletes: 3, OpaquePlans: true},
+	}
+}
+
+// coverage counts at which steps the simulation has killed.
+type coverage struct {
+	mu    sync.Mutex
+	steps map[string]int
+}
+
+func (c *coverage) hit(step string) {
+	c.mu.Lock()
+	c.steps[step]++
+	c.mu.Unlock()
+}
+
+// TestKillAtEveryStep runs the World over the memory engine with every quirk,
+// kills it before and after every journal write and every engine write, and
+// demands of every restart that it converges with nothing doubled, lost or
+// orphaned.
+func TestKillAtEveryStep(t *testing.T) {
+	cov := &coverage{steps: map[string]int{}}
+	t.Run("quirks", func(t *testing.T) {
+		for name, q := range quirkSets() {
+			if *oneQuirk != "" && name != *oneQuirk {
+				continue
+			}
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				for seed := uint64(1); seed <= uint64(*seeds); seed++ {
+					if *oneSeed != 0 && seed != *oneSeed {
+						continue
+					}
+					if err := simulate(t, seed, q, cov); err != nil {
+						t.Fatalf("seed %d: %v\nagain with: go test ./reconciler -run KillAtEveryStep -quirk %s -seed %d -seeds %d", seed, err, name, seed, seed)
+					}
+				}
+			})
+		}
+	})
+	if *oneSeed != 0 || *oneQuirk != "" || t.Failed() {
+		return
+	}
+	for _, step := range slices.Sorted(maps.Keys(cov.steps)) {
+		t.Logf("killed at %-16s %6d times", step, cov.steps[step])
+	}
+	for _, step := range journalSteps {
+		if cov.steps[step] == 0 {
+			t.Errorf("nothing was killed at %q", step)
+		}
+	}
+}
+
+// journalSteps must all be covered by the kills.
+var journalSteps = []string{
+	"begin:before", "begin:after", "finish:before", "finish:after",
+	"before create", "after create", "before patch", "after patch", "before delete", "after delete", "before fill", "after fill", "idle",
+}
+
+var errKilled = errors.New("killed")
+
+type sim struct {
+	t       *testing.T
+	rng     *rand.Rand
+	eng     *memory.Engine
+	drv     *memory.Driver
+	quirks  memory.Quirks
+	path    string
+	now     time.Time
+	core    *core
+	pending []call
+	decl    []*graph.Node
+	rev     int
+	fuse    int // hook calls until the next kill; below 0: none
+	cov     *coverage
+	trouble bool // foreign hands, kills and outages may happen
+	last    *Decision
+}
+
+const simEnv = "env-sim"
+
+func simulate(t *testing.T, seed uint64, q memory.Quirks, cov *coverage) error {
+	s := &sim{t: t, rng: rand.New(rand.NewPCG(seed, 7)), eng: &memory.Engine{Seed: seed, Quirks: q}, quirks: q, cov: cov,
+		path: filepath.Join(fastDir(t), "store.db"), now: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), trouble: true}
+	defer func() {
+		if s.core != nil {
+			_ = s.core.store.Close()
+		}
+		_ = os.RemoveAll(filepath.Dir(s.path))
+	}()
+	s.eng.Hook = func(op, _ string) error { return s.burn(op) }
+	s.fuse = 1 + s.rng.IntN(25)
+	if err := s.restart(); err != nil {
+		return err
+	}
+	for range 3 {
+		if err := s.declare(s.draw(1 + s.rng.IntN(7))); err != nil {
+			return err
+		}
+		if err := s.run(s.rng.IntN(60), true); err != nil {
+			return err
+		}
+	}
+	s.trouble, s.fuse = false, -1
+	if err := s.settle(); err != nil {
+		return err
+	}
+	if err := s.check(len(s.decl)); err != nil {
+		return err
+	}
+	if err := s.declare(nil); err != nil {
+		return err
+	}
+	if err := s.settle(); err != nil {
+		return fmt.Errorf("deleting everything: %w", err)
+	}
+	return s.check(0)
+}
+
+// fastDir is a folder in memory where there is one: thousands of fsyncs of the
+// simulation prove nothing about a disk.
+func fastDir(t *testing.T) string {
+	root := ""
+	if fi, err := os.Stat("/dev/shm"); err == nil && fi.IsDir() {
+		root = "/dev/shm"
+	}
+	dir, err := os.MkdirTemp(root, "aplomb-sim-*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// burn is called at every step at which the process could die.
+func (s *sim) burn(step string) error {
+	if s.fuse < 0 {
+		return nil
+	}
+	if s.fuse--; s.fuse > 0 {
+		return nil
+	}
+	s.cov.hit(step)
+	s.fuse = -1
+	s.say("killed at %s", step)
+	s.drv.Kill()
+	return errKilled
+}
+
+func (s *sim) say(format string, args ...any) {
+	if *oneSeed != 0 {
+		s.t.Logf("%s %s", s.now.Format("15:04:05"), fmt.Sprintf(format, args...))
+	}
+}
+
+// restart is a new process over the same store and the same engine.
+func (s *sim) restart() error {
+	if s.core != nil {
+		if err := s.core.store.Close(); err != nil {
+			return err
+		}
+	}
+	for _, c := range s.pending { // what was in flight died before it, or at the very door
+		if c.op == Applying && s.rng.IntN(2) == 0 {
+			c.make(context.Background())
+		}
+	}
+	s.pending = nil
+	s.drv = &memory.Driver{Engine: s.eng, Env: simEnv}
+	reg, err := drivers.NewRegistry(drivers.Target{Name: "mem", Engine: "memory", Kinds: memory.Kinds(), Driver: s.drv, Identity: "mem-1", Linger: 30 * time.Second})
+	if err != nil {
+		return err
+	}
+	st, err := store.Open(s.path, simEnv)
+	if err != nil {
+		return err
+	}
+	loaded, err := st.Load(context.Background())
+	if err != nil {
+		return err
+	}
+	env := Env{ID: simEnv, Name: "sim", Gates: gate.Config{Destroys: 3}, Resync: 10 * time.Minute, Started: s.now}
+	s.core = &core{w: NewWorld(env, reg, loaded), store: st}
+	if s.trouble && s.fuse < 0 {
+		s.fuse = 1 + s.rng.IntN(40)
+	}
+	st.Hook = s.burn
+	if s.rev > 0 {
+		s.core.w.Declare(s.revision(), s.decl)
+	}
+	return nil
+}
+
+func (s *sim) revision() sources.Revision {
+	return sources.Revision{ID: fmt.Sprintf("%040d", s.rev)}
+}
+
+func (s *sim) declare(res []schema.Resource) error {
+	reg, err := drivers.NewRegistry(drivers.Target{Name: "mem", Kinds: memory.Kinds(), Driver: s.drv})
+	if err != nil {
+		return err
+	}
+	nodes, findings := graph.Build(res, reg)
+	if len(findings) > 0 {
+		return fmt.Errorf("declared badly: %v", findings)
+	}
+	s.rev++
+	s.decl = nodes
+	for _, n := range nodes {
+		s.say("declared %s at %q: %s", n.ID, n.Handle, n.Res.Spec)
+	}
+	s.core.w.Declare(s.revision(), nodes)
+	return nil
+}
+
+// run goes on for so many steps, or until all is converged.
+func (s *sim) run(steps int, stopEarly bool) error {
+	for i := range steps {
+		err := s.step()
+		if errors.Is(err, errKilled) || s.dead() {
+			err = s.restart()
+		}
+		if err != nil {
+			return fmt.Errorf("step %d: %w", i, err)
+		}
+		if !stopEarly && s.converged() {
+			return nil
+		}
+	}
+	if stopEarly {
+		return nil
+	}
+	return fmt.Errorf("not converged after %d steps:\n%s", steps, s.state())
+}
+
+// dead says whether the driver was killed by a hook whose error went another
+// way than through the journal.
+func (s *sim) dead() bool {
+	_, err := s.drv.List(context.Background())
+	return err != nil && !errors.Is(err, drivers.ErrDenied) && strings.Contains(err.Error(), "client is gone")
+}
+
+// step absorbs one or more ends, decides, and lets something happen.
+func (s *sim) step() error {
+	w := s.core.w
+	w.Now = s.now
+	var ends []end
+	for len(s.pending) > 0 && (len(ends) == 0 || s.rng.IntN(3) == 0) {
+		i := s.rng.IntN(len(s.pending))
+		cl := s.pending[i]
+		s.pending = slices.Delete(s.pending, i, i+1)
+		e := cl.make(context.Background())
+		if s.dead() {
+			return errKilled
+		}
+		if cl.op == Applying {
+			s.say("apply %s %s: %v", cl.change.Action, cl.nodes[0].ID, e.err)
+		}
+		ends = append(ends, e)
+	}
+	ctx := context.Background()
+	if err := s.core.absorb(ctx, ends); err != nil {
+		return err
+	}
+	d, calls, err := s.core.step(ctx)
+	if err != nil {
+		return err
+	}
+	s.last = d
+	s.pending = append(s.pending, calls...)
+	if len(s.pending) == 0 {
+		if err := s.burn("idle"); err != nil {
+			return err
+		}
+		s.pass(d)
+	}
+	if s.trouble {
+		s.meddle()
+	}
+	if s.rng.IntN(3) == 0 {
+		return s.person(d)
+	}
+	return nil
+}
+
+// pass lets the clock go to when something is due.
+func (s *sim) pass(d *Decision) {
+	dt := time.Second
+	if !d.Wake.IsZero() && d.Wake.Sub(s.now) > dt {
+		dt = d.Wake.Sub(s.now)
+	}
+	s.now = s.now.Add(dt)
+	s.eng.Tick(min(int(dt/time.Second)+1, 60))
+}
+
+// meddle is the world outside.
+func (s *sim) meddle() {
+	objects := s.eng.Objects()
+	switch s.rng.IntN(25) {
+	case 0:
+		s.eng.SetUnreachable(s.rng.IntN(2) == 0)
+	case 1, 2:
+		s.eng.SetUnreachable(false)
+	case 3:
+		if len(objects) > 0 {
+			o := objects[s.rng.IntN(len(objects))]
+			_ = s.eng.ForeignEdit(o.Handle, json.RawMessage(`{"value":"foreign"}`))
+			s.heard(o.Handle)
+		}
+	case 4:
+		if len(objects) > 0 {
+			o := objects[s.rng.IntN(len(objects))]
+			_ = s.eng.ForeignDelete(o.Handle)
+			s.heard(o.Handle)
+		}
+	}
+}
+
+// heard is a watch that tells half of the time.
+func (s *sim) heard(handle string) {
+	s.say("meddled with %s", handle)
+	if n := s.core.w.byKey[store.Key{Target: "mem", Handle: handle}]; n != nil && s.rng.IntN(2) == 0 {
+		n.Dirty = true
+	}
+}
+
+// person approves whatever is held.
+func (s *sim) person(d *Decision) error {
+	w := s.core.w
+	var a gate.Approval
+	for i, n := range w.Nodes {
+		if i < len(d.Evals) && len(d.Evals[i].Held) > 0 && n.Plan != nil && n.Plan.Digest != "" {
+			a.Changes = append(a.Changes, n.Plan.Masked)
+		}
+	}
+	if len(a.Changes) == 0 {
+		return nil
+	}
+	a.ID, a.By, a.At = "x", "ana", s.now
+	approvals := append(slices.Clone(w.Approvals), a)
+	if err := s.core.store.Pull(context.Background(), store.Entry{At: s.now, By: "ana", What: "approve"}, store.Result{Approvals: &approvals}); err != nil {
+		return err
+	}
+	w.Approvals = approvals
+	return nil
+}
+
+func (s *sim) converged() bool {
+	if s.last == nil || len(s.pending) > 0 || len(s.last.Evals) != len(s.core.w.Nodes) || s.eng.Pending() > 0 {
+		return false
+	}
+	for _, e := range s.last.Evals {
+		if e.State != Converged || !e.Settled {
+			return false
+		}
+	}
+	return len(s.core.w.Nodes) == len(s.decl)
+}
+
+// settle runs without trouble until all is converged, lets a resync pass, and
+// demands that it still is.
+func (s *sim) settle() error {
+	s.eng.SetUnreachable(false)
+	s.last = nil
+	if err := s.run(6000, false); err != nil {
+		return err
+	}
+	s.now = s.now.Add(11 * time.Minute)
+	s.eng.Tick(60)
+	s.last = nil
+	return s.run(3000, false)
+}
+
+func (s *sim) state() string {
+	var b strings.Builder
+	for i, n := range s.core.w.Nodes {
+		var e Eval
+		if s.last != nil && i < len(s.last.Evals) {
+			e = s.last.Evals[i]
+		}
+		reason, _ := explain(n, &e)
+		fmt.Fprintf(&b, "  %s at %q: %s %s (op %v dirty %v declared %v owned %v intent %v)\n", n.ID, n.Key.Handle, e.State, reason, n.Op, n.Dirty, n.Decl != nil, n.Owned != nil, n.Intent != nil)
+		if n.Plan != nil {
+			fmt.Fprintf(&b, "    plan %s %v %v\n", n.Plan.Change.Action, n.Plan.Change.Diff, n.Plan.Err)
+		}
+	}
+	for _, o := range s.eng.Objects() {
+		fmt.Fprintf(&b, "  lives %+v\n", o)
+	}
+	fmt.Fprintf(&b, "  pending calls %d, late writes %d\n", len(s.pending), s.eng.Pending())
+	return b.String()
+}
+
+// check holds the engine and a store just read against what is declared.
+func (s *sim) check(declared int) error {
+	ctx := context.Background()
+	loaded, err := s.core.store.Load(ctx)
+	if err != nil {
+		return err
+	}
+	if len(loaded.Intents) > 0 {
+		return fmt.Errorf("intents are left: %v", loaded.Intents)
+	}
+	if len(loaded.Owned) != declared {
+		return fmt.Errorf("%d are owned, %d declared\n%s", len(loaded.Owned), declared, s.state())
+	}
+	if sins := s.eng.Sins(); len(sins) > 0 {
+		return fmt.Errorf("sins: %s\n%s", strings.Join(sins, "; "), s.state())
+	}
+	if s.quirks.NonceUnsupported {
+		return nil // at-least-once, and documented so
+	}
+	if n := len(s.eng.Objects()); n != declared {
+		return fmt.Errorf("%d live, %d are declared\n%s", n, declared, s.state())
+	}
+	orphans := s.eng.Orphans(simEnv, func(h string) bool { _, ok := loaded.Owned[store.Key{Target: "mem", Handle: h}]; return ok })
+	if len(orphans) > 0 {
+		return fmt.Errorf("orphans: %v", orphans)
+	}
+	for _, n := range s.core.w.Nodes {
+		states, err := s.drv.Observe(ctx, []drivers.Item{n.item(n.Plan.Want)})
+		for err == nil && errors.Is(states[0].Err, drivers.ErrWaiting) {
+			s.eng.Tick(1)
+			states, err = s.drv.Observe(ctx, []drivers.Item{n.item(n.Plan.Want)})
+		}
+		if err != nil {
+			return err
+		}
+		if states[0].Err == nil && !states[0].Exists {
+			return fmt.Errorf("%s is lost", n.ID)
+		}
+	}
+	return nil
+}
+
+// draw invents what is declared: up to n resources that refer to earlier ones.
+func (s *sim) draw(n int) []schema.Resource {
+	var all []schema.Resource
+	names := s.rng.Perm(9)
+	for i := range n {
+		name := fmt.Sprintf("r%d", names[i])
+		kind := []string{memory.KindThing, memory.KindThing, memory.KindGiven, memory.KindSecret}[s.rng.IntN(4)]
+		spec := map[string]any{"size": s.rng.IntN(3) + 1}
+		if kind == memory.KindSecret {
+			spec["size"] = 16 + s.rng.IntN(2)
+		}
+		if s.rng.IntN(4) == 0 {
+			spec["class"] = fmt.Sprintf("c%d", s.rng.IntN(2))
+		}
+		if kind == memory.KindThing && s.rng.IntN(4) == 0 {
+			spec["id"] = fmt.Sprintf("at%d", names[i])
+		}
+		for _, earlier := range all {
+			s.refer(spec, earlier.ID)
+		}
+		if _, ok := spec["value"]; !ok && kind != memory.KindSecret {
+			spec["value"] = s.rng.IntN(4)
+		}
+		all = append(all, resource(kind, name, spec))
+	}
+	return all
+}
+
+func (s *sim) refer(spec map[string]any, id schema.ID) {
+	switch s.rng.IntN(8) {
+	case 0:
+		if id.Kind != memory.KindSecret {
+			spec["value"] = fmt.Sprintf("@{%s.value}", id)
+		}
+	case 1:
+		spec["value"] = fmt.Sprintf("at @{%s.generation}", id)
+	case 2:
+		spec["count"] = fmt.Sprintf("@{%s.size}", id)
+	case 3:
+		if id.Kind == memory.KindSecret {
+			spec["password"] = fmt.Sprintf("pw @{%s.value}", id)
+		}
+	}
+}
+
+// resource compiles a spec as schema/compile would.
+func resource(kind, name string, spec map[string]any) schema.Resource {
+	raw, err := json.Marshal(spec)
+	if err != nil {
+		panic(err)
+	}
+	r := schema.Resource{ID: schema.ID{Kind: kind, Name: name}, Spec: raw, Pos: schema.Pos{File: name + ".yaml", Line: 1, Col: 1}}
+	for _, key := range slices.Sorted(maps.Keys(spec)) {
+		if text, ok := spec[key].(string); ok && schema.HasMark(text) {
+			r.Refs = append(r.Refs, schema.FieldRef{Path: schema.Path("").Child(key), Text: text, Secret: key == "password", Pos: r.Pos})
+		}
+	}
+	return r
+}
