@@ -209,7 +209,7 @@ func TestStarterKilled(t *testing.T) {
 		if err := starter.Start(); err != nil {
 			t.Fatal(err)
 		}
-		<-time.After(rng.N(span))
+		<-time.After(time.Duration(rng.Int64N(int64(span))))
 		_ = starter.Process.Kill()
 		_ = starter.Wait()
 		seen[startAgain(t, exe, dir)]++

@@ -230,7 +230,7 @@ func (d *Driver) remove(ctx context.Context, name string, o *observed) error {
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(workers * 4) // they mostly wait
 	for _, i := range o.insts {
-		g.Go(func() error { return clear(gctx, instanceDir(dir, i.index), o.spec.stop()) })
+		g.Go(func() error { return clearDir(gctx, instanceDir(dir, i.index), o.spec.stop()) })
 	}
 	if err := g.Wait(); err != nil {
 		return err
@@ -246,8 +246,8 @@ func (d *Driver) remove(ctx context.Context, name string, o *observed) error {
 	return errors.Join(syncDir(d.Dir), os.RemoveAll(filepath.Join(trash, name)))
 }
 
-// clear ends all runs of an instance and removes its folder.
-func clear(ctx context.Context, dir string, stop detached.Stop) error {
+// clearDir ends all runs of an instance and removes its folder.
+func clearDir(ctx context.Context, dir string, stop detached.Stop) error {
 	seqs, err := runs(dir)
 	if err != nil {
 		return err

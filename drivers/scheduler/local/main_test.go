@@ -60,3 +60,5 @@ func helper(what string, args []string) int {
 	}
 	return 0
 }
+
+func itoa(n int) string { return strconv.Itoa(n) }

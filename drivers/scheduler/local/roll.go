@@ -42,9 +42,7 @@ func (j *job) roll(ctx context.Context) error {
 			dead = append(dead, i)
 		}
 	}
-	if err := each(ctx, extra, workers, func(ctx context.Context, i instance) error {
-		return clear(ctx, instanceDir(j.dir, i.index), j.spec.stop())
-	}); err != nil {
+	if err := each(ctx, extra, workers, j.clear); err != nil {
 		return err
 	}
 	if err := each(ctx, dead, workers, j.start); err != nil {
@@ -91,6 +89,29 @@ func each(ctx context.Context, list []instance, limit int, f func(context.Contex
 	return g.Wait()
 }
 
+// clear ends an instance for good.
+func (j *job) clear(ctx context.Context, i instance) error {
+	if err := clearDir(ctx, instanceDir(j.dir, i.index), j.spec.stop()); err != nil {
+		return err
+	}
+	j.remember(i.index, nil)
+	return nil
+}
+
+// remember keeps what the folder now holds of an instance; nil is nothing.
+func (j *job) remember(index int, s *slot) {
+	e := j.d.entry(j.name)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	switch {
+	case e.insts == nil: // it will be read
+	case s == nil:
+		delete(e.insts, index)
+	default:
+		e.insts[index] = s
+	}
+}
+
 // start makes sure that nothing of an instance runs, and starts it.
 func (j *job) start(ctx context.Context, was instance) error {
 	dir := instanceDir(j.dir, was.index)
@@ -117,12 +138,7 @@ func (j *job) start(ctx context.Context, was instance) error {
 	if err != nil {
 		return err
 	}
-	e := j.d.entry(j.name)
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.insts != nil {
-		e.insts[was.index] = &slot{run: run, seq: next, meta: m}
-	}
+	j.remember(was.index, &slot{run: run, seq: next, meta: m})
 	return nil
 }
 
