@@ -177,6 +177,9 @@ func (a *app) runApply(ctx context.Context, o turnFlags, args []string) (err err
 		return err
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
+	if err := revive(ctx, s); err != nil {
+		return err
+	}
 	st, err := a.follow(within, s, began)
 	if err != nil && (within.Err() == nil || ctx.Err() != nil) {
 		return fmt.Errorf("apply: %w", err)

@@ -93,9 +93,21 @@ func (a *app) runUp(ctx context.Context, sf sourceFlags, args []string) error {
 	}
 	warnInside(src, f, a.errs.Note)
 	if err == nil {
+		err = revive(ctx, s)
+	}
+	if err == nil {
 		err = a.serve(ctx, s, func(ctx context.Context) error { return a.watch(ctx, s, began) })
 	}
 	return errors.Join(err, s.Close())
+}
+
+// revive ends what down began: who asks for an environment wants it. A person's
+// suspend stays.
+func revive(ctx context.Context, s *session) error {
+	if st := s.Status(); !st.Down {
+		return nil
+	}
+	return s.Resume(ctx, person(), nil, "up after down")
 }
 
 // serve answers the API while f runs.

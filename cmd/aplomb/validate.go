@@ -81,7 +81,7 @@ func check(ctx context.Context, path string) (_ validation, err error) {
 	}
 	v := validation{Files: got.Files, Resources: len(got.Resources), Findings: got.Findings}
 	if len(v.Findings) == 0 {
-		reg, err := newEmbedded(nowhere(), make([]byte, keySize), quiet).registry("")
+		reg, err := newEmbedded(nowhere(), make([]byte, keySize), quiet).registry("", quiet)
 		if err != nil {
 			return v, err
 		}

@@ -87,14 +87,17 @@ func fingerprinter(key []byte) drivers.Fingerprinter {
 
 // registry puts the drivers behind one target. identity is what digests bind
 // to.
-func (e *embedded) registry(identity string) (*drivers.Registry, error) {
-	m := &mux{byKind: map[string]drivers.Driver{}}
-	m.add(e.provisioning, e.provisioning.Kinds()...)
-	m.add(e.secret, e.secret.Kinds()...)
-	m.add(e.mesh, e.mesh.Kinds()...)
-	m.add(e.scheduler, scheduler.Kind)
+func (e *embedded) registry(identity string, log logrus.FieldLogger) (*drivers.Registry, error) {
+	m := drivers.Mux{}
+	for kind, d := range map[string]drivers.Driver{
+		provisioning.FileKind: e.provisioning, provisioning.PortKind: e.provisioning,
+		secret.Kind: e.secret, mesh.Kind: e.mesh, scheduler.Kind: e.scheduler,
+	} {
+		m[kind] = d
+	}
 	return drivers.NewRegistry(drivers.Target{
-		Name: targetName, Engine: "local", Kinds: slices.Sorted(maps.Keys(m.byKind)), Driver: m, Identity: identity, Version: driversVersion,
+		Name: targetName, Engine: "local", Kinds: slices.Sorted(maps.Keys(m)), Driver: &drivers.Log{Driver: m, Logger: log},
+		Identity: identity, Version: driversVersion,
 	})
 }
 
@@ -147,7 +150,7 @@ func (a *app) open(ctx context.Context, f *folder, how opening) (_ *session, err
 	}
 	closers.add(c.Close)
 	drv := newEmbedded(f, key, log)
-	reg, err := drv.registry(f.ID)
+	reg, err := drv.registry(f.ID, log)
 	if err != nil {
 		return nil, err
 	}

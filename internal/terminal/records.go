@@ -68,8 +68,12 @@ func (p *Printer) Audit(es []reconciler.AuditEntry) {
 }
 
 // Event is one line about something that happened: a time, a word, what it is
-// about, and what there is to say.
+// about, and what there is to say. That a resource waits for another is not
+// told: what it waits for is.
 func (p *Printer) Event(e reconciler.Event) {
+	if e.Type == "state" && e.State == reconciler.Waiting {
+		return
+	}
 	p.line(append([]cell{styled(e.At.In(p.now().Location()).Format("15:04:05")+" ", dim)}, eventCells(e)...)...)
 }
 
@@ -103,6 +107,8 @@ func eventWord(e reconciler.Event) cell {
 		return stateCell(e.State)
 	case "applied":
 		return styled(e.Action.Rune()+" "+done(e.Action), actionStyle(e.Action))
+	case "repaired":
+		return styled("✓ repaired", green)
 	case "failed", "refused":
 		return styled("✗ "+e.Type, red)
 	case "drift":
@@ -128,6 +134,6 @@ func done(a schema.Action) string {
 	case schema.Adopt:
 		return "adopted"
 	default:
-		return string(a)
+		return "applied"
 	}
 }
