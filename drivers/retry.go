@@ -36,8 +36,8 @@ func (r *Retry) Observe(ctx context.Context, items []Item) ([]State, error) {
 		if states == nil {
 			states = told
 		} else {
-			for j, i := range at {
-				states[i] = told[j]
+			for j := range min(len(at), len(told)) {
+				states[at[j]] = told[j]
 			}
 		}
 		ask, at = failed(items, states)
