@@ -68,7 +68,6 @@ type reader struct {
 	bytes int64
 	items []item
 	next  map[string]cached
-	moved bool
 }
 
 // read walks once. keep says whether to keep contents. errMoved: what was read

@@ -5,7 +5,6 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
-	"time"
 
 	"github.com/aplomb-dev/aplomb/internal/gittest"
 	"github.com/aplomb-dev/aplomb/sources"
@@ -57,21 +56,6 @@ func write(t testing.TB, file, content string) string {
 		t.Fatal(err)
 	}
 	return file
-}
-
-// eventually waits until ok says so, looking again and again.
-func eventually(t testing.TB, what string, ok func() bool) {
-	t.Helper()
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	end := time.After(20 * time.Second)
-	for !ok() {
-		select {
-		case <-tick.C:
-		case <-end:
-			t.Fatalf("still not: %s", what)
-		}
-	}
 }
 
 const token = "c4nary-t0ken"

@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 )
 
 type kind int
@@ -44,7 +45,10 @@ func (l location) String() string {
 	case local:
 		return l.path
 	case overSSH:
-		return "ssh://" + l.user + "@" + host + "/" + strings.TrimPrefix(l.path, "/")
+		if l.port == 0 && !strings.HasPrefix(l.path, "/") {
+			return l.user + "@" + host + ":" + l.path
+		}
+		return (&url.URL{Scheme: "ssh", User: url.User(l.user), Host: host, Path: "/" + strings.TrimPrefix(l.path, "/")}).String()
 	}
 	return l.scheme + "://" + host + l.path
 }
@@ -66,7 +70,7 @@ func parseURL(raw string) (location, error) {
 	case len(raw) > 4096:
 		return location{}, errors.New("the address is longer than 4096 bytes")
 	case hasControl(raw):
-		return location{}, errors.New("the address holds a control character")
+		return location{}, errors.New("the address holds a control character or is not UTF-8")
 	case strings.HasPrefix(raw, "-"):
 		return location{}, errors.New("the address looks like an option")
 	case helperURL.MatchString(raw):
@@ -185,8 +189,10 @@ func isLoopback(host string) bool {
 	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
+// hasControl says whether s holds what no name should: control characters, or
+// bytes that are not UTF-8.
 func hasControl(s string) bool {
-	return strings.ContainsFunc(s, func(r rune) bool { return r < 0x20 || r == 0x7f })
+	return !utf8.ValidString(s) || strings.ContainsFunc(s, func(r rune) bool { return r < 0x20 || r == 0x7f })
 }
 
 // checkRefName applies Git's own rules for the short name of a branch or tag.

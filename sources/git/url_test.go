@@ -16,11 +16,11 @@ func TestParseURL(t *testing.T) {
 		"https://ana@git.example.org/a":   "https://git.example.org/a",
 		"https://[::1]:8443/a":            "https://[::1]:8443/a",
 		"http://127.0.0.1:3000/a":         "http://127.0.0.1:3000/a",
-		"git@git.example.org:team/a.git":  "ssh://git@git.example.org/team/a.git",
-		"git.example.org:a.git":           "ssh://git@git.example.org/a.git",
+		"git@git.example.org:team/a.git":  "git@git.example.org:team/a.git",
+		"git.example.org:a.git":           "git@git.example.org:a.git",
 		"ssh://ana@git.example.org:22/a":  "ssh://ana@git.example.org:22/a",
 		"ssh://git@[2001:db8::1]/a":       "ssh://git@[2001:db8::1]/a",
-		"ssh://git@git.example.org/~ana/": "ssh://git@git.example.org/~ana/",
+		"ssh://git@git.example.org/~ana/": "git@git.example.org:~ana/",
 	} {
 		l, err := parseURL(raw)
 		if err != nil || l.String() != want {
