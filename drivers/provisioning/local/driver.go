@@ -12,6 +12,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"path/filepath"
 	"strings"
 	"sync"
 	"time"
@@ -45,12 +46,13 @@ type Driver struct {
 	Poll        time.Duration         // how often Watch looks who listens; zero: two seconds
 	Proc        string                // where sockets and processes are read; "": /proc
 
-	once    sync.Once
-	locks   embedded.Locks
-	files   fileCache
-	watched pathwatch.Set
-	folders records.Folder[folderRecord]
-	ports   registry
+	once     sync.Once
+	locks    embedded.Locks
+	files    fileCache
+	watched  pathwatch.Set
+	folders  records.Folder[folderRecord]
+	landings records.Folder[landingRecord]
+	ports    registry
 }
 
 var (
@@ -70,7 +72,8 @@ func (d *Driver) setup() {
 			d.Log = silent
 		}
 		d.watched.Log = d.Log
-		d.folders.Dir = d.Dir + "/folders"
+		d.folders.Dir = filepath.Join(d.Dir, "folders")
+		d.landings.Dir = filepath.Join(d.Dir, "landings")
 		d.ports.setup(d)
 	})
 }

@@ -56,6 +56,9 @@ func (d *Driver) applyFile(c drivers.Change) (drivers.State, error) {
 	if live.Version != plan.version {
 		return drivers.State{}, embedded.Stale("write", where.abs())
 	}
+	if err := d.announce(where, plan, c.Nonce, job.version(plan, d.Fingerprint)); err != nil {
+		return drivers.State{}, embedded.Fail("announce", where.abs(), err)
+	}
 	if err := d.write(root, where, job, live.Exists); err != nil {
 		return drivers.State{}, err
 	}
@@ -157,5 +160,8 @@ func (d *Driver) deleteFile(rs roots, where place, handle string, plan *filePlan
 		return gone, embedded.Fail("delete", where.abs(), err)
 	}
 	d.files.put(where.abs(), nil)
+	if err := d.landings.Delete(pathName(where.abs())); err != nil {
+		return gone, embedded.Fail("forget", where.abs(), err)
+	}
 	return gone, embedded.Fail("remove folders of", where.abs(), d.removeFolders(root, where))
 }

@@ -35,6 +35,8 @@ type liveFile struct {
 	kind  string // "file", "link", "folder", "other"
 	print string // change token of the content
 	mode  string // "0644"
+
+	landed string // version that the item's pending change wrote, if that cannot be told otherwise
 }
 
 func (l liveFile) version() string {
@@ -84,6 +86,26 @@ func (d *Driver) observeFile(rs roots, it drivers.Item) (drivers.State, error) {
 		return drivers.State{}, err
 	}
 	d.watched.Add(where.abs(), it.Handle)
+	state, err := d.glance(rs, where, it)
+	if err != nil || !state.Exists {
+		return state, err
+	}
+	if live, ok := state.Raw.(liveFile); ok {
+		live.landed, err = d.landed(where, it)
+		state.Raw = live
+	}
+	return state, err
+}
+
+// glance answers from memory if the very file that was read before is there
+// unchanged, whichever way its path leads to it; else it looks step by step.
+func (d *Driver) glance(rs roots, where place, it drivers.Item) (drivers.State, error) {
+	show := shows(it)
+	if info, err := os.Lstat(where.abs()); err == nil {
+		if state, ok := d.files.get(where.abs(), records.StampOf(info), show); ok {
+			return state, nil
+		}
+	}
 	root, err := rs.open(where.base)
 	if errors.Is(err, fs.ErrNotExist) {
 		return drivers.State{}, nil
@@ -91,7 +113,7 @@ func (d *Driver) observeFile(rs roots, it drivers.Item) (drivers.State, error) {
 	if err != nil {
 		return drivers.State{}, embedded.Fail("open", where.base, err)
 	}
-	return d.look(root, where, it.Handle, shows(it))
+	return d.look(root, where, it.Handle, show)
 }
 
 // shows says whether the live content may be told: never of a file that holds

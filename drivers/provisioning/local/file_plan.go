@@ -35,6 +35,7 @@ type filePlan struct {
 	version string           // that lived when it was planned; "" for none
 	print   string           // content that lived
 	content bool             // the content is written; else only the mode
+	known   bool             // it was owned before
 	unknown bool             // a value was not known: plan again
 	show    bool             // the state answered may hold the content
 }
@@ -49,7 +50,7 @@ func (d *Driver) planFile(it drivers.Item, state drivers.State) (drivers.Change,
 	if live.kind == "folder" {
 		return c, embedded.Refuse("write", where.abs(), errors.New("a folder has this path"), "move the folder away, or declare another path")
 	}
-	plan := &filePlan{desired: it.Want, version: state.Version, print: live.print, show: shows(it)}
+	plan := &filePlan{desired: it.Want, version: state.Version, print: live.print, known: it.Last != nil, show: shows(it)}
 	c.Opaque = plan
 	if it.Want == nil {
 		embedded.Deletion(&c, state)
@@ -75,7 +76,7 @@ func (d *Driver) planFile(it drivers.Item, state drivers.State) (drivers.Change,
 	if c.Outputs, err = outputs(where, version); err != nil {
 		return c, err
 	}
-	embedded.Decide(&c, it, state, it.Last != nil || it.Nonce != "" && len(c.Diff) == 0)
+	embedded.Decide(&c, it, state, it.Last != nil || it.Nonce != "" && len(c.Diff) == 0 || live.landed != "" && live.landed == live.version())
 	return c, nil
 }
 
@@ -132,11 +133,18 @@ func (d *Driver) contentDelta(it drivers.Item, state drivers.State, live liveFil
 // settled says whether a content that cannot be known while planning lives
 // already: it was applied from the same words, and is still what was applied.
 func (d *Driver) settled(it drivers.Item, live liveFile) bool {
+	if it.Last == nil && live.kind == "file" && live.landed != "" {
+		return printOf(live.landed) == live.print
+	}
 	if it.Last == nil || live.kind != "file" || it.Last.Files != it.Want.Files.Hash() {
 		return false
 	}
-	print, _, _ := strings.Cut(it.Last.Version, "-")
-	return print == live.print && sameSource(it.Last.Spec, it.Want.Spec)
+	return printOf(it.Last.Version) == live.print && sameSource(it.Last.Spec, it.Want.Spec)
+}
+
+func printOf(version string) string {
+	print, _, _ := strings.Cut(version, "-")
+	return print
 }
 
 func sameSource(a, b json.RawMessage) bool {

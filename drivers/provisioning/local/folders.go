@@ -20,7 +20,8 @@ type folderRecord struct {
 	Path   string `json:"path"`
 }
 
-func folderName(abs string) string {
+// pathName is the name of the record about a path.
+func pathName(abs string) string {
 	sum := sha256.Sum256([]byte(abs))
 	return hex.EncodeToString(sum[:16])
 }
@@ -31,7 +32,7 @@ func (d *Driver) makeFolders(root *os.Root, where place) error {
 	made, err := atomicfile.MkdirAll(root, path.Dir(where.rel), 0o755)
 	for _, dir := range made {
 		abs := filepath.Join(where.base, dir)
-		if _, e := d.folders.Replace(folderName(abs), folderRecord{1, abs}); e != nil {
+		if _, e := d.folders.Replace(pathName(abs), folderRecord{1, abs}); e != nil {
 			err = errors.Join(err, e)
 		}
 	}
@@ -42,7 +43,7 @@ func (d *Driver) makeFolders(root *os.Root, where place) error {
 // far as they are empty and were made by this driver.
 func (d *Driver) removeFolders(root *os.Root, where place) error {
 	for dir := path.Dir(where.rel); dir != "."; dir = path.Dir(dir) {
-		name := folderName(filepath.Join(where.base, dir))
+		name := pathName(filepath.Join(where.base, dir))
 		if _, err := d.folders.Get(name); errors.Is(err, fs.ErrNotExist) {
 			return nil
 		}

@@ -99,3 +99,12 @@ func (w *world) settle(want schema.Action) drivers.State {
 	}
 	return s
 }
+
+func text(t testing.TB, v any) string {
+	t.Helper()
+	b, err := json.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}

@@ -19,7 +19,7 @@ import (
 
 // maxSteps bounds how often the loops and the named templates of one template
 // run, all together.
-const maxSteps = 1_000_000
+const maxSteps = 100_000
 
 // render makes the content that is declared. secrets holds the whole string of
 // every field that has one; while planning it is nil, and tokens stand there.

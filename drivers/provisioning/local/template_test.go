@@ -1,0 +1,220 @@
+package local
+
+import (
+	"encoding/base64"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/aplomb-dev/aplomb/drivers"
+	"github.com/aplomb-dev/aplomb/schema"
+)
+
+func templated(t testing.TB, body string, vars map[string]any) drivers.Desired {
+	return drivers.Desired{
+		Spec:  spec(t, map[string]any{"path": "out", "template": "dir/t.tmpl", "mode": "0644", "vars": vars}),
+		Files: schema.Tree{{Path: "dir/t.tmpl", Data: []byte(body)}},
+	}
+}
+
+func TestTemplateRenders(t *testing.T) {
+	for body, want := range map[string]string{
+		"port {{.PORT}}":                                     "port 8421",
+		"{{if gt .PORT 80}}high{{end}}":                      "high",
+		"{{if .ON}}on{{end}} {{.RATIO}}":                     "on 0.5",
+		`{{printf "%q" .NAME}}`:                              `"shop"`,
+		"{{range $i := 3}}{{$i}}{{end}}":                     "012",
+		`{{define "x"}}<{{.}}>{{end}}{{template "x" .NAME}}`: "<shop>",
+		"{{.NAME | html}} {{len .NAME}}":                     "shop 4",
+	} {
+		want2 := templated(t, body, map[string]any{"PORT": 8421, "NAME": "shop", "ON": true, "RATIO": 0.5})
+		got, err := render(&want2, nil)
+		if err != nil || string(got) != want {
+			t.Errorf("%s: %q %v, want %q", body, got, err, want)
+		}
+	}
+}
+
+func TestTemplateRefused(t *testing.T) {
+	for body, says := range map[string]string{
+		"a\nb {{.NOPE}}":                       "dir/t.tmpl:2:4", // as text/template counts
+		"a\n\n{{if}}":                          "dir/t.tmpl:3",
+		"{{range $i := 1000000000000}}{{end}}": "steps",
+		`{{define "x"}}{{if .}}{{template "x" (slice . 1)}}{{template "x" (slice . 1)}}{{end}}{{end}}{{template "x" .LONG}}`: "steps",
+		`{{range $i := 100000}}{{$.LONG}}{{$.LONG}}{{$.LONG}}{{$.LONG}}{{$.LONG}}{{$.LONG}}{{end}}`:                          "bytes",
+		`{{$x := "aaaaaaaa"}}{{range $i := 60}}{{$x = printf "%s%s" $x $x}}{{end}}`:                                          "bytes",
+		`{{$x := "aaaaaaaa"}}{{range $i := 60}}{{$x = html $x $x}}{{end}}`:                                                   "bytes",
+		`{{call .NAME}}`:             "call",
+		`{{template "/etc/passwd"}}`: "not defined",
+	} {
+		d := newDriver(t)
+		w := newWorld(t, d, FileKind, "t", templated(t, body, map[string]any{"NAME": "shop", "LONG": strings.Repeat("a", 60)}))
+		_, err := d.Plan(t.Context(), w.item, w.observe())
+		if drivers.Class(err) != drivers.ErrPermanent || !strings.Contains(fmt.Sprint(err), says) {
+			t.Errorf("%s: %v, want it to say %q", body, err, says)
+		}
+	}
+}
+
+func TestTemplateChanges(t *testing.T) {
+	d := newDriver(t)
+	w := newWorld(t, d, FileKind, "t", templated(t, "{{.A}}", map[string]any{"A": "1"}))
+	w.settle(schema.Create)
+	next := templated(t, "{{.A}}", map[string]any{"A": "2"})
+	w.item.Want = &next
+	c := w.plan()
+	if len(c.Diff) != 1 || c.Diff[0].Path != contentPath || string(c.Diff[0].Before) != `"1"` || string(c.Diff[0].After) != `"2"` {
+		t.Fatalf("diff %s", text(t, c.Diff))
+	}
+	w.settle(schema.Update)
+	same := templated(t, "{{.A}}{{.UNUSED}}", map[string]any{"A": "2", "UNUSED": ""})
+	w.item.Want = &same
+	if c := w.plan(); c.Action != schema.None {
+		t.Fatalf("what comes out is the same, and the action is %s", c.Action)
+	}
+}
+
+func TestTemplateUnknown(t *testing.T) {
+	const ref = "@{local.port/web.port}"
+	d := newDriver(t)
+	want := templated(t, "port={{.PORT}}{{if gt .N 3}}!{{end}}", map[string]any{"PORT": ref, "N": ref})
+	want.Unknown = map[schema.Path]string{"/vars/PORT": ref, "/vars/N": ref}
+	w := newWorld(t, d, FileKind, "t", want)
+	c := w.plan()
+	if c.Action != schema.Create || !c.Diff[0].Unknown || !strings.Contains(string(c.Diff[0].After), ref) {
+		t.Fatalf("planned %s %s", c.Action, text(t, c.Diff))
+	}
+	if _, known := c.Outputs["version"]; known {
+		t.Fatal("the version of an unknown content is told")
+	}
+	if _, err := w.apply(c); !errors.Is(err, drivers.ErrStale) {
+		t.Fatalf("a change with unknowns was applied: %v", err)
+	}
+}
+
+const canary = `c4n4ry "<&>" é` + "\n\t+/ tail"
+
+func encodings(s string) []string {
+	return []string{
+		s, base64.StdEncoding.EncodeToString([]byte(s))[:20], base64.URLEncoding.EncodeToString([]byte(s))[:20],
+		hex.EncodeToString([]byte(s)), url.QueryEscape(s), url.PathEscape(s), strings.Trim(fmt.Sprintf("%q", s), `"`),
+		strings.Split(s, " ")[0], fmt.Sprint([]byte(s)),
+	}
+}
+
+// A secret in a template: planned without it, applied with it, drift found and
+// repaired, and never told.
+func TestTemplateWithSecret(t *testing.T) {
+	d := newDriver(t)
+	declare := func(value string) drivers.Desired {
+		want := templated(t, "user=web\npass={{.PW}}\n", map[string]any{"PW": schema.Token(fingerprint([]byte(value)))})
+		want.Secrets = map[schema.Path]string{"/vars/PW": "@{local.secret/pw.value}"}
+		return want
+	}
+	w := newWorld(t, d, FileKind, "t", declare(canary))
+	w.secrets = map[schema.Path]schema.Secret{"/vars/PW": schema.NewSecret(canary)}
+	var said []string
+	note := func() {
+		s, c := w.observe(), w.plan()
+		said = append(said, string(s.Spec), s.Version, fmt.Sprintf("%+v %+v %#v", s, c, s.Raw), text(t, c), text(t, s.Outputs))
+	}
+	note()
+	if c := w.plan(); !strings.Contains(string(c.Diff[0].After), "user=web") || !schema.HasToken(string(c.Diff[0].After)) {
+		t.Fatalf("the diff does not show the template around the secret: %s", text(t, c.Diff))
+	}
+	w.settle(schema.Create)
+	note()
+	if got := readFile(t, d.Root, "out"); got != "user=web\npass="+canary+"\n" {
+		t.Fatalf("content %q", got)
+	}
+	meddle(t, filepath.Join(d.Root, "out"), "user=web\npass="+canary+"\nextra", "0644")
+	note()
+	w.settle(schema.Update)
+	note()
+
+	unlisted := w.item
+	unlisted.Last = nil // the inventory is lost
+	forgotten := &world{t: t, d: d, item: unlisted, secrets: w.secrets}
+	s, c := forgotten.observe(), forgotten.plan()
+	said = append(said, fmt.Sprintf("%+v %+v", s, c), text(t, c))
+	if c.Action != schema.Adopt {
+		t.Fatalf("planned %s", c.Action)
+	}
+
+	next := declare("other")
+	w.item.Want = &next
+	w.secrets = map[schema.Path]schema.Secret{"/vars/PW": schema.NewSecret("other")}
+	note()
+	w.settle(schema.Update)
+	w.item.Want = nil
+	note()
+	w.settle(schema.Delete)
+	for _, text := range said {
+		for _, form := range encodings(canary) {
+			if strings.Contains(text, form) {
+				t.Fatalf("%q is in %s", form, text)
+			}
+		}
+	}
+}
+
+func TestSecretsOfErrors(t *testing.T) {
+	d := newDriver(t)
+	body := `x {{if gt .PW 5}}{{end}}{{index .PW "a"}}`
+	want := templated(t, body, map[string]any{"PW": schema.Token("abc")})
+	want.Secrets = map[schema.Path]string{"/vars/PW": "@{local.secret/pw.value}"}
+	w := newWorld(t, d, FileKind, "t", want)
+	c := w.plan()
+	_, err := w.apply(c)
+	if err == nil || drivers.Class(err) != drivers.ErrRetryable {
+		t.Fatalf("applied without the secret's value: %v", err)
+	}
+	w.secrets = map[schema.Path]schema.Secret{"/vars/PW": schema.NewSecret(canary)}
+	_, err = w.apply(c)
+	if drivers.Class(err) != drivers.ErrPermanent || !strings.Contains(err.Error(), "dir/t.tmpl:1") || strings.Contains(fmt.Sprintf("%+v", err), "c4n4ry") {
+		t.Fatalf("error %v", err)
+	}
+	if _, err := os.Stat(filepath.Join(d.Root, "out")); !os.IsNotExist(err) {
+		t.Fatalf("something was written: %v", err)
+	}
+}
+
+// The daemon died after it wrote and before it heard: what it wrote is its own
+// and stays as it is.
+func TestCrashAfterSecretCreate(t *testing.T) {
+	d := newDriver(t)
+	want := content(t, "f", schema.Token("abc"), "0600")
+	want.Secrets = map[schema.Path]string{contentPath: "@{local.secret/pw.value}"}
+	w := newWorld(t, d, FileKind, "f", want)
+	w.secrets = map[schema.Path]schema.Secret{contentPath: schema.NewSecret(canary)}
+	if _, err := w.apply(w.plan()); err != nil {
+		t.Fatal(err)
+	}
+	w.item.Last, w.item.Nonce = nil, "nonce-1"
+	again := newDriver(t)
+	again.Root, again.Dir = d.Root, d.Dir
+	w.d = again
+	if c := w.plan(); c.Action != schema.None {
+		t.Fatalf("planned %s %s", c.Action, text(t, c.Diff))
+	}
+	meddle(t, filepath.Join(d.Root, "f"), "theirs", "0600")
+	if c := w.plan(); c.Action != schema.Adopt {
+		t.Fatalf("planned %s for what somebody else wrote", c.Action)
+	}
+	meddle(t, filepath.Join(d.Root, "f"), canary, "0600")
+	w.item.Nonce = "another"
+	if c := w.plan(); c.Action != schema.Adopt {
+		t.Fatalf("planned %s for what another change wrote", c.Action)
+	}
+	must(t, filepath.WalkDir(d.Dir, func(p string, e os.DirEntry, err error) error {
+		if err == nil && e.Type().IsRegular() && strings.Contains(readFile(t, p), "c4n4ry") {
+			t.Errorf("the plaintext is in %s", p)
+		}
+		return err
+	}))
+}
