@@ -12,9 +12,11 @@ import (
 // do not meet in one.
 func handles(b *bench) {
 	it := b.sample(b.s.A)
-	b.restart()
-	if again := b.sample(b.s.A); again.Handle != it.Handle {
-		b.blame("Address is the engine's own address of a resource, without I/O", "%q, then %q", it.Handle, again.Handle)
+	for range 2 {
+		if again := b.sample(b.s.A); again.Handle != it.Handle {
+			b.blame("Address is the engine's own address of a resource, without I/O", "%q, then %q", it.Handle, again.Handle)
+		}
+		b.restart()
 	}
 	for _, other := range b.h.Samples {
 		spec := json.RawMessage(other.spec(other.A, b.s.name()))
@@ -30,8 +32,8 @@ func handles(b *bench) {
 		b.blame("Address is the engine's own address of a resource", "a kind that does not exist has one")
 	}
 	if b.s.P != "" {
-		one, two := b.item(b.s.P, b.s.name()), (*drivers.Item)(nil)
-		two = b.renamed(one)
+		one := b.item(b.s.P, b.s.name())
+		two := b.renamed(one)
 		if one.Handle == "" || one.Handle != two.Handle {
 			b.blame("Two resources with one handle are a finding", "one address was spelled out, and gave %q and %q", one.Handle, two.Handle)
 		}
