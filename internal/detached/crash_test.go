@@ -198,7 +198,7 @@ func TestStarterKilled(t *testing.T) {
 	rng := rand.New(rand.NewPCG(7, 7))
 	at := time.Now()
 	begin(t, Spec{}, "stay")
-	span := 4*time.Since(at) + 20*time.Millisecond // a helper starts more slowly than this process
+	span := 2*time.Since(at) + 20*time.Millisecond // a helper starts more slowly than this process
 	seen := map[State]int{}
 	for n := range 200 {
 		if n >= 30 && seen[Running] > 0 && seen[Prepared]+seen[""] > 0 {

@@ -18,6 +18,12 @@ import (
 // newest.
 const keptRuns = 2
 
+// How a batch is waited for.
+const (
+	upTick = 20 * time.Millisecond  // from one look at the processes to the next
+	upAsk  = 250 * time.Millisecond // from one question to the next, where the check's interval is longer
+)
+
 // roll starts, stops and starts anew until every instance is as wanted: first
 // what is too many ends, then what does not run starts, then what runs
 // something else is started anew, some at a time.
@@ -30,6 +36,7 @@ func (j *job) roll(ctx context.Context) error {
 		return fail("apply", handlePrefix+j.name, drivers.ErrStale, errors.New("somebody deleted it"))
 	}
 	var extra, dead, old, fresh []instance
+	var resting error
 	for _, i := range o.insts {
 		switch {
 		case i.index >= j.spec.Count:
@@ -40,6 +47,8 @@ func (j *job) roll(ctx context.Context) error {
 			fresh = append(fresh, i)
 		case i.none() || i.meta.hash != j.hash || o.restarts(&i):
 			dead = append(dead, i)
+		case j.spec.Type == service && resting == nil:
+			resting = fmt.Errorf("instance %d %s, and its restart is not due yet", i.index, i.String())
 		}
 	}
 	if err := each(ctx, extra, workers, j.clear); err != nil {
@@ -51,7 +60,15 @@ func (j *job) roll(ctx context.Context) error {
 	if len(old) == 0 {
 		return nil
 	}
+	if resting != nil {
+		return j.halted(len(old), resting)
+	}
 	return j.replace(ctx, old, append(fresh, dead...))
+}
+
+// halted is why a rolling update went no further.
+func (j *job) halted(old int, why error) error {
+	return fmt.Errorf("%d of %d instances still run the former version: %w", old, j.spec.Count, why)
 }
 
 // replace starts the old instances anew, a batch at a time, once those that
@@ -60,7 +77,7 @@ func (j *job) replace(ctx context.Context, old, young []instance) error {
 	for at := 0; at < len(old); at += j.spec.Update.Parallel {
 		if j.spec.Type == service {
 			if err := j.up(ctx, young); err != nil {
-				return fmt.Errorf("%d of %d instances still run the former version: %w", len(old)-at, j.spec.Count, err)
+				return j.halted(len(old)-at, err)
 			}
 		}
 		young = old[at:min(at+j.spec.Update.Parallel, len(old))]
@@ -193,9 +210,10 @@ func (j *job) up(ctx context.Context, list []instance) error {
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, most, fmt.Errorf("not up within %v", most))
 	defer cancel()
-	tick := time.NewTicker(20 * time.Millisecond)
+	tick := time.NewTicker(upTick)
 	defer tick.Stop()
 	var last error
+	var asked time.Time
 	for {
 		ok, err := j.lives(list)
 		if err != nil {
@@ -204,14 +222,21 @@ func (j *job) up(ctx context.Context, list []instance) error {
 		if ok && j.spec.Check == nil {
 			return nil
 		}
-		if ok {
-			if last = j.d.ask(ctx, j.spec.Check); last == nil {
+		if ok && time.Since(asked) >= min(time.Duration(j.spec.Check.Interval), upAsk) {
+			asked = time.Now()
+			switch err := j.d.ask(ctx, j.spec.Check); {
+			case err == nil:
 				return nil
+			case ctx.Err() == nil:
+				last = err
 			}
 		}
 		select {
 		case <-ctx.Done():
-			return errors.Join(context.Cause(ctx), last)
+			if last != nil {
+				return fmt.Errorf("%w: check: %w", context.Cause(ctx), last)
+			}
+			return context.Cause(ctx)
 		case <-tick.C:
 		}
 	}
