@@ -27,18 +27,11 @@ func NewWorld(env Env, reg *drivers.Registry, st store.World) *World {
 		n := w.node(k, in.ID)
 		n.Intent = &in
 		if t := w.Targets[k.Target]; t != nil {
-			n.quiet = earlier(in.Deadline, env.Started.Add(t.Linger))
+			n.quiet = env.Started.Add(t.Linger)
 		}
 	}
 	w.arrange(nil)
 	return w
-}
-
-func earlier(a, b time.Time) time.Time {
-	if a.Before(b) {
-		return a
-	}
-	return b
 }
 
 // node finds or makes the node at a key.

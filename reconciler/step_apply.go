@@ -57,7 +57,7 @@ func (w *World) Begin(n *Node) store.Intent {
 			ID: n.ID, Want: p.WantSum, Inputs: p.Inputs, Action: p.Change.Action, AppliedAt: w.Now, Revision: w.Revision.ID,
 			Applied: drivers.Applied{Handle: n.Key.Handle},
 		},
-		Outputs: p.Change.Outputs, Nonce: nonce(), Attempts: 1, BegunAt: w.Now, Deadline: w.Now.Add(drivers.CallTimeout),
+		Outputs: p.Change.Outputs, Nonce: nonce(), Attempts: 1, BegunAt: w.Now,
 	}
 	if n.Decl != nil {
 		in.Spec, in.Files = p.Want.Spec, p.Want.Files.Hash()

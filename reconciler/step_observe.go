@@ -41,6 +41,12 @@ func (t *turn) due(n *Node) bool {
 	if n.Live == nil || n.Dirty {
 		return true
 	}
+	if n.Live.At.Before(n.quiet) { // an earlier call may have landed after that look
+		if !t.Now.Before(n.quiet) {
+			return true
+		}
+		t.wake(n.quiet)
+	}
 	if !n.recheckAt.IsZero() {
 		if !t.Now.Before(n.recheckAt) {
 			return true

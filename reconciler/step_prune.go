@@ -1,6 +1,8 @@
 package reconciler
 
 import (
+	"time"
+
 	"github.com/aplomb-dev/aplomb/reconciler/store"
 	"github.com/aplomb-dev/aplomb/schema"
 )
@@ -12,20 +14,79 @@ import (
 func (t *turn) prune() {
 	groups := t.components()
 	unsettled := map[int]*Node{} // by component: a declared node that is not settled
-	neededBy := map[store.Key]*Node{}
 	for _, n := range t.Nodes {
 		if n.Decl != nil && !expired(n.Decl.Res, t.Now) {
 			if root := groups.find(n.index); !t.eval(n).Settled && unsettled[root] == nil {
 				unsettled[root] = n
 			}
-			continue
-		}
-		for _, k := range n.recordedNeeds() {
-			neededBy[k] = n
 		}
 	}
+	users := t.users()
 	for _, n := range t.gone {
-		t.visitGone(n, unsettled[groups.find(n.index)], neededBy[n.Key])
+		t.visitGone(n, unsettled[groups.find(n.index)], users[n])
+	}
+}
+
+// users answers, for what is to go, something that is to go before it. Needs
+// are recorded one apply at a time, so over revisions they may come to form a
+// cycle; what was applied last then goes first, since its needs are the newest.
+func (t *turn) users() map[*Node]*Node {
+	users := map[*Node][]*Node{}
+	needs := map[*Node][]*Node{}
+	for _, n := range t.gone {
+		for _, k := range n.recordedNeeds() {
+			if m := t.byKey[k]; m != nil && m != n {
+				users[m], needs[n] = append(users[m], n), append(needs[n], m)
+			}
+		}
+	}
+	left := map[*Node]int{}
+	var free []*Node
+	for _, n := range t.gone {
+		if left[n] = len(users[n]); left[n] == 0 {
+			free = append(free, n)
+		}
+	}
+	first := map[*Node]*Node{}
+	for done := 0; done < len(t.gone); done++ {
+		if len(free) == 0 {
+			free = append(free, newest(t.gone, left))
+		} else if u := users[free[0]]; len(u) > 0 {
+			first[free[0]] = u[0]
+		}
+		n := free[0]
+		free = free[1:]
+		left[n] = -1
+		for _, m := range needs[n] {
+			if left[m] > 0 {
+				if left[m]--; left[m] == 0 {
+					free = append(free, m)
+				}
+			}
+		}
+	}
+	return first
+}
+
+// newest is what was applied last of those that are left.
+func newest(nodes []*Node, left map[*Node]int) *Node {
+	var best *Node
+	for _, n := range nodes {
+		if left[n] > 0 && (best == nil || n.recordedAt().After(best.recordedAt())) {
+			best = n
+		}
+	}
+	return best
+}
+
+func (n *Node) recordedAt() time.Time {
+	switch {
+	case n.Intent != nil:
+		return n.Intent.AppliedAt
+	case n.Owned != nil:
+		return n.Owned.AppliedAt
+	default:
+		return time.Time{}
 	}
 }
 

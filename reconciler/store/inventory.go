@@ -75,7 +75,6 @@ type Intent struct {
 	Nonce    string                    `json:"nonce"`
 	Attempts int                       `json:"attempts"`
 	BegunAt  time.Time                 `json:"begunAt"`
-	Deadline time.Time                 `json:"deadline"` // of the call
 }
 
 // State is what persists beside inventory and journal.
