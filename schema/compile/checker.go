@@ -66,6 +66,11 @@ func (c *checker) file(name string, data []byte) (res fileResult) {
 			res.Resources, res.Uses, res.Findings = nil, nil, b.findings
 		}
 	}()
+	return c.documents(b, data)
+}
+
+// documents is file without the net under it.
+func (c *checker) documents(b *builder, data []byte) (res fileResult) {
 	docs := b.parse(data)
 	res.Foreign = !declares(data)
 	for _, v := range docs {

@@ -1,6 +1,7 @@
 package compile
 
 import (
+	"io/fs"
 	"path"
 	"slices"
 	"strings"
@@ -131,6 +132,9 @@ func within(dir, name string) (clean, msg string) {
 	}
 	if clean == "." || strings.HasSuffix(name, "/") {
 		return "", "is a folder"
+	}
+	if !fs.ValidPath(clean) {
+		return "", "is not a path"
 	}
 	if slices.Contains(strings.Split(clean, "/"), ".git") {
 		return "", "lies in a .git folder"
