@@ -56,7 +56,7 @@ func (a *app) runValidate(ctx context.Context, path string) error {
 	case len(v.Findings) > 0:
 		return told{errFindings}
 	case !done:
-		a.out.Note(fmt.Sprintf("good: %d files, %d resources", v.Files, v.Resources))
+		a.out.Valid(v.Files, v.Resources)
 	}
 	return nil
 }

@@ -55,3 +55,8 @@ func (p *Printer) Lint(ds []schema.Diagnostic) {
 	}
 	p.err = q.err
 }
+
+// Valid says that declarations have no finding.
+func (p *Printer) Valid(files, resources int) {
+	p.line(styled("good", green), text(fmt.Sprintf(": %s, %s", count(files, "file"), count(resources, "resource"))))
+}
