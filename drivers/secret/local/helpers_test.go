@@ -98,3 +98,7 @@ func (w *world) settle(want schema.Action) drivers.State {
 	}
 	return s
 }
+
+func contextWith(t testing.TB) (context.Context, context.CancelFunc) {
+	return context.WithCancel(t.Context())
+}
