@@ -2,9 +2,13 @@ package dir
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
 	"testing"
 	"testing/fstest"
 	"time"
@@ -148,6 +152,11 @@ func TestLimits(t *testing.T) {
 			t.Errorf("%d %d %d: %v", s.MaxFile, s.MaxBytes, s.Entries, err)
 		}
 	}
+	deep := t.TempDir()
+	write(t, deep, strings.Repeat("d/", maxDepth+1)+"x", "")
+	if _, err := (&Source{Path: deep}).Head(t.Context()); !errors.Is(err, sources.ErrTooLarge) {
+		t.Errorf("deep: %v", err)
+	}
 	s := &Source{Path: filepath.Join(root, "none")}
 	if _, err := s.Head(t.Context()); !errors.Is(err, sources.ErrGone) {
 		t.Errorf("missing folder: %v", err)
@@ -193,4 +202,123 @@ func TestReporter(t *testing.T) {
 			t.Errorf("%+v was taken", bad)
 		}
 	}
+}
+
+// A folder that never rests: whatever is fetched is one state, and its own
+// revision.
+func TestRestless(t *testing.T) {
+	root := t.TempDir()
+	write(t, root, "a", "0")
+	write(t, root, "b", "0")
+	stop, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		for i := 0; ; i++ {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			for _, name := range []string{"a", "b"} {
+				file := filepath.Join(root, name)
+				if err := os.WriteFile(file+".swp", []byte(strconv.Itoa(i)), 0o644); err != nil {
+					return
+				}
+				_ = os.Rename(file+".swp", file)
+			}
+		}
+	}()
+	s := &Source{Path: root}
+	good := 0
+	for range 300 {
+		rev, err := s.Head(t.Context())
+		if err != nil {
+			continue // it moved too often, which is said
+		}
+		snap, err := s.Fetch(t.Context(), rev)
+		if err != nil {
+			continue
+		}
+		good++
+		copied := t.TempDir()
+		for _, name := range []string{"a", "b"} {
+			b, err := fs.ReadFile(snap.FS, name)
+			if err != nil || len(b) == 0 {
+				t.Fatalf("%q, %v", b, err)
+			}
+			write(t, copied, name, string(b))
+		}
+		if id := head(t, &Source{Path: copied}).ID; id != snap.Revision.ID || id != rev.ID {
+			t.Fatalf("asked for %s, got %s, which holds %s", rev.ID, snap.Revision.ID, id)
+		}
+	}
+	close(stop)
+	<-done
+	snap := fetch(t, s)
+	t.Logf("%d of 300 while it moved", good)
+	if b, err := fs.ReadFile(snap.FS, "a"); err != nil || len(b) == 0 {
+		t.Fatalf("at rest: %q, %v", b, err)
+	}
+}
+
+func TestConcurrent(t *testing.T) {
+	root := t.TempDir()
+	write(t, root, "a", "1")
+	s := &Source{Path: root}
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			rev, err := s.Head(t.Context())
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			snap, err := s.Fetch(t.Context(), rev)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			if b, err := fs.ReadFile(snap.FS, "a"); err != nil || string(b) != "1" {
+				t.Errorf("%q, %v", b, err)
+			}
+		})
+	}
+	wg.Wait()
+}
+
+func TestRootIsALink(t *testing.T) {
+	real := t.TempDir()
+	write(t, real, "a", "1")
+	link := filepath.Join(t.TempDir(), "link")
+	if err := os.Symlink(real, link); err != nil {
+		t.Fatal(err)
+	}
+	s := &Source{Path: link, Debounce: time.Millisecond}
+	if b, err := fs.ReadFile(fetch(t, s).FS, "a"); err != nil || string(b) != "1" {
+		t.Fatalf("%q, %v", b, err)
+	}
+	w := watch(t, s)
+	w.settle(real)
+	write(t, real, "a", "2")
+	w.next("written behind the link")
+}
+
+func BenchmarkHead(b *testing.B) {
+	root := b.TempDir()
+	for i := range 10_000 {
+		write(b, root, fmt.Sprintf("d%d/f%d.yaml", i%100, i), fmt.Sprintf("kind: local.file\nmetadata: {name: f%d}\n", i))
+	}
+	s := &Source{Path: root}
+	head(b, s)
+	b.Run("unchanged", func(b *testing.B) {
+		for b.Loop() {
+			head(b, s)
+		}
+	})
+	b.Run("copy", func(b *testing.B) {
+		for b.Loop() {
+			s.taken = nil
+			fetch(b, s)
+		}
+	})
 }

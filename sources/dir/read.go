@@ -70,8 +70,9 @@ type reader struct {
 	next  map[string]cached
 }
 
-// read walks once. keep says whether to keep contents. errMoved: what was read
-// was not one state.
+// read walks once. keep says whether to keep contents: only then is it made
+// sure that they are of one state, since a hash of a state that never was finds
+// no copy. errMoved: it was not one state.
 func (s *Source) read(ctx context.Context, keep bool) (*copied, error) {
 	root, err := s.root()
 	if err != nil {
@@ -79,11 +80,13 @@ func (s *Source) read(ctx context.Context, keep bool) (*copied, error) {
 	}
 	defer root.Close()
 	r := &reader{s: s, root: root, keep: keep, next: map[string]cached{}}
-	if err := r.folder(ctx, "."); err != nil {
+	if err := r.folder(ctx, root, ".", 0); err != nil {
 		return nil, err
 	}
-	if err := r.verify(ctx); err != nil {
-		return nil, err
+	if keep {
+		if err := r.verify(ctx); err != nil {
+			return nil, err
+		}
 	}
 	s.cache = r.next
 	c := &copied{items: r.items, at: time.Now().UTC()}
@@ -97,16 +100,24 @@ func (s *Source) read(ctx context.Context, keep bool) (*copied, error) {
 	return c, nil
 }
 
-func (r *reader) folder(ctx context.Context, name string) error {
+// maxDepth is how deep folders may lie in folders.
+const maxDepth = 100
+
+// folder reads what is in dir, whose path is name. Everything is asked of the
+// open folder, so that no path is walked twice.
+func (r *reader) folder(ctx context.Context, dir *os.Root, name string, depth int) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	info, err := r.root.Lstat(name)
+	if depth > maxDepth {
+		return fmt.Errorf("%w: folders lie more than %d deep", sources.ErrTooLarge, maxDepth)
+	}
+	info, err := dir.Lstat(".")
 	if err != nil {
 		return moved(name, err)
 	}
 	r.items = append(r.items, item{name: name, mode: fs.ModeDir | 0o555, time: info.ModTime()})
-	names, err := r.names(name)
+	names, err := r.names(dir, name)
 	if err != nil {
 		return err
 	}
@@ -118,7 +129,7 @@ func (r *reader) folder(ctx context.Context, name string) error {
 		if len(r.items) >= orElse(r.s.Entries, DefaultEntries) {
 			return fmt.Errorf("%w: more than %d files and folders", sources.ErrTooLarge, len(r.items))
 		}
-		if err := r.entry(ctx, child); err != nil {
+		if err := r.entry(ctx, dir, base, child, depth); err != nil {
 			return err
 		}
 	}
@@ -126,33 +137,39 @@ func (r *reader) folder(ctx context.Context, name string) error {
 }
 
 // names lists a folder, sorted.
-func (r *reader) names(name string) ([]string, error) {
-	d, err := r.root.Open(name)
+func (r *reader) names(dir *os.Root, name string) ([]string, error) {
+	d, err := dir.Open(".")
 	if err != nil {
 		return nil, moved(name, err)
 	}
 	defer d.Close()
-	names, err := d.Readdirnames(orElse(r.s.Entries, DefaultEntries) + 1)
+	limit := orElse(r.s.Entries, DefaultEntries)
+	names, err := d.Readdirnames(limit + 1)
 	if err != nil && !errors.Is(err, io.EOF) {
 		return nil, moved(name, err)
 	}
-	if len(names) > orElse(r.s.Entries, DefaultEntries) {
-		return nil, fmt.Errorf("%w: more than %d files in %s", sources.ErrTooLarge, len(names)-1, name)
+	if len(names) > limit {
+		return nil, fmt.Errorf("%w: more than %d files in %s", sources.ErrTooLarge, limit, name)
 	}
 	slices.Sort(names)
 	return names, nil
 }
 
-func (r *reader) entry(ctx context.Context, name string) error {
-	info, err := r.root.Lstat(name)
+func (r *reader) entry(ctx context.Context, dir *os.Root, base, name string, depth int) error {
+	info, err := dir.Lstat(base)
 	if err != nil {
 		return moved(name, err)
 	}
 	switch info.Mode().Type() {
 	case fs.ModeDir:
-		return r.folder(ctx, name)
+		below, err := dir.OpenRoot(base)
+		if err != nil {
+			return moved(name, err)
+		}
+		defer below.Close()
+		return r.folder(ctx, below, name, depth+1)
 	case fs.ModeSymlink:
-		target, err := r.root.Readlink(name)
+		target, err := dir.Readlink(base)
 		if err != nil {
 			return moved(name, err)
 		}
@@ -161,7 +178,7 @@ func (r *reader) entry(ctx context.Context, name string) error {
 		r.next[name] = cached{stamp: stampOf(info)}
 		return nil
 	case 0:
-		return r.file(name, info)
+		return r.file(dir, base, name, info)
 	}
 	// A socket or a device is not content, but somebody put it there: it shows,
 	// and cannot be read.
@@ -169,7 +186,7 @@ func (r *reader) entry(ctx context.Context, name string) error {
 	return nil
 }
 
-func (r *reader) file(name string, info fs.FileInfo) error {
+func (r *reader) file(dir *os.Root, base, name string, info fs.FileInfo) error {
 	it := item{name: name, mode: 0o444 | info.Mode()&0o100, time: info.ModTime(), size: info.Size()}
 	if it.mode&0o100 != 0 {
 		it.mode = 0o555
@@ -190,7 +207,7 @@ func (r *reader) file(name string, info fs.FileInfo) error {
 		return nil
 	}
 	started := time.Now()
-	data, err := r.content(name, now)
+	data, err := content(dir, base, now)
 	if err != nil {
 		return err
 	}
@@ -204,8 +221,8 @@ func (r *reader) file(name string, info fs.FileInfo) error {
 }
 
 // content reads a file that must be the one that was looked at.
-func (r *reader) content(name string, want stamp) ([]byte, error) {
-	f, err := r.root.OpenFile(name, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+func content(dir *os.Root, name string, want stamp) ([]byte, error) {
+	f, err := dir.OpenFile(name, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, moved(name, err)
 	}

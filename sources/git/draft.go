@@ -107,10 +107,13 @@ func (d *draft) put(t plumbing.ObjectType, o interface {
 // put writes an object, unless it is there.
 func (s *store) put(o plumbing.EncodedObject) (plumbing.Hash, error) {
 	h := o.Hash()
-	if here, err := s.has(h); err != nil || here {
-		return h, err
-	}
-	err := s.with(func() error { _, err := s.own.SetEncodedObject(o); return err })
+	err := s.with(func() error {
+		_, err := s.holder(h)
+		if errors.Is(err, plumbing.ErrObjectNotFound) {
+			_, err = s.own.SetEncodedObject(o)
+		}
+		return err
+	})
 	if err != nil {
 		return h, fmt.Errorf("write %s %s: %w", o.Type(), h, err)
 	}

@@ -23,18 +23,40 @@ const maxTitle = 200
 // one listing of refs. A path that the tip does not have gives an empty Tree:
 // Fetch says what is wrong. Whether the tip was rewound is for Fetch to say.
 func (s *Source) Head(ctx context.Context) (sources.Revision, error) {
-	h, err := s.lookup(ctx)
+	rev, err := s.look(ctx)
+	if errors.Is(err, errDamaged) && s.wire != nil {
+		s.log.WithError(err).Warn("the mirror is damaged and is fetched again")
+		if err = s.store.discard(); err == nil {
+			rev, err = s.look(ctx)
+		}
+	}
 	if err != nil {
 		return sources.Revision{}, fmt.Errorf("look at %s of %s: %w", s.followed(), s.at, err)
 	}
+	return rev, nil
+}
+
+func (s *Source) look(ctx context.Context) (sources.Revision, error) {
+	h, err := s.lookup(ctx)
+	if err != nil {
+		return sources.Revision{}, err
+	}
 	rev, _, err := s.describe(h)
 	if err != nil {
-		return sources.Revision{}, fmt.Errorf("look at %s of %s: %w", s.followed(), s.at, err)
+		return sources.Revision{}, damaged(err)
 	}
 	s.mu.Lock()
 	s.tip = h
 	s.mu.Unlock()
 	return rev, nil
+}
+
+// damaged marks an error that only what is on disk can have caused.
+func damaged(err error) error {
+	if !isDamaged(err) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", errDamaged, err)
 }
 
 // Fetch reads one revision: the tip, or an older one that it contains. The
@@ -137,6 +159,8 @@ func (s *Source) describe(h plumbing.Hash) (sources.Revision, plumbing.Hash, err
 	return rev, root, nil
 }
 
+var errNotFolder = errors.New("is not a folder")
+
 func (s *Source) folder(c *object.Commit) (plumbing.Hash, error) {
 	at := c.TreeHash
 	p := strings.TrimSuffix(s.cfg.Path, "/")
@@ -153,7 +177,7 @@ func (s *Source) folder(c *object.Commit) (plumbing.Hash, error) {
 			if e.Name == part && e.Mode == filemode.Dir {
 				at = e.Hash
 			} else if e.Name == part {
-				return at, fmt.Errorf("%q is not a folder in commit %s", path.Join(strings.Split(p, "/")[:i+1]...), c.Hash)
+				return at, fmt.Errorf("%q %w in commit %s", path.Join(strings.Split(p, "/")[:i+1]...), errNotFolder, c.Hash)
 			}
 		}
 		if at.IsZero() {

@@ -1,7 +1,6 @@
 package git
 
 import (
-	"container/heap"
 	"context"
 	"fmt"
 	"os"
@@ -64,6 +63,11 @@ func (s *Source) accept(ctx context.Context, h, force plumbing.Hash) error {
 	if s.cfg.AllowRewind && !force.IsZero() {
 		if ok, err := s.contains(ctx, h, force); err == nil && !ok {
 			s.log.WithField("revision", h.String()).Warn("the branch was rewound, which is allowed")
+		}
+	}
+	if s.wire != nil { // whoever tidies up the mirror must keep it
+		if err := s.store.mark("refs/aplomb/in-force", h); err != nil {
+			return err
 		}
 	}
 	s.mu.Lock()
@@ -147,7 +151,7 @@ func (s *Source) contains(ctx context.Context, d, a plumbing.Hash) (bool, error)
 	if known {
 		return ok, nil
 	}
-	err := s.walk(ctx, d, func(c *object.Commit) bool {
+	err := s.store.walk(ctx, d, func(c *object.Commit) bool {
 		ok = c.Hash == a
 		return !ok
 	})
@@ -193,7 +197,7 @@ func (s *Source) resolve(ctx context.Context, name string) (plumbing.Hash, error
 		if from.IsZero() {
 			continue
 		}
-		err := s.walk(ctx, from, func(c *object.Commit) bool {
+		err := s.store.walk(ctx, from, func(c *object.Commit) bool {
 			if strings.HasPrefix(c.Hash.String(), name) {
 				found[c.Hash] = true
 			}
@@ -215,57 +219,4 @@ func (s *Source) resolve(ctx context.Context, name string) (plumbing.Hash, error
 		}
 	}
 	return plumbing.ZeroHash, fmt.Errorf("more than one commit starts so; give more digits")
-}
-
-// newest is a queue of commits, the newest first.
-type newest []*object.Commit
-
-func (q newest) Len() int           { return len(q) }
-func (q newest) Less(i, j int) bool { return q[i].Committer.When.After(q[j].Committer.When) }
-func (q newest) Swap(i, j int)      { q[i], q[j] = q[j], q[i] }
-func (q *newest) Push(x any)        { *q = append(*q, x.(*object.Commit)) }
-func (q *newest) Pop() any {
-	old := *q
-	c := old[len(old)-1]
-	*q = old[:len(old)-1]
-	return c
-}
-
-// walk visits from and all that it contains until visit says no. Dates decide
-// only the order, never what is visited: clocks lie.
-func (s *Source) walk(ctx context.Context, from plumbing.Hash, visit func(*object.Commit) bool) error {
-	cut, err := s.store.shallow()
-	if err != nil {
-		return err
-	}
-	seen := map[plumbing.Hash]bool{from: true}
-	first, err := s.store.commit(from)
-	if err != nil {
-		return err
-	}
-	queue := &newest{first}
-	for queue.Len() > 0 {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		c := heap.Pop(queue).(*object.Commit)
-		if !visit(c) {
-			return nil
-		}
-		if cut[c.Hash] {
-			continue
-		}
-		for _, p := range c.ParentHashes {
-			if seen[p] {
-				continue
-			}
-			seen[p] = true
-			parent, err := s.store.commit(p)
-			if err != nil {
-				return err
-			}
-			heap.Push(queue, parent)
-		}
-	}
-	return nil
 }

@@ -86,6 +86,12 @@ func NewReporter(cfg ReporterConfig) (*Reporter, error) {
 
 var errTracked = errors.New("the status branch is the branch that is followed")
 
+// Close lets go of open files. A call afterwards opens them again.
+func (r *Reporter) Close() error {
+	r.store.close()
+	return nil
+}
+
 func (c *ReporterConfig) check(at location) error {
 	switch {
 	case c.Branch == c.Tracked:

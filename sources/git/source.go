@@ -95,6 +95,12 @@ func Open(cfg Config) (*Source, error) {
 	return s, nil
 }
 
+// Close lets go of open files. A call afterwards opens them again.
+func (s *Source) Close() error {
+	s.store.close()
+	return nil
+}
+
 func (c *Config) defaults() {
 	c.Interval = orElse(c.Interval, DefaultInterval)
 	c.Timeout = orElse(c.Timeout, DefaultTimeout)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -25,6 +26,7 @@ const (
 	maxCommit = 4 << 20
 	maxTree   = 64 << 20
 	cacheSize = 16 << 20
+	maxPacks  = 64 // files of packs kept open
 )
 
 // store is a repository on this machine's disk. The library's storage is not
@@ -49,7 +51,7 @@ func openMirror(path string, maxFile int64) *store {
 }
 
 // with runs fn on the open repository, and once more on the repository opened
-// anew where fn misses something.
+// anew where fn misses something. Nobody else writes objects to a mirror.
 func (s *store) with(fn func() error) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -58,7 +60,7 @@ func (s *store) with(fn func() error) error {
 		return err
 	}
 	err := fn()
-	if err == nil || fresh || !isMissing(err) {
+	if err == nil || fresh || !isMissing(err) || s.create && errors.Is(err, plumbing.ErrObjectNotFound) {
 		return err
 	}
 	s.shut()
@@ -78,6 +80,33 @@ func (s *store) close() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.shut()
+}
+
+// errDamaged is an object whose content is not what its name says.
+var errDamaged = errors.New("the object is damaged")
+
+// isDamaged says whether an error of reading commits and trees can only come
+// of what is on disk, and not of this process or its machine.
+func isDamaged(err error) bool {
+	var sys *fs.PathError
+	switch {
+	case err == nil, errors.Is(err, sources.ErrTooLarge), errors.Is(err, errNotFolder):
+		return false
+	case errors.As(err, &sys):
+		return errors.Is(err, os.ErrNotExist)
+	}
+	return true
+}
+
+// discard removes a mirror: it can be had again.
+func (s *store) discard() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.shut()
+	if !s.create {
+		return nil // somebody's own repository
+	}
+	return os.RemoveAll(s.path)
 }
 
 func (s *store) shut() {
@@ -122,7 +151,7 @@ func (s *store) storage(lay layout) *filesystem.Storage {
 		fsys = dotgit.NewRepositoryFilesystem(osfs.New(lay.git), osfs.New(lay.common))
 	}
 	return filesystem.NewStorageWithOptions(fsys, cache.NewObjectLRU(cacheSize), filesystem.Options{
-		KeepDescriptors:      true,
+		MaxOpenDescriptors:   maxPacks,
 		LargeObjectThreshold: max(s.maxFile, maxTree),
 	})
 }
@@ -150,17 +179,19 @@ func (s *store) has(h plumbing.Hash) (bool, error) {
 	return err == nil, err
 }
 
+// errType is an object that is not what it was taken for.
+var errType = errors.New("another type of object")
+
 // read returns an object's content, of at most limit bytes.
 func (s *store) read(t plumbing.ObjectType, h plumbing.Hash, limit int64) ([]byte, error) {
 	var out []byte
 	err := s.with(func() error {
-		st, err := s.holder(h)
+		obj, err := s.object(h)
 		if err != nil {
 			return err
 		}
-		obj, err := st.EncodedObject(t, h)
-		if err != nil {
-			return err
+		if obj.Type() != t {
+			return fmt.Errorf("%w: %s", errType, obj.Type())
 		}
 		if obj.Size() > limit {
 			return fmt.Errorf("%w: %d bytes, %d are allowed", sources.ErrTooLarge, obj.Size(), limit)
@@ -172,6 +203,20 @@ func (s *store) read(t plumbing.ObjectType, h plumbing.Hash, limit int64) ([]byt
 		return nil, fmt.Errorf("read %s %s: %w", t, h, err)
 	}
 	return out, nil
+}
+
+// object opens an object. The lock is held. The library is asked about one
+// storage at a time: what it does by itself about those that a repository
+// borrows from reads all their indexes for each object.
+func (s *store) object(h plumbing.Hash) (plumbing.EncodedObject, error) {
+	if len(s.all) == 1 {
+		return s.own.EncodedObject(plumbing.AnyObject, h)
+	}
+	st, err := s.holder(h)
+	if err != nil {
+		return nil, err
+	}
+	return st.EncodedObject(plumbing.AnyObject, h)
 }
 
 func content(obj plumbing.EncodedObject) ([]byte, error) {
@@ -213,6 +258,9 @@ func (s *store) commit(h plumbing.Hash) (*object.Commit, error) {
 	if err := c.Decode(encoded(plumbing.CommitObject, b)); err != nil {
 		return nil, fmt.Errorf("commit %s: %w", h, err)
 	}
+	if c.Hash != h {
+		return nil, fmt.Errorf("commit %s: %w", h, errDamaged)
+	}
 	return c, nil
 }
 
@@ -220,8 +268,8 @@ func (s *store) commit(h plumbing.Hash) (*object.Commit, error) {
 func (s *store) peel(h plumbing.Hash) (plumbing.Hash, error) {
 	for range 8 {
 		b, err := s.read(plumbing.TagObject, h, maxCommit)
-		if errors.Is(err, plumbing.ErrObjectNotFound) {
-			return h, nil // not a tag; what is no commit either fails where it is read as one
+		if errors.Is(err, errType) {
+			return h, nil // what is no commit either fails where it is read as one
 		}
 		if err != nil {
 			return plumbing.ZeroHash, err
@@ -243,6 +291,9 @@ func (s *store) tree(h plumbing.Hash) (*object.Tree, error) {
 	t := &object.Tree{}
 	if err := t.Decode(encoded(plumbing.TreeObject, b)); err != nil {
 		return nil, fmt.Errorf("tree %s: %w", h, err)
+	}
+	if t.Hash != h {
+		return nil, fmt.Errorf("tree %s: %w", h, errDamaged)
 	}
 	return t, nil
 }

@@ -52,7 +52,8 @@ func (s *Source) pull(ctx context.Context) (plumbing.Hash, error) {
 	if err != nil {
 		return h, err
 	}
-	return s.store.peel(h)
+	h, err = s.store.peel(h)
+	return h, damaged(err)
 }
 
 // remote is a server's repository with the mirror of one of its refs.
@@ -85,11 +86,14 @@ func (r remote) pull(ctx context.Context, ref, mark plumbing.ReferenceName) (tip
 	if tip, err = advertised(adv, ref); err != nil {
 		return tip, head, err
 	}
-	here, err := r.store.has(tip)
-	if err != nil || here && r.store.marked(mark, tip) {
-		return tip, head, err
+	if r.store.marked(mark, tip) {
+		return tip, head, nil
 	}
-	if !here {
+	// That the object is there does not mean that all it needs is: only what
+	// was marked once arrived as a whole.
+	if whole, err := r.store.whole(ctx, tip); err != nil {
+		return tip, head, err
+	} else if !whole {
 		if err := r.download(ctx, session, adv, tip); err != nil {
 			return tip, head, explain(ctx, err)
 		}
@@ -210,6 +214,9 @@ func (s *store) addPack(r io.Reader) error {
 		s.sweep()
 		return fmt.Errorf("take in the pack: %w", err)
 	}
+	if err := durable(s.path); err != nil {
+		return fmt.Errorf("keep the pack: %w", err)
+	}
 	return nil
 }
 
@@ -256,25 +263,53 @@ func (s *store) marked(name plumbing.ReferenceName, h plumbing.Hash) bool {
 	return err == nil && now == h
 }
 
-// newest are commits that the mirror has, for the server to leave out.
-func (s *store) newest(limit int) ([]plumbing.Hash, error) {
-	var queue, out []plumbing.Hash
-	err := s.with(func() error {
-		queue = nil
+// marks are the hashes of the refs that say what arrived as a whole.
+func (s *store) marks() (out []plumbing.Hash, err error) {
+	err = s.with(func() error {
+		out = nil
 		refs, err := s.own.IterReferences()
 		if err != nil {
 			return err
 		}
 		return refs.ForEach(func(r *plumbing.Reference) error {
 			if r.Type() == plumbing.HashReference && strings.HasPrefix(r.Name().String(), "refs/aplomb/") {
-				queue = append(queue, r.Hash())
+				out = append(out, r.Hash())
 			}
 			return nil
 		})
 	})
+	return out, err
+}
+
+// whole says whether tip is part of the history of a mark.
+func (s *store) whole(ctx context.Context, tip plumbing.Hash) (found bool, err error) {
+	if here, err := s.has(tip); err != nil || !here {
+		return false, err
+	}
+	from, err := s.marks()
+	if err != nil {
+		return false, err
+	}
+	for _, h := range from {
+		if h, err = s.peel(h); err != nil {
+			continue // a damaged mark says nothing
+		}
+		// A history with a gap is not whole either: what walk says is enough.
+		_ = s.walk(ctx, h, func(c *object.Commit) bool { found = c.Hash == tip; return !found })
+		if found || ctx.Err() != nil {
+			return found, ctx.Err()
+		}
+	}
+	return false, nil
+}
+
+// newest are commits that the mirror has, for the server to leave out.
+func (s *store) newest(limit int) ([]plumbing.Hash, error) {
+	queue, err := s.marks()
 	if err != nil {
 		return nil, err
 	}
+	var out []plumbing.Hash
 	seen := map[plumbing.Hash]bool{}
 	for len(queue) > 0 && len(out) < limit {
 		h, err := s.peel(queue[0])
