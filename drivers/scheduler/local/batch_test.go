@@ -35,7 +35,7 @@ func TestBatchRunsOnceForEachSpec(t *testing.T) {
 		t.Helper()
 		b.want(program("once", file, status), `"type":"batch"`, `"count":`+count)
 		b.turn(action)
-		b.eventually("the end", func() bool { return b.look().Health.Status != drivers.Progressing })
+		b.eventually("the end", func() bool { return !slices.ContainsFunc(b.pids(), func(pid int) bool { return pid != 0 }) })
 		b.restart()
 		b.settled()
 		if got := lines(t, file); !slices.Equal(got, ran) {

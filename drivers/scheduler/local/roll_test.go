@@ -32,11 +32,11 @@ type sampler struct {
 func (b *bench) sample() *sampler {
 	s := &sampler{least: 1 << 30}
 	ctx, cancel := context.WithCancel(b.Context())
-	done := make(chan struct{})
+	done, dir := make(chan struct{}), b.d.Dir+"/"
 	go func() {
 		defer close(done)
 		for ctx.Err() == nil {
-			found, err := detached.Find(b.d.Dir + "/")
+			found, err := detached.Find(dir)
 			if err != nil {
 				b.Error(err)
 				return
