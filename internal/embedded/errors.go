@@ -26,26 +26,26 @@ func Fail(op, subject string, err error) error {
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return &drivers.Error{Op: op, Subject: subject, Class: drivers.ErrRetryable, Err: err}
 	}
-	class, hint := classify(err)
+	hint, class := classify(err)
 	return &drivers.Error{Op: op, Subject: subject, Class: class, Err: cause(err), Hint: hint}
 }
 
-func classify(err error) (class error, hint string) {
+func classify(err error) (hint string, class error) {
 	switch {
 	case errors.Is(err, records.ErrCorrupt):
-		return drivers.ErrPermanent, "restore the file from a backup, or delete it to have it made anew"
+		return "restore the file from a backup, or delete it to have it made anew", drivers.ErrPermanent
 	case errors.Is(err, syscall.EROFS):
-		return drivers.ErrDenied, "the file system is read-only"
+		return "the file system is read-only", drivers.ErrDenied
 	case errors.Is(err, fs.ErrPermission):
-		return drivers.ErrDenied, "let the user that aplomb runs as write there"
+		return "let the user that aplomb runs as write there", drivers.ErrDenied
 	case escapes(err):
-		return drivers.ErrPermanent, "a link in the path leads out of the folder that may be written to"
+		return "a link in the path leads out of the folder that may be written to", drivers.ErrPermanent
 	case errors.Is(err, syscall.ENOTDIR), errors.Is(err, syscall.EISDIR), errors.Is(err, syscall.ENAMETOOLONG), errors.Is(err, syscall.ELOOP):
-		return drivers.ErrPermanent, ""
+		return "", drivers.ErrPermanent
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
-		return drivers.ErrRetryable, "make room on the disk"
+		return "make room on the disk", drivers.ErrRetryable
 	default:
-		return drivers.ErrRetryable, ""
+		return "", drivers.ErrRetryable
 	}
 }
 

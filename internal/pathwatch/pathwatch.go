@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -28,9 +29,16 @@ type Set struct {
 
 	mu      sync.Mutex
 	paths   map[string]entry
-	folders map[string]map[string]bool // folder under watch -> paths that wait there
-	watcher *fsnotify.Watcher          // nil: Run is not running
-	limited bool                       // the system's limit was told once
+	folders map[string]*folder // by path: those under watch
+	watcher *fsnotify.Watcher  // nil: Run is not running
+	limited bool               // the system's limit was told once
+}
+
+// folder is a folder under watch. Most of what happens in one concerns a
+// single file in it, so those that wait for deeper folders stand apart.
+type folder struct {
+	paths  map[string]bool // all that wait there
+	deeper map[string]bool // those of them that lie deeper
 }
 
 type entry struct {
@@ -47,7 +55,7 @@ func (s *Set) Add(path, name string) {
 		return
 	}
 	if s.paths == nil {
-		s.paths, s.folders = map[string]entry{}, map[string]map[string]bool{}
+		s.paths, s.folders = map[string]entry{}, map[string]*folder{}
 	}
 	s.drop(path)
 	s.paths[path] = entry{name: name}
@@ -165,7 +173,7 @@ func nearest(path string) string {
 }
 
 func (s *Set) watch(folder string) bool {
-	if len(s.folders[folder]) > 0 {
+	if s.folders[folder] != nil {
 		return true
 	}
 	err := s.watcher.Add(folder)
@@ -179,14 +187,19 @@ func (s *Set) watch(folder string) bool {
 	return false
 }
 
-func (s *Set) place(path, folder string) {
+func (s *Set) place(path, dir string) {
 	e := s.paths[path]
-	e.folder = folder
+	e.folder = dir
 	s.paths[path] = e
-	if s.folders[folder] == nil {
-		s.folders[folder] = map[string]bool{}
+	f := s.folders[dir]
+	if f == nil {
+		f = &folder{map[string]bool{}, map[string]bool{}}
+		s.folders[dir] = f
 	}
-	s.folders[folder][path] = true
+	f.paths[path] = true
+	if filepath.Dir(path) != dir {
+		f.deeper[path] = true
+	}
 }
 
 // drop takes a path from the folder that it waits in.
@@ -195,16 +208,18 @@ func (s *Set) drop(path string) {
 	if !ok || e.folder == "" {
 		return
 	}
-	folder := e.folder
-	delete(s.folders[folder], path)
+	if f := s.folders[e.folder]; f != nil {
+		delete(f.paths, path)
+		delete(f.deeper, path)
+	}
+	s.release(e.folder)
 	e.folder = ""
 	s.paths[path] = e
-	s.release(folder)
 }
 
 // release ends the watch of a folder that nothing waits in.
 func (s *Set) release(folder string) {
-	if len(s.folders[folder]) > 0 || s.watcher == nil {
+	if f := s.folders[folder]; f != nil && len(f.paths) > 0 || s.watcher == nil {
 		return
 	}
 	delete(s.folders, folder)
@@ -223,9 +238,14 @@ func (s *Set) touched(e fsnotify.Event, pending map[string]bool) {
 	if e.Op&moved == 0 {
 		return
 	}
-	for _, folder := range []string{e.Name, filepath.Dir(e.Name)} {
-		for path := range s.folders[folder] {
-			if within(path, e.Name) {
+	if f := s.folders[e.Name]; f != nil { // the folder itself
+		for path := range f.paths {
+			s.again(path, pending)
+		}
+	}
+	if f := s.folders[filepath.Dir(e.Name)]; f != nil { // one in which deeper ones may now be
+		for path := range f.deeper {
+			if strings.HasPrefix(path, e.Name+"/") {
 				s.again(path, pending)
 			}
 		}
@@ -244,9 +264,4 @@ func (s *Set) again(path string, pending map[string]bool) {
 	}
 	s.drop(path)
 	s.arm(path)
-}
-
-func within(path, folder string) bool {
-	rel, err := filepath.Rel(folder, path)
-	return err == nil && rel != "." && filepath.IsLocal(rel)
 }
