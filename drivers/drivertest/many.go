@@ -152,12 +152,14 @@ func watch(b *bench) {
 	}
 }
 
-// heard edits now and then until a hint about handle comes.
+// heard edits, ever less often, until a hint about handle comes: nothing tells
+// when a watch has begun, and hints may wait until edits pause.
 func (b *bench) heard(hints <-chan []string, handle string, edit func()) {
 	b.Helper()
 	limit := time.NewTimer(b.h.patience())
 	defer limit.Stop()
-	again := time.NewTicker(50 * time.Millisecond)
+	pause := 5 * time.Millisecond
+	again := time.NewTimer(pause)
 	defer again.Stop()
 	for {
 		select {
@@ -167,6 +169,8 @@ func (b *bench) heard(hints <-chan []string, handle string, edit func()) {
 			}
 		case <-again.C:
 			edit()
+			pause *= 2
+			again.Reset(pause)
 		case <-limit.C:
 			b.blame("Watch calls changed with the handles that are worth observing now", "%q was edited, and nothing heard within %s", handle, b.h.patience())
 		}

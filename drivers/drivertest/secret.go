@@ -45,6 +45,7 @@ func (b *bench) wantSecret(it *drivers.Item, plaintext, fingerprint string) map[
 // secretField: a secret goes in and is nowhere; the same one again is no
 // change, another one is.
 func secretField(b *bench) {
+	b.listening = true
 	it := b.sample(b.s.A)
 	secrets := b.wantSecret(it, canary(1), b.fingerprint(canary(1)))
 	b.first(b.converge(it, secrets), schema.Create)
@@ -95,6 +96,7 @@ func (b *bench) provoke(it *drivers.Item, secrets map[schema.Path]schema.Secret)
 // secretToken: a token is a change token, not always the fingerprint of the
 // whole text: it may stand for an engine's path and version.
 func secretToken(b *bench) {
+	b.listening = true
 	it := b.sample(b.s.A)
 	secrets := b.wantSecret(it, canary(3), "path/of/it#7")
 	b.converge(it, secrets)
@@ -114,6 +116,7 @@ func secretToken(b *bench) {
 // secretOutput: it is told by fingerprint only, and revealed as what the
 // fingerprint told.
 func secretOutput(b *bench) {
+	b.listening = true
 	it := b.sample(b.s.A)
 	b.converge(it, nil)
 	for _, name := range b.s.Secrets {

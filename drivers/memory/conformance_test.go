@@ -17,7 +17,7 @@ import (
 
 const env = "7f3a"
 
-var seeds = flag.Int("memory.seeds", 40, "how many combinations of quirks the conformance suite runs over")
+var seeds = flag.Int("memory.seeds", 20, "how many combinations of quirks the conformance suite runs over")
 
 func fingerprint(plaintext []byte) string {
 	m := hmac.New(sha256.New, []byte("a key of the environment"))
@@ -103,7 +103,10 @@ func TestConformance(t *testing.T) { drivertest.Run(t, harness(1, memory.Quirks{
 // combinations drawn from seeds.
 func TestConformanceOfQuirks(t *testing.T) {
 	for name, q := range alone() {
-		t.Run(name, func(t *testing.T) { drivertest.Run(t, harness(1, q)) })
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			drivertest.Run(t, harness(1, q))
+		})
 	}
 	for seed := range uint64(*seeds) {
 		q := draw(seed)

@@ -141,10 +141,10 @@ func (d *Driver) state(o *object) drivers.State {
 		Spec: o.json, Outputs: o.outputs, Health: e.health(o), Raw: o,
 	}
 	if !e.Quirks.OpaquePlans {
-		s.Version = o.version()
+		s.Version = o.version
 	}
-	if p, has := o.spec[secretField]; has && !e.Quirks.WriteOnly {
-		s.Spec = marshalSpec(o.spec, d.token(p))
+	if o.secret {
+		s.Spec = d.readBack(o)
 	}
 	if o.kind == KindSecret {
 		d.told.Store(o.handle, o.valueRev)
@@ -152,26 +152,30 @@ func (d *Driver) state(o *object) drivers.State {
 	return s
 }
 
-// version is the revision, and the one in which the password was last altered.
-func (o *object) version() string {
-	b := strconv.AppendUint(make([]byte, 0, 24), o.rev, 10)
-	b = append(b, '.')
-	return string(strconv.AppendUint(b, o.passwordRev, 10))
+// readBack is the spec as the engine tells it: the password as a token, or not
+// at all where it is only written.
+func (d *Driver) readBack(o *object) json.RawMessage {
+	if !o.secret || d.Engine.Quirks.WriteOnly {
+		return o.json
+	}
+	return marshalSpec(o.spec, d.token(o.spec[secretField]))
 }
 
+// health is how o does now.
 func (e *Engine) health(o *object) drivers.Health {
-	if h, set := e.unhealthy[o.handle]; set {
-		return h
+	if len(e.unhealthy) > 0 {
+		if h, set := e.unhealthy[o.handle]; set {
+			return h
+		}
 	}
-	why, _ := o.spec["unhealthy"].(string)
 	switch {
 	case o.goneAt > 0:
 		return drivers.Health{Status: drivers.Progressing, Reason: "being deleted"}
 	case o.half:
 		return drivers.Health{Status: drivers.Progressing, Reason: "half made"}
-	case why != "":
-		return drivers.Health{Status: drivers.Unhealthy, Reason: why}
-	case e.steps < o.healthyAt && o.spec["count"] != float64(0):
+	case o.sick != "":
+		return drivers.Health{Status: drivers.Unhealthy, Reason: o.sick}
+	case e.steps < o.healthyAt && !o.none:
 		return drivers.Health{Status: drivers.Progressing, Reason: strconv.Itoa(o.healthyAt-e.steps) + " steps to go"}
 	}
 	return drivers.Health{Status: drivers.Healthy}

@@ -57,6 +57,10 @@ type object struct {
 	spec               map[string]any // as the engine keeps it, plaintext included
 	json               []byte         // spec as read back, without the password
 	plain              bool           // json is the whole of spec
+	secret             bool           // it has a password
+	none               bool           // its count is zero
+	sick               string         // why it never gets healthy
+	version            string         // the revision, and the one in which the password was last altered
 	outputs            map[string]drivers.Output
 	rev                uint64 // of the last write
 	passwordRev        uint64 // of the last write that altered the password
@@ -174,9 +178,12 @@ func (e *Engine) generate(spec map[string]any) string {
 // render fills what is read of o again and again.
 func (o *object) render() {
 	o.json = marshalSpec(o.spec, "")
-	_, secret := o.spec[secretField]
+	o.version = fmt.Sprintf("%d.%d", o.rev, o.passwordRev)
+	_, o.secret = o.spec[secretField]
 	_, noise := o.spec[noiseField]
-	o.outputs, o.plain = nil, !secret && !noise && !o.half
+	o.sick, _ = o.spec["unhealthy"].(string)
+	o.none = o.spec[scalarField] == float64(0)
+	o.outputs, o.plain = nil, !o.secret && !noise && !o.half
 	if o.half {
 		return
 	}

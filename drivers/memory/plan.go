@@ -264,17 +264,10 @@ func (d *Driver) finish(c drivers.Change, item drivers.Item, o *object, df *diff
 		}
 	}
 	if c.Action == schema.Replace {
-		c.Before = d.stateSpec(o)
+		c.Before = d.readBack(o)
 	}
 	c.Outputs = d.promise(c, item, o, p.want)
 	return c, nil
-}
-
-func (d *Driver) stateSpec(o *object) json.RawMessage {
-	if secret, has := o.spec[secretField]; has && !d.Engine.Quirks.WriteOnly {
-		return marshalSpec(o.spec, d.token(secret))
-	}
-	return o.json
 }
 
 // promise is Change.Outputs: what holds after, whatever else happens.

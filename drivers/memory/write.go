@@ -203,6 +203,7 @@ func (e *Engine) condemn(o *object) *object {
 	o = o.clone()
 	e.seq++
 	o.rev, o.goneAt = e.seq, e.steps+e.Quirks.SlowDeletes
+	o.render()
 	e.objects[o.handle], e.going[o.handle] = o, true
 	e.changed = append(e.changed, o.handle)
 	return o
