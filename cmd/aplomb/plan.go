@@ -221,14 +221,14 @@ func (a *app) follow(ctx context.Context, s *session, began time.Time) (reconcil
 	past, events := s.Events(inner, 0)
 	if !s.daemon {
 		for _, e := range past {
-			a.out.Event(e)
+			a.step(e)
 		}
 	}
 	told := make(chan struct{})
 	go func() {
 		defer close(told)
 		for e := range events {
-			a.out.Event(e)
+			a.step(e)
 		}
 	}()
 	st, err := a.kick(ctx, s, done)

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"net"
 	"os"
 	"os/exec"
@@ -279,17 +278,24 @@ func cmdRemember(ts *testscript.TestScript, neg bool, args []string) {
 }
 
 // cmdSame is: [!] same file:PATH or process:NAME... What was remembered is
-// [not] what is there now.
+// there still; with ! it waits until something else is.
 func cmdSame(ts *testscript.TestScript, neg bool, args []string) {
 	for _, what := range args {
-		id, err := identity(ts, what)
-		ts.Check(err)
 		was := ts.Value("remembered").(map[string]string)[what]
-		switch {
-		case was == "":
+		if was == "" {
 			ts.Fatalf("%s was not remembered", what)
-		case (id == was) == neg:
-			ts.Fatalf("%s: was %s, is %s", what, was, id)
+		}
+		differs := func() error {
+			id, err := identity(ts, what)
+			if err == nil && (id == was) == neg {
+				err = fmt.Errorf("%s: was %s, is %s", what, was, id)
+			}
+			return err
+		}
+		if neg {
+			ts.Check(poll(patience, differs))
+		} else {
+			ts.Check(differs())
 		}
 	}
 }
@@ -305,6 +311,12 @@ func cmdKillProc(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("no process of %s runs", args[0])
 	}
 	ts.Check(syscall.Kill(all[0].pid, syscall.SIGKILL))
+	ts.Check(poll(patience, func() error {
+		if now := instances(ts, args[0]); slices.ContainsFunc(now, func(p proc) bool { return p.pid == all[0].pid }) {
+			return fmt.Errorf("process %d does not end", all[0].pid)
+		}
+		return nil
+	}))
 }
 
 // cmdRunning is: running NAME N. It waits until N processes of NAME run.
@@ -330,24 +342,17 @@ func cmdOccupy(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Defer(func() { _ = l.Close() })
 }
 
-// cmdEventually is: eventually file:PATH TEXT. It waits until the file holds
-// the text; with ! until it is gone.
+// cmdEventually is: [!] eventually PATH TEXT. It waits until a file holds a
+// text; with ! until it is there and does not.
 func cmdEventually(ts *testscript.TestScript, neg bool, args []string) {
-	if len(args) < 1 || neg == (len(args) == 2) {
-		ts.Fatalf("usage: eventually PATH TEXT, ! eventually PATH")
+	if len(args) != 2 {
+		ts.Fatalf("usage: [!] eventually PATH TEXT")
 	}
 	ts.Check(poll(patience, func() error {
 		b, err := os.ReadFile(ts.MkAbs(args[0]))
-		switch {
-		case neg && errors.Is(err, fs.ErrNotExist):
-			return nil
-		case neg:
-			return fmt.Errorf("%s is still there", args[0])
-		case err != nil:
-			return err
-		case !bytes.Contains(b, []byte(args[1])):
-			return fmt.Errorf("%s holds %q", args[0], b)
+		if err == nil && bytes.Contains(b, []byte(args[1])) == neg {
+			err = fmt.Errorf("%s holds %q", args[0], b)
 		}
-		return nil
+		return err
 	}))
 }

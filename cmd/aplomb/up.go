@@ -181,7 +181,7 @@ func (a *app) converge(ctx context.Context, s *session, began time.Time) (uint64
 	var seq uint64
 	past, live := s.Events(inner, 0)
 	for _, e := range past {
-		a.out.Event(e)
+		a.step(e)
 		seq = e.Seq
 	}
 	settled := make(chan result, 1)
@@ -196,7 +196,7 @@ func (a *app) converge(ctx context.Context, s *session, began time.Time) (uint64
 				r := <-settled
 				return seq, r.err
 			}
-			a.out.Event(e)
+			a.step(e)
 			seq = e.Seq
 		case r := <-settled:
 			if r.err != nil {
@@ -204,12 +204,20 @@ func (a *app) converge(ctx context.Context, s *session, began time.Time) (uint64
 			}
 			rest, _ := s.Events(inner, seq)
 			for _, e := range rest {
-				a.out.Event(e)
+				a.step(e)
 				seq = e.Seq
 			}
 			a.outcome(r.status, began)
 			return seq, nil
 		}
+	}
+}
+
+// step tells an event on the way to converged; that it is reached is told by
+// the outcome.
+func (a *app) step(e reconciler.Event) {
+	if e.Type != "converged" {
+		a.out.Event(e)
 	}
 }
 

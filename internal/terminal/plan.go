@@ -99,7 +99,7 @@ func why(c reconciler.PlannedChange) []cell {
 	if c.Drift {
 		all = append(all, styled("drift: live moved", yellow))
 	}
-	if c.Why != "" {
+	if c.Why != "" && c.Action != schema.Create && c.Action != schema.Delete {
 		all = append(all, text(c.Why))
 	}
 	for _, h := range c.Held {

@@ -87,7 +87,7 @@ func (p *Printer) sourceCell(s reconciler.SourceStatus) cell {
 	case s.OK:
 		return text("source ok, " + p.ago(s.At))
 	default:
-		return styled("source failing since "+span(p.now().Sub(s.Since)), red)
+		return styled("source failing"+p.since(s.Since), red)
 	}
 }
 
@@ -95,7 +95,15 @@ func (p *Printer) targetCell(t reconciler.TargetStatus) cell {
 	if t.OK {
 		return text(t.Name + " ok")
 	}
-	return styled(t.Name+" unreachable since "+span(p.now().Sub(t.Since)), red)
+	return styled(t.Name+" unreachable"+p.since(t.Since), red)
+}
+
+// since is for how long something has been so, where that is worth a word.
+func (p *Printer) since(t time.Time) string {
+	if d := p.now().Sub(t); d >= time.Second && !t.IsZero() {
+		return " since " + span(d)
+	}
+	return ""
 }
 
 // circumstances are the things beside resources that a person should know.
