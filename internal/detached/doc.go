@@ -24,6 +24,9 @@
 // dies. Asking who holds it (F_OFD_GETLK) disturbs nobody. Pids are used only
 // to send signals, through a pidfd, after their start time was compared.
 //
+// A service manager that kills the whole control group of the starter kills its
+// runs too: systemd wants KillMode=process.
+//
 // Secrets of the environment reach the shim through a pipe and stand in no
 // file and no argv. The package must not know what it runs or for whom, and
 // never restarts anything.

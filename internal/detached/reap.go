@@ -16,6 +16,9 @@ import (
 // after it was signalled, where the command's own grace is not shorter.
 const leftoverGrace = time.Second
 
+// killAgain is how often what still lives after the grace is killed again.
+const killAgain = 50 * time.Millisecond
+
 // reaped is one child that is gone: the command, or what was left to this
 // process as the subreaper.
 type reaped struct {
@@ -58,7 +61,7 @@ func (s *shim) watch() Exit {
 	var exit Exit
 	var stop stopping
 	main, ends := s.rec.Child, reap()
-	again := time.NewTicker(20 * time.Millisecond)
+	again := time.NewTicker(killAgain)
 	again.Stop()
 	defer again.Stop()
 	for {
@@ -76,7 +79,7 @@ func (s *shim) watch() Exit {
 			s.heed(sig.(syscall.Signal), &stop)
 		case <-stop.kill:
 			stop.kill = nil
-			again.Reset(20 * time.Millisecond)
+			again.Reset(killAgain)
 			s.killAll()
 		case <-again.C: // what forked meanwhile
 			s.killAll()
@@ -107,11 +110,7 @@ func (s *shim) heed(sig syscall.Signal, stop *stopping) {
 // leave ends what outlives the command: it was in the foreground or it is
 // over.
 func (s *shim) leave(stop *stopping) {
-	rest := descendants(os.Getpid())
-	if len(rest) == 0 {
-		return
-	}
-	for _, p := range rest {
+	for _, p := range descendants(os.Getpid()) {
 		_ = p.signal(syscall.SIGTERM)
 	}
 	grace := s.spec.Stop.Grace

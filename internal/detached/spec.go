@@ -63,8 +63,8 @@ func (s Stop) signal() (syscall.Signal, error) {
 	return n, nil
 }
 
-// check says what is wrong with a spec.
-func (s *Spec) check() error {
+// Check says what is wrong with a spec; Start refuses it for the same reasons.
+func (s *Spec) Check() error {
 	if len(s.Argv) == 0 || s.Argv[0] == "" {
 		return errors.New("nothing to run: argv is empty")
 	}

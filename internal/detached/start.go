@@ -41,7 +41,7 @@ type handover struct {
 // A folder that a dead starter left Prepared is used again; of any other that
 // holds a run the answer is ErrBusy or ErrBegun. Two at once start one.
 func (s Shim) Start(ctx context.Context, dir string, spec Spec) (*Run, error) {
-	if err := spec.check(); err != nil {
+	if err := spec.Check(); err != nil {
 		return nil, fmt.Errorf("start run: %w", err)
 	}
 	if !filepath.IsAbs(dir) || dir != filepath.Clean(dir) {

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -39,7 +40,7 @@ func (d *Driver) Apply(ctx context.Context, c drivers.Change) (drivers.State, er
 	e := d.entry(p.name)
 	e.apply.Lock()
 	defer e.apply.Unlock()
-	defer d.kick()
+	defer d.kick(p.name)
 	if err := d.dispatch(ctx, c, p); err != nil {
 		return drivers.State{}, classed(c.Handle, err)
 	}
@@ -56,7 +57,7 @@ func classed(handle string, err error) error {
 }
 
 func (d *Driver) answer(ctx context.Context, handle string) (drivers.State, error) {
-	s := d.state(ctx, handle)
+	s := d.state(ctx, handle, false)
 	return s, s.Err
 }
 
@@ -161,7 +162,22 @@ func (d *Driver) newJob(c drivers.Change, p *planned) (*job, error) {
 	for k, v := range env {
 		j.env = append(j.env, k+"="+v)
 	}
+	if run := j.run(0, meta{}); run.Check() != nil {
+		return refused(run.Check())
+	}
 	return j, nil
+}
+
+// run is what an instance runs.
+func (j *job) run(index int, m meta) detached.Spec {
+	return detached.Spec{
+		Argv: j.spec.Argv, Env: append(slices.Clone(j.env), "APLOMB_INSTANCE="+strconv.Itoa(index)), Secrets: j.secrets,
+		Dir: j.work, Stop: j.spec.stop(), Meta: encode(m),
+		Log: detached.Log{
+			File:    filepath.Join(instanceDir(j.dir, index), "output.log"),
+			MaxSize: j.spec.Logs.MaxSize, Keep: j.spec.Logs.Keep,
+		},
+	}
 }
 
 // inherited is all that a process gets of the daemon's environment.
@@ -235,6 +251,13 @@ func (d *Driver) remove(ctx context.Context, name string, o *observed) error {
 	if err := g.Wait(); err != nil {
 		return err
 	}
+	strays, err := detached.Find(dir + "/") // of instances whose folder somebody deleted
+	if err == nil {
+		err = detached.End(ctx, strays, o.spec.stop())
+	}
+	if err != nil {
+		return err
+	}
 	trash := filepath.Join(d.Dir, ".trash")
 	if err := errors.Join(os.MkdirAll(trash, 0o700), os.RemoveAll(filepath.Join(trash, name))); err != nil {
 		return err
@@ -291,9 +314,4 @@ func (j *job) sweep(ctx context.Context) error {
 		}
 	}
 	return detached.End(ctx, strays, j.spec.stop())
-}
-
-// environ is the environment of one instance, without its secrets.
-func (j *job) environ(index int) []string {
-	return append(append([]string(nil), j.env...), "APLOMB_INSTANCE="+strconv.Itoa(index))
 }

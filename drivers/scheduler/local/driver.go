@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -46,9 +45,9 @@ type Driver struct {
 	Log logrus.FieldLogger // nil: nothing is logged
 	Now func() time.Time   // nil: time.Now
 
-	mu     sync.Mutex
-	groups map[string]*entry // by name; what was last seen of each
-	kicks  map[chan struct{}]struct{}
+	mu      sync.Mutex
+	groups  map[string]*entry // by name; what was last seen of each
+	watches map[*watching]struct{}
 }
 
 // Defaults of a Driver's zero fields.
@@ -114,12 +113,16 @@ func (d *Driver) List(ctx context.Context) ([]drivers.State, error) {
 	if err != nil {
 		return nil, fail("list", d.Dir, drivers.ErrUnreachable, err)
 	}
-	items := make([]drivers.Item, len(names))
-	for i, n := range names {
-		items[i].Handle = handlePrefix + n
+	var states []drivers.State
+	for _, n := range names {
+		if err := ctx.Err(); err != nil {
+			return nil, fail("list", d.Dir, drivers.ErrRetryable, err)
+		}
+		if s := d.state(ctx, handlePrefix+n, false); s.Exists || s.Err != nil {
+			states = append(states, s)
+		}
 	}
-	states, err := d.Observe(ctx, items)
-	return slices.DeleteFunc(states, func(s drivers.State) bool { return !s.Exists && s.Err == nil }), err
+	return states, nil
 }
 
 // names lists the groups in the folder, sorted.

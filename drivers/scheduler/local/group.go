@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"syscall"
 	"time"
 
 	"github.com/aplomb-dev/aplomb/internal/detached"
@@ -32,9 +33,17 @@ type group struct {
 
 // stamp tells whether a file is still the one that was read.
 type stamp struct {
+	inode uint64
 	size  int64
 	mtime time.Time
-	mode  fs.FileMode
+}
+
+func stampOf(info fs.FileInfo) stamp {
+	s := stamp{size: info.Size(), mtime: info.ModTime()}
+	if st, ok := info.Sys().(*syscall.Stat_t); ok {
+		s.inode = st.Ino
+	}
+	return s
 }
 
 // load brings the entry up to date with the folder; a nil group means that
@@ -49,7 +58,7 @@ func (e *entry) load(dir string) error {
 	if err != nil {
 		return err
 	}
-	now := stamp{size: info.Size(), mtime: info.ModTime(), mode: info.Mode()}
+	now := stampOf(info)
 	if e.group != nil && e.stamp == now {
 		return nil
 	}

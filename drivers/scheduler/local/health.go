@@ -46,7 +46,7 @@ func (p *probe) set(key string, err error) {
 }
 
 // health of a group as it was seen.
-func (d *Driver) health(ctx context.Context, name string, o *observed) drivers.Health {
+func (d *Driver) health(name string, o *observed) drivers.Health {
 	if o.spec.Type == batch {
 		return batchHealth(o)
 	}
@@ -64,12 +64,13 @@ func (d *Driver) health(ctx context.Context, name string, o *observed) drivers.H
 		return drivers.Health{Status: drivers.Progressing, Reason: join(n.soon)}
 	}
 	if o.spec.Check != nil {
-		if before, err := d.probed(ctx, name, o); err != nil {
-			status := drivers.Progressing
-			if before {
-				status = drivers.Unhealthy
-			}
-			return drivers.Health{Status: status, Reason: "check: " + err.Error()}
+		switch at, before, err := d.entry(name).probe.get(o.probeKey()); {
+		case at.IsZero():
+			return drivers.Health{Status: drivers.Progressing, Reason: "check: not asked yet"}
+		case err != nil && before:
+			return drivers.Health{Status: drivers.Unhealthy, Reason: "check: " + err.Error()}
+		case err != nil:
+			return drivers.Health{Status: drivers.Progressing, Reason: "check: " + err.Error()}
 		}
 	}
 	return drivers.Health{Status: drivers.Healthy, Reason: fmt.Sprintf("%d of %d", n.up, n.count)}
@@ -130,17 +131,18 @@ func batchHealth(o *observed) drivers.Health {
 	}
 }
 
-// probed is the answer to the check of a group, and whether it ever passed for
-// the runs that live now. It is asked anew where the last answer is older than
-// an interval and no Watch takes care of that.
-func (d *Driver) probed(ctx context.Context, name string, o *observed) (before bool, err error) {
+// checked: there is a check, and something that it is about.
+func (o *observed) checked() bool {
+	return o.spec.Check != nil && o.spec.Type == service && o.spec.Count > 0
+}
+
+// probe asks, where the last answer is older than an interval and no Watch
+// takes care of that.
+func (d *Driver) probe(ctx context.Context, name string, o *observed) {
 	e := d.entry(name)
-	at, before, err := e.probe.get(o.probeKey())
-	if at.IsZero() || e.watched.Load() == 0 {
+	if at, _, _ := e.probe.get(o.probeKey()); at.IsZero() || e.watched.Load() == 0 {
 		d.refresh(ctx, name, o)
-		_, before, err = e.probe.get(o.probeKey())
 	}
-	return before, err
 }
 
 // refresh asks where the last answer is older than an interval.

@@ -82,7 +82,7 @@ func (d *Driver) Observe(ctx context.Context, items []drivers.Item) ([]drivers.S
 			break
 		}
 		g.Go(func() error {
-			states[i] = d.state(ctx, items[i].Handle)
+			states[i] = d.state(ctx, items[i].Handle, true)
 			return nil
 		})
 	}
@@ -93,8 +93,8 @@ func (d *Driver) Observe(ctx context.Context, items []drivers.Item) ([]drivers.S
 	return states, nil
 }
 
-// state is the State of one handle.
-func (d *Driver) state(ctx context.Context, handle string) drivers.State {
+// state is the State of one handle. Without ask, its check is not waited for.
+func (d *Driver) state(ctx context.Context, handle string, ask bool) drivers.State {
 	name, err := nameOf(handle)
 	if err != nil {
 		return drivers.State{Handle: handle, Err: err}
@@ -106,10 +106,13 @@ func (d *Driver) state(ctx context.Context, handle string) drivers.State {
 	if o == nil {
 		return drivers.State{Handle: handle}
 	}
+	if ask && o.checked() {
+		d.probe(ctx, name, o)
+	}
 	return drivers.State{
 		Handle: handle, Owner: o.owner, Version: o.version, Exists: true,
 		Spec: o.live.json(), Outputs: d.outputs(name, o.spec),
-		Health: d.health(ctx, name, o), Raw: o,
+		Health: d.health(name, o), Raw: o,
 	}
 }
 

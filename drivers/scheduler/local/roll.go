@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -143,15 +142,8 @@ func (j *job) start(ctx context.Context, was instance) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
-	run, err := j.d.Shim.Start(ctx, runDir(dir, next), detached.Spec{
-		Argv: j.spec.Argv, Env: j.environ(was.index), Secrets: j.secrets, Dir: j.work, Stop: j.spec.stop(),
-		Log:  detached.Log{File: filepath.Join(dir, "output.log"), MaxSize: j.spec.Logs.MaxSize, Keep: j.spec.Logs.Keep},
-		Meta: encode(meta{Part: j.want.part().json(), Streak: j.streak(&was), Owner: j.d.Env}),
-	})
-	if err != nil {
-		return err
-	}
-	m, err := readMeta(run)
+	m := meta{Part: j.want.part().json(), Streak: j.streak(&was), Owner: j.d.Env, hash: j.hash}
+	run, err := j.d.Shim.Start(ctx, runDir(dir, next), j.run(was.index, m))
 	if err != nil {
 		return err
 	}

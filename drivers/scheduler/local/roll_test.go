@@ -163,9 +163,18 @@ func TestRollGoesOn(t *testing.T) {
 	b.turn(schema.Create)
 	b.healthy()
 	b.want(program("stay", "next"), `"count":3`)
-	ctx, cancel := context.WithTimeout(t.Context(), 250*time.Millisecond) // in the first batch's time to settle
+	before, c := b.pids()[0], b.plan()
+	b.d.Settle = time.Hour // the first batch is waited for, until the context ends
+	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	if _, err := b.d.Apply(ctx, b.plan()); !errors.Is(err, context.DeadlineExceeded) {
+	done := make(chan error, 1)
+	go func() {
+		_, err := b.d.Apply(ctx, c)
+		done <- err
+	}()
+	b.eventually("the first batch", func() bool { return b.pids()[0] != before && b.pids()[0] != 0 })
+	cancel()
+	if err := <-done; !errors.Is(err, context.Canceled) {
 		t.Fatalf("got %v", err)
 	}
 	first := b.pids()

@@ -176,6 +176,9 @@ func (s *spec) valid() error {
 		if k == "" || strings.ContainsAny(k, "=\x00") {
 			return fmt.Errorf("env: %q cannot be a variable's name", k)
 		}
+		if strings.HasPrefix(k, "APLOMB_") {
+			return fmt.Errorf("env.%s: names that begin with APLOMB_ are given to the process, not declared", k)
+		}
 		if _, err := text(v); err != nil {
 			return fmt.Errorf("env.%s: %w", k, err)
 		}

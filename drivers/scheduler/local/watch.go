@@ -11,13 +11,41 @@ import (
 	"github.com/aplomb-dev/aplomb/internal/detached"
 )
 
+// watching is one call of Watch.
+type watching struct {
+	d       *Driver
+	ctx     context.Context // of the call
+	changed func(handles ...string)
+	all     sync.WaitGroup
+
+	mu     sync.Mutex
+	over   bool
+	groups map[string]*watcher
+}
+
 // kick tells every Watch that something was applied.
-func (d *Driver) kick() {
+func (d *Driver) kick(name string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	for c := range d.kicks {
-		poke(c)
+	for w := range d.watches {
+		w.wake(name)
 	}
+}
+
+// wake makes one group be looked at, for the first time too.
+func (x *watching) wake(name string) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.over {
+		return
+	}
+	w := x.groups[name]
+	if w == nil {
+		w = &watcher{watching: x, name: name, wake: make(chan struct{}, 1), waits: map[string]context.CancelFunc{}}
+		x.groups[name] = w
+		x.all.Go(func() { w.watch(x.ctx) })
+	}
+	poke(w.wake)
 }
 
 func poke(c chan struct{}) {
@@ -30,54 +58,42 @@ func poke(c chan struct{}) {
 // Watch implements drivers.Watcher: an instance ended, its restart is due, it
 // has settled, or its check turned. It sleeps on the processes themselves.
 func (d *Driver) Watch(ctx context.Context, changed func(handles ...string)) error {
-	kicked := make(chan struct{}, 1)
-	d.mu.Lock()
-	if d.kicks == nil {
-		d.kicks = map[chan struct{}]struct{}{}
-	}
-	d.kicks[kicked] = struct{}{}
-	d.mu.Unlock()
 	ctx, cancel := context.WithCancel(ctx)
-	var all sync.WaitGroup
-	defer func() {
-		cancel()
-		all.Wait()
-		d.mu.Lock()
-		delete(d.kicks, kicked)
-		d.mu.Unlock()
-	}()
-	groups := map[string]chan struct{}{}
-	for {
-		names, err := d.names()
-		if err != nil {
-			return fail("watch", d.Dir, drivers.ErrUnreachable, err)
-		}
-		for _, name := range names {
-			if groups[name] == nil {
-				w := &watcher{d: d, name: name, changed: changed, wake: make(chan struct{}, 1), waits: map[string]context.CancelFunc{}}
-				groups[name] = w.wake
-				all.Go(func() { w.watch(ctx) })
-			}
-		}
-		for _, wake := range groups {
-			poke(wake)
-		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-kicked:
-		}
+	x := &watching{d: d, ctx: ctx, changed: changed, groups: map[string]*watcher{}}
+	d.mu.Lock()
+	if d.watches == nil {
+		d.watches = map[*watching]struct{}{}
 	}
+	d.watches[x] = struct{}{}
+	d.mu.Unlock()
+	defer func() {
+		d.mu.Lock()
+		delete(d.watches, x)
+		d.mu.Unlock()
+		x.mu.Lock()
+		x.over = true
+		x.mu.Unlock()
+		cancel()
+		x.all.Wait()
+	}()
+	names, err := d.names()
+	if err != nil {
+		return fail("watch", d.Dir, drivers.ErrUnreachable, err)
+	}
+	for _, name := range names {
+		x.wake(name)
+	}
+	<-ctx.Done()
+	return nil
 }
 
 // watcher watches one group, also while there is none of its name.
 type watcher struct {
-	d       *Driver
-	name    string
-	changed func(handles ...string)
-	wake    chan struct{}
-	waits   map[string]context.CancelFunc // by folder of a run
-	seen    string                        // what was told last
+	*watching
+	name  string
+	wake  chan struct{}
+	waits map[string]context.CancelFunc // by folder of a run
+	seen  string                        // what was told last
 }
 
 func (w *watcher) watch(ctx context.Context) {
@@ -114,10 +130,10 @@ func (w *watcher) look(ctx context.Context) time.Duration {
 		w.tell("absent")
 		return 0
 	}
-	if o.spec.Check != nil && o.spec.Type == service && o.spec.Count > 0 {
+	if o.checked() {
 		w.d.refresh(ctx, w.name, o)
 	}
-	w.tell(o.version + string(w.d.health(ctx, w.name, o).Status))
+	w.tell(o.version + string(w.d.health(w.name, o).Status))
 	return w.d.next(w.name, o)
 }
 
@@ -150,12 +166,12 @@ func (w *watcher) follow(ctx context.Context, o *observed) {
 		}
 		sleep, cancel := context.WithCancel(ctx)
 		w.waits[dir] = cancel
-		go func() {
+		w.all.Go(func() {
 			_, _ = run.Wait(sleep) // whatever it says, it is looked at
 			if sleep.Err() == nil {
 				poke(w.wake)
 			}
-		}()
+		})
 	}
 }
 
@@ -180,7 +196,7 @@ func (d *Driver) next(name string, o *observed) time.Duration {
 			at(i.status.Begun.Add(d.settle()), o.at)
 		}
 	}
-	if o.spec.Check != nil && o.spec.Count > 0 {
+	if o.checked() {
 		asked, _, _ := d.entry(name).probe.get(o.probeKey())
 		at(asked.Add(time.Duration(o.spec.Check.Interval)), time.Now())
 	}
