@@ -84,10 +84,11 @@ func writeAtomic(name string, data []byte) (err error) {
 	if err = os.Rename(f.Name(), name); err != nil {
 		return err
 	}
-	return syncDir(filepath.Dir(name))
+	return syncPath(filepath.Dir(name))
 }
 
-func syncDir(name string) error {
+// syncPath waits until a file or folder would survive a crash.
+func syncPath(name string) error {
 	d, err := os.Open(name)
 	if err != nil {
 		return err

@@ -109,8 +109,9 @@ func (c *ReporterConfig) check(at location) error {
 
 // Attempts on a branch that others write to as well.
 const (
-	reportAttempts = 8
+	reportAttempts = 12
 	reportPause    = 25 * time.Millisecond // after the first; doubled each time
+	longestPause   = 400 * time.Millisecond
 )
 
 var errRaced = errors.New("somebody else wrote to the status branch")
@@ -143,7 +144,7 @@ func (r *Reporter) report(ctx context.Context, rep sources.Report) error {
 		wait := time.NewTimer(jitter(pause))
 		select {
 		case <-wait.C:
-			pause *= 2
+			pause = min(2*pause, longestPause)
 		case <-ctx.Done():
 			wait.Stop()
 			return errors.Join(ctx.Err(), err)

@@ -11,13 +11,11 @@ import (
 	"time"
 
 	"github.com/go-git/go-git/v5/plumbing"
-	"github.com/go-git/go-git/v5/plumbing/format/packfile"
 	"github.com/go-git/go-git/v5/plumbing/object"
 	"github.com/go-git/go-git/v5/plumbing/protocol/packp"
 	"github.com/go-git/go-git/v5/plumbing/protocol/packp/capability"
 	"github.com/go-git/go-git/v5/plumbing/protocol/packp/sideband"
 	"github.com/go-git/go-git/v5/plumbing/transport"
-	"github.com/go-git/go-git/v5/storage/filesystem"
 
 	"github.com/aplomb-dev/aplomb/sources"
 )
@@ -185,63 +183,6 @@ func (b *bounded) Read(p []byte) (int, error) {
 		return n, sources.ErrTooLarge
 	}
 	return n, err
-}
-
-// unpackBelow is the size of a pack, in bytes, whose objects are kept one by
-// one: a mirror that is fetched every minute must not gather a pack for each.
-const unpackBelow = 256 << 10
-
-// addPack takes in a pack, once all of it has arrived.
-func (s *store) addPack(r io.Reader) error {
-	if err := s.with(func() error { return nil }); err != nil {
-		return err
-	}
-	spool, err := os.CreateTemp(s.lay.git, "incoming-*")
-	if err != nil {
-		return fmt.Errorf("keep the pack: %w", err)
-	}
-	defer os.Remove(spool.Name())
-	defer spool.Close()
-	n, err := io.Copy(spool, r)
-	if err != nil {
-		return fmt.Errorf("receive the pack: %w", err)
-	}
-	if _, err := spool.Seek(0, io.SeekStart); err != nil {
-		return fmt.Errorf("keep the pack: %w", err)
-	}
-	err = s.with(func() error { return unpack(s.own, spool, n) })
-	if err != nil {
-		s.sweep()
-		return fmt.Errorf("take in the pack: %w", err)
-	}
-	if err := durable(s.path); err != nil {
-		return fmt.Errorf("keep the pack: %w", err)
-	}
-	return nil
-}
-
-func unpack(st *filesystem.Storage, spool *os.File, size int64) error {
-	if size >= unpackBelow {
-		return packfile.WritePackfileToObjectStorage(st, spool)
-	}
-	p, err := packfile.NewParserWithStorage(packfile.NewScanner(spool), st)
-	if err != nil {
-		return err
-	}
-	_, err = p.Parse()
-	return err
-}
-
-// sweep removes what an interrupted fetch left in the mirror.
-func (s *store) sweep() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, pattern := range []string{"objects/pack/tmp_pack_*", "incoming-*"} {
-		left, _ := filepath.Glob(filepath.Join(s.lay.git, pattern)) // the pattern is well-formed
-		for _, name := range left {
-			_ = os.Remove(name) // the next sweep tries again
-		}
-	}
 }
 
 // mark points a ref of the mirror at h.
