@@ -136,7 +136,7 @@ func TestNamedFilesAreData(t *testing.T) {
 			t.Errorf("%s: %+v", name, res)
 		}
 	}
-	wantFindings(t, compileHere(t, files("a.yaml", file("broken.yaml"), "broken.yaml", "apiVersion: aplomb.dev/v1\nkind: [")), "broken.yaml:3:1: not YAML")
+	wantFindings(t, compileHere(t, files("a.yaml", file("broken.yaml"), "broken.yaml", "apiVersion: aplomb.dev/v1\nkind: [")), "broken.yaml:2:1: not YAML")
 	wantFindings(t, compileHere(t, files("a.yaml", file("b.yaml"), "b.yaml", port("b")+"---\na: 1\n")), "b.yaml:5:1: missing field apiVersion")
 	res := compileHere(t, files("a.yaml", file("b.yaml"), "b.yaml", port("b")))
 	if len(res.Resources) != 2 {

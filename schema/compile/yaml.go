@@ -23,7 +23,7 @@ func (b *builder) parseYAML(data []byte) []*value {
 		}
 		if err != nil {
 			line, msg := yamlError(err)
-			b.report(line, 1, "", "not YAML: %s", msg)
+			b.report(min(line, countLines(data)), 1, "", "not YAML: %s", msg)
 			return docs
 		}
 		if len(n.Content) == 0 {
@@ -37,6 +37,11 @@ func (b *builder) parseYAML(data []byte) []*value {
 }
 
 var yamlLine = regexp.MustCompile(`^yaml: (?:line (\d+): )?`)
+
+// countLines counts as YAML does: a lone carriage return ends a line too.
+func countLines(data []byte) int {
+	return 1 + bytes.Count(data, []byte{'\n'}) + bytes.Count(data, []byte{'\r'}) - bytes.Count(data, []byte("\r\n"))
+}
 
 // yamlGrammar are the errors of the library's parser, as opposed to those of
 // its scanner.
