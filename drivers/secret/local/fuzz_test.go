@@ -1,11 +1,14 @@
 package local
 
 import (
-	"os"
-	"path/filepath"
+	"bytes"
+	"encoding/json"
 	"testing"
 
+	"filippo.io/age"
+
 	"github.com/aplomb-dev/aplomb/drivers"
+	"github.com/aplomb-dev/aplomb/internal/records"
 	"github.com/aplomb-dev/aplomb/schema"
 )
 
@@ -14,22 +17,25 @@ func FuzzRecord(f *testing.F) {
 	f.Add([]byte(`{"format":1,"name":"x","spec":null}`))
 	d := newDriver(f)
 	d.setup()
-	must(f, os.MkdirAll(filepath.Join(d.Dir, "secrets"), 0o700))
+	want := generated(f, nil)
+	item := drivers.Item{ID: schema.ID{Kind: Kind, Name: "x"}, Handle: "secret/x", Want: &want, Last: &drivers.Applied{}}
+	key, err := age.GenerateX25519Identity()
+	must(f, err)
 	f.Fuzz(func(t *testing.T, data []byte) {
-		must(t, os.WriteFile(d.folder.Path("x"), data, 0o600))
-		item := drivers.Item{ID: schema.ID{Kind: Kind, Name: "x"}, Handle: "secret/x", Last: &drivers.Applied{}}
-		want := generated(t, nil)
-		item.Want = &want
-		states, err := d.Observe(t.Context(), []drivers.Item{item})
-		must(t, err)
-		if states[0].Err != nil {
+		var r record
+		if json.Unmarshal(data, &r) != nil || checkRecord("x", &r) != nil {
 			return
 		}
-		if _, err := d.Plan(t.Context(), item, states[0]); err != nil && drivers.Class(err) != drivers.ErrPermanent {
+		state, err := d.state("secret/x", records.Record[record]{Value: &r, Token: "t"})
+		must(t, err)
+		if !json.Valid(state.Spec) || state.Outputs["value"].Value != nil {
+			t.Fatalf("%+v", state)
+		}
+		if _, err := d.Plan(t.Context(), item, state); err != nil && drivers.Class(err) != drivers.ErrPermanent {
 			t.Fatal(err)
 		}
-		if _, err := d.Reveal(t.Context(), item, "value"); err == nil {
-			t.Fatal("a value that was never sealed was revealed")
+		if _, err := decrypt(bytes.NewReader(r.Sealed), key, MaxSecret); err == nil {
+			t.Fatal("a value that was never sealed was opened")
 		}
 	})
 }
