@@ -17,7 +17,7 @@ import (
 func NewWorld(env Env, reg *drivers.Registry, st store.World) *World {
 	w := &World{Now: env.Started, Env: env, Targets: map[string]*Target{}, State: st.State, Approvals: st.Approvals, byKey: map[store.Key]*Node{}}
 	for _, t := range reg.All() {
-		w.Targets[t.Name] = &Target{Target: t}
+		w.Targets[t.Name] = &Target{Target: t, made: t.Identity + "\n" + t.Version}
 	}
 	for k, o := range st.Owned {
 		n := w.node(k, o.ID)

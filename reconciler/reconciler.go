@@ -139,13 +139,19 @@ func (r *Reconciler) loop(ctx, calls context.Context) error {
 		case <-r.wake:
 		case <-timer.C:
 		}
+		began := time.Now()
 		next, err := r.turn(calls)
 		if err != nil {
 			return err
 		}
+		pause(ctx, min(time.Since(began), mostPace))
 		timer.Reset(next)
 	}
 }
+
+// mostPace bounds the breath between two turns: as long as the turn took, so
+// that ends of calls gather and at most half of a core goes into deciding.
+const mostPace = 50 * time.Millisecond
 
 // idle is how long the loop sleeps where nothing is due.
 const idle = time.Hour

@@ -152,19 +152,21 @@ func (k *statusKeeper) tell(n *Node, e *Eval) bool {
 	if s.state == e.State && s.why == e.Why && s.need == e.Need && s.text == e.Text {
 		return false
 	}
-	if e.Drift && e.Pending && s.state == Converged {
+	if e.Drift && e.Pending && s.told == Converged {
+		s.told = Drifted
 		k.emit(Event{Type: "drift", ID: n.ID, Layer: n.Layer, State: e.State, Message: driftText(n)})
 	}
-	transient := e.State == Waiting && (e.Why == busy || e.Why == unplanned || e.Why == unseen)
-	news := s.state != e.State || s.why != e.Why || s.text != e.Text
 	if s.state != e.State {
 		s.since = k.r.core.w.Now
 	}
+	reworded := s.why != e.Why || s.text != e.Text
 	s.state, s.why, s.need, s.text = e.State, e.Why, e.Need, e.Text
-	if news && !transient {
-		reason, _ := explain(n, e)
-		k.emit(Event{Type: "state", ID: n.ID, Layer: n.Layer, State: e.State, Action: pendingAction(n, e), Message: reason})
+	if e.State == Waiting || e.State == s.told && !reworded || e.State == Converged && s.told == Converged {
+		return true
 	}
+	s.told = e.State
+	reason, _ := explain(n, e)
+	k.emit(Event{Type: "state", ID: n.ID, Layer: n.Layer, State: e.State, Action: pendingAction(n, e), Message: reason})
 	return true
 }
 

@@ -42,8 +42,15 @@ func (t *turn) gate(n *Node, e *Eval) bool {
 // isPaused says whether a person froze the environment, or n. Going down is a
 // freeze in which deletions run.
 func (t *turn) isPaused(n *Node) bool {
+	return t.isPausedAlone(n) || t.State.Suspended != nil && !(t.State.Down && n.Decl == nil)
+}
+
+func (t *turn) isPausedAlone(n *Node) bool {
+	if len(t.State.Paused) == 0 {
+		return false
+	}
 	_, one := t.State.Paused[n.ID.String()]
-	return one || t.State.Suspended != nil && !(t.State.Down && n.Decl == nil)
+	return one
 }
 
 // drift says that nothing new is declared: what is wanted is what was applied

@@ -20,8 +20,7 @@ func (t *turn) plan(n *Node, e *Eval) bool {
 			return false
 		}
 	}
-	inputs := plan.Tokens(n.Decl, t.outputs)
-	if n.Plan != nil && n.Plan.from(n, inputs) {
+	if n.Plan != nil && n.Plan.from(n) && t.sameInputs(n) {
 		return t.planned(n, e)
 	}
 	if !t.free(n, e) {
@@ -48,10 +47,49 @@ func (t *turn) plan(n *Node, e *Eval) bool {
 	return false
 }
 
-// from says whether p was made from what holds now. Everything that a plan
-// depends on is in here, so that nothing else ever invalidates one.
-func (p *Planned) from(n *Node, inputs plan.Inputs) bool {
-	return p.seq == n.Live.Seq && p.owned == n.Owned && sameDecl(p.decl, n.Decl) && maps.Equal(p.Inputs, inputs)
+// from says whether p was made from what holds now, inputs apart. Everything
+// else that a plan depends on is in here, so that nothing else ever
+// invalidates one.
+func (p *Planned) from(n *Node) bool {
+	return p.seq == n.Live.Seq && p.owned == n.Owned && sameDecl(p.decl, n.Decl)
+}
+
+// stamp is what the outputs of a need come from.
+type stamp struct {
+	plan *Planned
+	live *Live
+	busy bool
+}
+
+// sameInputs says whether n's references still resolve to what its plan was
+// made with. While nothing has become of its needs since the last time that is
+// answered without resolving anything, which is what keeps a turn over many
+// nodes cheap.
+func (t *turn) sameInputs(n *Node) bool {
+	if len(n.Decl.Fields) == 0 {
+		return true
+	}
+	p := n.Plan
+	same := len(p.stamps) == len(n.Decl.Needs)
+	for i := 0; same && i < len(n.Decl.Needs); i++ {
+		same = p.stamps[i] == t.stamp(n.Decl.Needs[i])
+	}
+	if same {
+		return true
+	}
+	if !maps.Equal(p.Inputs, plan.Tokens(n.Decl, t.outputs)) {
+		return false
+	}
+	p.stamps = p.stamps[:0]
+	for _, g := range n.Decl.Needs {
+		p.stamps = append(p.stamps, t.stamp(g))
+	}
+	return true
+}
+
+func (t *turn) stamp(g *graph.Node) stamp {
+	m := t.need(g)
+	return stamp{m.Plan, m.Live, m.Op == Applying}
 }
 
 // sameDecl says whether two declarations ask for the same, under the same
@@ -86,12 +124,8 @@ func (t *turn) outputs(g *graph.Node) map[string]drivers.Output {
 func (t *turn) stillSettled(n *Node, want *drivers.Desired, sum string) bool {
 	o := n.Owned
 	return o != nil && n.Intent == nil && n.Live.State.Exists && n.Live.State.Version != "" && len(want.Unknown) == 0 &&
-		o.Settled == store.Settled{Want: sum, Version: n.Live.State.Version, Driver: t.Targets[n.ID.Target].stamp()}
+		o.Settled == store.Settled{Want: sum, Version: n.Live.State.Version, Driver: t.Targets[n.ID.Target].made}
 }
-
-// stamp changes whenever a cached plan could be wrong although neither want
-// nor live moved.
-func (t *Target) stamp() string { return t.Identity + "\n" + t.Version }
 
 func (t *turn) nothing(n *Node, want *drivers.Desired, sum string, inputs plan.Inputs) *Planned {
 	return &Planned{

@@ -157,7 +157,7 @@ func (t *turn) forgetGone(n *Node, e *Eval) {
 
 func (t *turn) planGone(n *Node, e *Eval) bool {
 	p := n.Plan
-	if p != nil && p.Want == nil && p.Err == nil && p.from(n, nil) {
+	if p != nil && p.Want == nil && p.Err == nil && p.from(n) {
 		if p.Change.Action == schema.None { // it exists, and is going of itself
 			e.State, e.Why = Waiting, busy
 			return false

@@ -40,22 +40,30 @@ func (t *turn) verify(n *Node, e *Eval) {
 	}
 }
 
-func (t *turn) isPausedAlone(n *Node) bool {
-	_, one := t.State.Paused[n.ID.String()]
-	return one
-}
-
 // recordable says whether the inventory differs from what was just verified.
 // The hold and the needs of the declaration in force replace older ones only
 // here: at the end of an apply, even one that had nothing to do.
 func (t *turn) recordable(n *Node) bool {
 	o := n.Owned
 	return o == nil || n.Intent != nil || o.ID != n.ID || o.Settled != t.settledAs(n) || o.Data != n.Decl.Res.Data ||
-		!slices.Equal(o.Hold, n.Decl.Res.Hold) || !slices.Equal(o.Needs, t.needsOf(n))
+		!slices.Equal(o.Hold, n.Decl.Res.Hold) || !t.needsAre(n, o.Needs)
+}
+
+// needsAre says whether the recorded needs are the declared ones.
+func (w *World) needsAre(n *Node, recorded []store.Key) bool {
+	if len(recorded) != len(n.Decl.Needs) {
+		return false
+	}
+	for i, g := range n.Decl.Needs {
+		if recorded[i] != w.need(g).Key {
+			return false
+		}
+	}
+	return true
 }
 
 func (w *World) settledAs(n *Node) store.Settled {
-	return store.Settled{Want: n.Plan.WantSum, Version: n.Live.State.Version, Driver: w.Targets[n.ID.Target].stamp()}
+	return store.Settled{Want: n.Plan.WantSum, Version: n.Live.State.Version, Driver: w.Targets[n.ID.Target].made}
 }
 
 // Verified puts into the inventory what was verified.

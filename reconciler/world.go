@@ -45,6 +45,7 @@ type Env struct {
 type Target struct {
 	*drivers.Target
 	Down   *Outage // nil: it answers
+	made   string  // identity and version: changes whenever a cached plan could be wrong although neither want nor live moved
 	flight int     // applies in flight
 }
 
@@ -104,6 +105,7 @@ type shown struct {
 	need  *Node
 	text  string
 	since time.Time
+	told  State // by an event; waiting is not told, since it passes or follows from another's state
 }
 
 // Live is what was observed last.
@@ -126,6 +128,8 @@ type Planned struct {
 	decl  *graph.Node
 	seq   uint64
 	owned *store.Owned
+
+	stamps []stamp // of the needs, when Inputs were last found to be the same
 }
 
 // Failure is a call that failed, and when to try again.
