@@ -168,17 +168,18 @@ func (b *builder) resolve(from *Node, id schema.ID, pos schema.Pos, verb string)
 			return nil
 		}
 	}
-	b.find(pos, from.ID, b.meant(id), "%s%s, which is not declared", verb, id)
+	b.find(pos, from.ID, b.meant(from, id), "%s%s, which is not declared", verb, id)
 	return nil
 }
 
-// meant suggests the declared resource whose name is closest. It compares
-// within the kind only, and only while that is cheap.
-func (b *builder) meant(id schema.ID) string {
+// meant suggests the declared resource whose name is closest, and never the
+// referrer itself. It compares within the kind only, and only while that is
+// cheap.
+func (b *builder) meant(from *Node, id schema.ID) string {
 	const most = 2000
 	var names []string
 	for _, n := range b.nodes {
-		if n.ID.Kind == id.Kind && len(names) < most {
+		if n != from && n.ID.Kind == id.Kind && len(names) < most {
 			names = append(names, n.ID.Name)
 		}
 	}
