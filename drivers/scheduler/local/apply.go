@@ -9,8 +9,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
-	"strings"
 
+	"github.com/sirupsen/logrus"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/aplomb-dev/aplomb/drivers"
@@ -253,7 +253,7 @@ func (d *Driver) remove(ctx context.Context, name string, o *observed) error {
 	}
 	strays, err := detached.Find(dir + "/") // of instances whose folder somebody deleted
 	if err == nil {
-		err = detached.End(ctx, strays, o.spec.stop())
+		err = d.endStrays(ctx, name, strays, o.spec.stop())
 	}
 	if err != nil {
 		return err
@@ -309,9 +309,17 @@ func (j *job) sweep(ctx context.Context) error {
 	}
 	var strays []detached.Marked
 	for _, p := range found {
-		if _, err := detached.Open(p.Dir); errors.Is(err, detached.ErrNoRun) && strings.HasPrefix(p.Dir, j.dir) {
+		if _, err := detached.Open(p.Dir); errors.Is(err, detached.ErrNoRun) {
 			strays = append(strays, p)
 		}
 	}
-	return detached.End(ctx, strays, j.spec.stop())
+	return j.d.endStrays(ctx, j.name, strays, j.spec.stop())
+}
+
+func (d *Driver) endStrays(ctx context.Context, name string, strays []detached.Marked, stop detached.Stop) error {
+	if len(strays) == 0 {
+		return nil
+	}
+	d.warn(name, "ending processes whose folder was deleted", logrus.Fields{"processes": len(strays)})
+	return detached.End(ctx, strays, stop)
 }

@@ -69,6 +69,14 @@ func (d *Driver) now() time.Time {
 	return d.Now()
 }
 
+// warn logs what a person may want to know of a group.
+func (d *Driver) warn(name, message string, fields logrus.Fields) {
+	if d.Log == nil {
+		return
+	}
+	d.Log.WithFields(fields).WithFields(logrus.Fields{"env": d.Env, "resource": handlePrefix + name}).Warn(message)
+}
+
 func (d *Driver) settle() time.Duration {
 	if d.Settle == 0 {
 		return DefaultSettle

@@ -7,6 +7,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/sirupsen/logrus"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/aplomb-dev/aplomb/drivers"
@@ -170,6 +171,9 @@ func (j *job) settlePast(ctx context.Context, dir string, seqs []int) (next int,
 		st, err := run.Stop(ctx, j.spec.stop())
 		if err != nil {
 			return 0, err
+		}
+		if n == len(seqs)-1 && st.Exit.Lost {
+			j.d.warn(j.name, "starting an instance anew that had lost its supervisor", logrus.Fields{"run": run.Dir()})
 		}
 		if st.State == detached.Prepared || n < len(seqs)-keptRuns {
 			if err := run.Remove(); err != nil {

@@ -27,7 +27,7 @@ func TestPeriods(t *testing.T) {
 func TestRefusedSpecs(t *testing.T) {
 	for _, text := range []string{
 		`null`, `[]`, `{}`, `{} {}`, `{"argv":[]}`, `{"argv":[""]}`, `{"argv":["x"],"count":-1}`, `{"argv":["x"],"count":1001}`,
-		`{"argv":["x"],"type":"system"}`, `{"argv":["x"],"env":{"A=B":"x"}}`, `{"argv":["x"],"env":{"A":[]}}`,
+		`{"argv":["x"],"type":"system"}`, `{"argv":["x"],"env":{"A=B":"x"}}`, `{"argv":["x"],"env":{"A":[]}}`, `{"argv":["x"],"env":{"APLOMB_NAME":"x"}}`,
 		`{"argv":["x"],"check":{}}`, `{"argv":["x"],"check":{"tcp":"a:1","http":"http://a"}}`, `{"argv":["x"],"check":{"tcp":"a:1","interval":"0s"}}`,
 		`{"argv":["x"],"stop":{"signal":"STOP"}}`, `{"argv":["x"],"update":{"parallel":0}}`, `{"argv":["x"],"coutn":1}`,
 		`{"argv":["x"],"restart":{"delay":"soon"}}`, `{"argv":["x"],"logs":{"maxSize":0}}`,
