@@ -140,25 +140,29 @@ func (s *store) swap(ref plumbing.ReferenceName, old, next plumbing.Hash) error 
 	if err != nil {
 		return fmt.Errorf("move %s: %w", ref, err)
 	}
-	defer os.Remove(lock.Name()) // renamed where all went well
-	now, err := s.ref(ref)
-	if err != nil && !isAbsent(err) {
-		return errors.Join(err, lock.Close())
-	}
-	if now != old {
-		return errors.Join(errRaced, lock.Close())
-	}
-	_, err = io.WriteString(lock, next.String()+"\n")
+	err = errors.Join(s.moveLocked(lock, ref, old, next), lock.Close())
 	if err == nil {
-		err = lock.Sync()
-	}
-	if err = errors.Join(err, lock.Close()); err == nil {
 		err = os.Rename(lock.Name(), file)
 	}
-	if err != nil {
-		return fmt.Errorf("move %s: %w", ref, err)
+	if err != nil { // once renamed, a lock of this name is somebody else's
+		return fmt.Errorf("move %s: %w", ref, errors.Join(err, os.Remove(lock.Name())))
 	}
 	return nil
+}
+
+// moveLocked writes next into the lock of a branch that is at old.
+func (s *store) moveLocked(lock *os.File, ref plumbing.ReferenceName, old, next plumbing.Hash) error {
+	now, err := s.ref(ref)
+	if err != nil && !isAbsent(err) {
+		return err
+	}
+	if now != old {
+		return errRaced
+	}
+	if _, err := io.WriteString(lock, next.String()+"\n"); err != nil {
+		return err
+	}
+	return lock.Sync()
 }
 
 // checkedOut refuses to move a branch under a work tree.
