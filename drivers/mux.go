@@ -42,6 +42,9 @@ func (m Mux) parts() (all []Driver, of map[string]int) {
 	of = make(map[string]int, len(m))
 	for _, kind := range slices.Sorted(maps.Keys(m)) {
 		d := m[kind]
+		if d == nil {
+			continue
+		}
 		i := -1
 		if reflect.TypeOf(d).Comparable() {
 			i = slices.Index(all, d)

@@ -157,3 +157,11 @@ func TestMuxWatchEndsWithItsFirst(t *testing.T) {
 		}
 	})
 }
+
+func TestMuxWithoutADriver(t *testing.T) {
+	m := drivers.Mux{"none.here": nil}
+	states, err := m.Observe(t.Context(), []drivers.Item{item("none.here", "x", `{}`)})
+	if err != nil || len(states) != 1 || !errors.Is(states[0].Err, drivers.ErrPermanent) {
+		t.Errorf("%+v, %v", states, err)
+	}
+}

@@ -31,7 +31,7 @@ func (r *Retry) Observe(ctx context.Context, items []Item) ([]State, error) {
 	err := r.again(ctx, func() (bool, error) {
 		told, err := r.Driver.Observe(ctx, ask)
 		if err != nil {
-			return errors.Is(err, ErrRetryable), err
+			return retryable(err), err
 		}
 		if states == nil {
 			states = told
@@ -49,10 +49,14 @@ func (r *Retry) Observe(ctx context.Context, items []Item) ([]State, error) {
 	return nil, err
 }
 
+// retryable says whether an error has that class itself: not for want of any,
+// and not as the cause of one with another.
+func retryable(err error) bool { return errors.Is(err, ErrRetryable) && Class(err) == ErrRetryable }
+
 // failed are the items worth asking for again.
 func failed(items []Item, states []State) (ask []Item, at []int) {
 	for i := range min(len(items), len(states)) {
-		if states[i].Err != nil && errors.Is(states[i].Err, ErrRetryable) {
+		if retryable(states[i].Err) {
 			ask, at = append(ask, items[i]), append(at, i)
 		}
 	}
@@ -63,7 +67,7 @@ func failed(items []Item, states []State) (ask []Item, at []int) {
 func (r *Retry) Plan(ctx context.Context, item Item, live State) (c Change, err error) {
 	err = r.again(ctx, func() (bool, error) {
 		c, err = r.Driver.Plan(ctx, item, live)
-		return errors.Is(err, ErrRetryable), err
+		return retryable(err), err
 	})
 	return c, err
 }

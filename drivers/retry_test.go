@@ -143,3 +143,13 @@ func TestRetryEndsWithItsContext(t *testing.T) {
 		}
 	})
 }
+
+func TestRetryOfAnotherClassWithThatCause(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := failing{times: 1, class: &drivers.Error{Op: "read", Subject: "it", Class: drivers.ErrDenied, Err: drivers.ErrRetryable}}
+		d := over(&memory.Engine{}, &f)
+		if _, err := d.Observe(t.Context(), nil); !errors.Is(err, drivers.ErrDenied) || len(f.asked) != 1 {
+			t.Errorf("%d calls, %v", len(f.asked), err)
+		}
+	})
+}

@@ -69,7 +69,7 @@ func (b *bench) want(it *drivers.Item, spec string) {
 	enc := json.NewEncoder(&compact)
 	enc.SetEscapeHTML(false)
 	_ = enc.Encode(tree) // it was just decoded
-	it.Want = &drivers.Desired{Spec: bytes.TrimSpace(compact.Bytes())}
+	it.Want = &drivers.Desired{Spec: bytes.TrimSpace(compact.Bytes()), Files: b.s.Files}
 }
 
 func (b *bench) note(err error) error {

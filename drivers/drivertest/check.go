@@ -50,6 +50,9 @@ func (b *bench) checkChange(it *drivers.Item, live drivers.State, c drivers.Chan
 	if !slices.IsSortedFunc(c.Diff, func(x, y drivers.Delta) int { return strings.Compare(string(x.Path), string(y.Path)) }) {
 		b.blame("Diff is complete, ordered by path", "%s", paths(c.Diff))
 	}
+	for _, d := range c.Diff {
+		b.checkDelta(d)
+	}
 	switch c.Action {
 	case schema.None:
 		if len(c.Diff) > 0 {
@@ -63,6 +66,32 @@ func (b *bench) checkChange(it *drivers.Item, live drivers.State, c drivers.Chan
 		if live.Exists {
 			b.blame("Plan answers what would make live equal declared", "it lives, yet the action is create")
 		}
+	}
+}
+
+// checkDelta is what holds of every Delta.
+func (b *bench) checkDelta(d drivers.Delta) {
+	b.Helper()
+	bad := ""
+	switch d.Op {
+	case schema.Create:
+		if d.Before != nil {
+			bad = "it is made, and was there before"
+		}
+	case schema.Delete:
+		if d.After != nil {
+			bad = "it is deleted, and is there after"
+		}
+	case schema.Update:
+		if !d.Unknown && d.Before != nil && same(d.Before, d.After) {
+			bad = "it is before as it is after"
+		}
+	case schema.Replace:
+	default:
+		bad = "its operation is none"
+	}
+	if bad != "" {
+		b.blame("Delta is one field that a change alters", "%q at %s: %s", d.Op, d.Path, bad)
 	}
 }
 

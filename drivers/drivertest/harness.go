@@ -57,6 +57,8 @@ type Sample struct {
 	P string // a spec that gives its address itself: another name with it has the same handle
 	X string // a spec that Plan or Apply refuses with ErrPermanent
 
+	Files schema.Tree // that all variants need
+
 	Unknown  schema.Path // field of A that may hold a reference's text
 	Deferred bool        // Unknown cannot hold text: Plan answers Deferred
 	Secret   schema.Path // field that takes a secret

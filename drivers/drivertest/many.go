@@ -96,6 +96,31 @@ func cancelled(b *bench) {
 	b.settled(it)
 }
 
+// cutOff: a call whose caller gives up in the middle of it has landed or has
+// not, and either is found and finished.
+func cutOff(b *bench) {
+	for n := range 4 {
+		it := b.item(b.s.A, fmt.Sprintf("cut-%d", n))
+		it.Nonce = "nonce-" + it.ID.Name
+		_, c := b.plan(it)
+		c.Nonce = it.Nonce
+		ctx, cancel := context.WithCancel(b.Context())
+		timer := time.AfterFunc(time.Duration(n*n)*time.Millisecond, cancel)
+		_, err := b.d.Apply(ctx, c)
+		_ = b.note(err)
+		timer.Stop()
+		cancel()
+		b.restart()
+		b.converge(it, nil)
+		b.settled(it)
+		it.Want = nil
+		b.converge(it, nil)
+	}
+	if left := len(b.listed()); left > 0 && !b.s.AtLeastOnce {
+		b.blame("Apply of a change that has already landed answers ErrStale or does nothing", "%d are left of lives that were cut off and deleted", left)
+	}
+}
+
 func lister(b *bench) string {
 	_, ok := drivers.As[drivers.Lister](b.d)
 	return lacking(!ok, "driver that lists")

@@ -2,6 +2,7 @@ package drivertest
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 )
 
@@ -11,6 +12,11 @@ func Run(t *testing.T, h Harness) {
 	t.Helper()
 	if h.Open == nil || len(h.Samples) == 0 {
 		t.Fatal("a Harness needs Open and Samples")
+	}
+	for name := range h.Skip {
+		if !slices.ContainsFunc(cases(), func(c aCase) bool { return c.name == name }) {
+			t.Fatalf("a Harness skips %q, which is no case", name)
+		}
 	}
 	for _, s := range h.Samples {
 		t.Run(s.Kind, func(t *testing.T) {
@@ -79,6 +85,7 @@ func cases() []aCase {
 		{"order", order, []need{notAlone}},
 		{"concurrent", concurrent, []need{notAlone}},
 		{"cancelled", cancelled, nil},
+		{"cut off", cutOff, nil},
 		{"list", list, []need{lister}},
 		{"watch", watch, []need{watcher, variantB, hookEdit}},
 		{"unreachable", unreachable, []need{hookReach}},

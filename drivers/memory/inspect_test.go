@@ -15,7 +15,7 @@ import (
 
 // TestSins: what the simulation relies on being told.
 func TestSins(t *testing.T) {
-	e, d, it, c := made(t, Quirks{EngineIDs: true})
+	e, d, _, c := made(t, Quirks{EngineIDs: true})
 	apply(t, d, c)
 	if sins := e.Sins(); len(sins) != 0 {
 		t.Fatalf("sins of a single create: %v", sins)
@@ -31,10 +31,10 @@ func TestSins(t *testing.T) {
 		t.Errorf("orphans %v", orphans)
 	}
 
-	e, d, it, c = made(t, Quirks{NoCAS: true})
+	e, d, it, c := made(t, Quirks{NoCAS: true})
 	apply(t, d, c)
 	it.Want.Spec = json.RawMessage(`{"class":"a","value":2}`)
-	c = planned1(t, d, it)
+	c = planOf(t, d, it)
 	e.Hook = func(op, handle string) error {
 		if op == "before patch" {
 			return e.ForeignMark(handle, "another")
@@ -51,11 +51,11 @@ func TestCounts(t *testing.T) {
 	e, d, it, c := made(t, Quirks{})
 	apply(t, d, c)
 	it.Want.Spec = json.RawMessage(`{"class":"a","value":2}`)
-	apply(t, d, planned1(t, d, it))
+	apply(t, d, planOf(t, d, it))
 	it.Want = nil
-	apply(t, d, planned1(t, d, it))
+	apply(t, d, planOf(t, d, it))
 	it2 := item(KindThing, "web", `{}`)
-	apply(t, d, planned1(t, d, &it2))
+	apply(t, d, planOf(t, d, &it2))
 	if got := []int{e.Creates(it.Handle), e.Writes(it.Handle), e.Writes("")}; !slices.Equal(got, []int{2, 4, 4}) {
 		t.Errorf("creates, writes, all writes: %v", got)
 	}
@@ -71,7 +71,7 @@ func TestHook(t *testing.T) {
 	}
 	it.Handle = apply(t, d, c).Handle
 	it.Nonce, it.Want = "", nil
-	apply(t, d, planned1(t, d, it))
+	apply(t, d, planOf(t, d, it))
 	h := it.Handle
 	want := []string{"before create", "after create " + h, "before fill " + h, "after fill " + h, "before delete " + h, "after delete " + h}
 	if !slices.Equal(calls, want) {

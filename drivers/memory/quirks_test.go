@@ -20,10 +20,10 @@ func made(t testing.TB, q Quirks) (*Engine, *Driver, *drivers.Item, drivers.Chan
 	e := &Engine{Seed: 1, Quirks: q}
 	d := &Driver{Engine: e, Env: "env"}
 	it := item(KindThing, "web", `{"class":"a","value":1}`)
-	return e, d, &it, planned1(t, d, &it)
+	return e, d, &it, planOf(t, d, &it)
 }
 
-func planned1(t testing.TB, d *Driver, it *drivers.Item) drivers.Change {
+func planOf(t testing.TB, d *Driver, it *drivers.Item) drivers.Change {
 	t.Helper()
 	if it.Handle == "" {
 		h, err := d.Address(it.ID.Kind, it.ID.Name, it.Want.Spec)
@@ -118,7 +118,7 @@ func TestLateLandingDependsOnRevision(t *testing.T) {
 			e, d, it, c := made(t, Quirks{LateLanding: 2, NoCAS: blind})
 			apply(t, d, c)
 			it.Want.Spec = json.RawMessage(`{"class":"a","value":2}`)
-			c = planned1(t, d, it)
+			c = planOf(t, d, it)
 			ctx, cancel := context.WithCancel(t.Context())
 			e.Hook = func(op, _ string) error { cancel(); return nil }
 			if _, err := d.Apply(ctx, c); !errors.Is(err, context.Canceled) {
@@ -149,12 +149,12 @@ func TestTwoCallCreates(t *testing.T) {
 	if o, _ := e.Object(it.Handle); !o.Half || half.Owner != "env" || half.Health.Status != drivers.Progressing || half.Outputs != nil {
 		t.Fatalf("half made: %+v, %+v", o, half)
 	}
-	c = planned1(t, d, it)
+	c = planOf(t, d, it)
 	if c.Action != schema.Update || len(c.Diff) != 2 {
 		t.Fatalf("the rest is planned as %s: %+v", c.Action, c.Diff)
 	}
 	apply(t, d, c)
-	if c = planned1(t, d, it); c.Action != schema.None || e.Creates(it.Handle) != 1 {
+	if c = planOf(t, d, it); c.Action != schema.None || e.Creates(it.Handle) != 1 {
 		t.Errorf("then %s, after %d creates", c.Action, e.Creates(it.Handle))
 	}
 }
@@ -210,7 +210,7 @@ func TestSteps(t *testing.T) {
 		apply(t, d, c)
 		gone := *it
 		gone.Want = nil
-		c = planned1(t, d, &gone)
+		c = planOf(t, d, &gone)
 		if s := apply(t, d, c); !s.Exists || s.Health.Reason != "being deleted" {
 			t.Fatalf("state %+v", s)
 		}
@@ -247,7 +247,7 @@ func TestNoMarksAndAdoption(t *testing.T) {
 	if s := apply(t, d, c); s.Owner != "" || slices.ContainsFunc(c.Diff, func(x drivers.Delta) bool { return x.Path == drivers.MarkPath }) {
 		t.Errorf("a mark where there is no room: %+v", c.Diff)
 	}
-	if c = planned1(t, d, it); c.Action != schema.Adopt || len(c.Diff) != 0 {
+	if c = planOf(t, d, it); c.Action != schema.Adopt || len(c.Diff) != 0 {
 		t.Errorf("unmarked and forgotten: %s %+v", c.Action, c.Diff)
 	}
 	it.Want.Spec = json.RawMessage(`{"class":"b","value":1}`)
@@ -264,14 +264,14 @@ func TestNoisyDefaults(t *testing.T) {
 	if !strings.Contains(string(o.Spec), noiseField) || strings.Contains(string(s.Spec), noiseField) || !strings.Contains(string(s.Spec), `"size":1`) {
 		t.Errorf("engine %s, state %s", o.Spec, s.Spec)
 	}
-	if c = planned1(t, d, it); c.Action != schema.None {
+	if c = planOf(t, d, it); c.Action != schema.None {
 		t.Errorf("what the engine filled in is a difference: %+v", c.Diff)
 	}
 	it.Last.Spec = json.RawMessage(`{"class":"a","size":5,"value":1}`)
 	if err := e.ForeignEdit(it.Handle, []byte(`{"class":"a","size":5,"value":1}`)); err != nil {
 		t.Fatal(err)
 	}
-	if c = planned1(t, d, it); len(c.Diff) != 1 || c.Diff[0].Path != "/size" || c.Diff[0].Op != schema.Delete {
+	if c = planOf(t, d, it); len(c.Diff) != 1 || c.Diff[0].Path != "/size" || c.Diff[0].Op != schema.Delete {
 		t.Errorf("no longer declared: %+v", c.Diff)
 	}
 }
@@ -302,7 +302,7 @@ func TestNoCASWindow(t *testing.T) {
 		e, d, it, c := made(t, Quirks{NoCAS: blind})
 		apply(t, d, c)
 		it.Want.Spec = json.RawMessage(`{"class":"a","value":2}`)
-		c = planned1(t, d, it)
+		c = planOf(t, d, it)
 		e.Hook = func(op, handle string) error {
 			if op == "before patch" {
 				return e.ForeignEdit(handle, []byte(`{"class":"a","value":3}`))
