@@ -31,7 +31,7 @@ func (r *Reconciler) Approve(ctx context.Context, by, digest, why string) ([]Pla
 	if !strings.HasPrefix(v.Digest, digest) {
 		chosen = slices.DeleteFunc(slices.Clone(v.Changes), func(c PlannedChange) bool { return !strings.HasPrefix(c.Digest, digest) })
 	}
-	if chosen = slices.DeleteFunc(slices.Clone(chosen), func(c PlannedChange) bool { return len(c.Held) == 0 }); len(chosen) == 0 {
+	if !slices.ContainsFunc(chosen, func(c PlannedChange) bool { return len(c.Held) > 0 }) {
 		return nil, r.noDigest(digest, v)
 	}
 	if several(chosen, digest, v.Digest) {

@@ -3,6 +3,7 @@ package reconciler
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"sync"
 	"time"
@@ -60,7 +61,6 @@ type Reconciler struct {
 	status *statusKeeper
 	ends   []end
 	calls  int // in flight
-	closed bool
 	source SourceStatus
 	report ReportStatus
 	refuse *Refusal
@@ -71,6 +71,7 @@ type Reconciler struct {
 	look    chan struct{} // one look at the source is worth making
 	reports chan struct{} // one report is worth considering
 	queues  map[string]*queue
+	cancels map[*Node]context.CancelCauseFunc // of the applies in flight
 }
 
 var _ Control = (*Reconciler)(nil)
@@ -92,7 +93,7 @@ func New(ctx context.Context, cfg Config) (*Reconciler, error) {
 		cfg: cfg, log: cfg.Log.WithField("env", cfg.Name),
 		core: core{w: NewWorld(env, cfg.Registry, loaded), store: cfg.Store},
 		wake: make(chan struct{}, 1), look: make(chan struct{}, 1), reports: make(chan struct{}, 1),
-		queues: map[string]*queue{},
+		queues: map[string]*queue{}, cancels: map[*Node]context.CancelCauseFunc{},
 	}
 	r.status = newStatusKeeper(r)
 	for name, t := range r.core.w.Targets {
@@ -192,17 +193,43 @@ func (r *Reconciler) broken(err error) error {
 func (r *Reconciler) start(ctx context.Context, calls []call) {
 	r.calls += len(calls)
 	for _, cl := range calls {
+		within, cancel := context.WithCancelCause(ctx)
+		if cl.op == Applying {
+			r.cancels[cl.nodes[0]] = cancel
+		}
 		r.queues[cl.target.Name].put(func() {
-			within, cancel := context.WithTimeout(ctx, drivers.CallTimeout)
-			defer cancel()
-			r.ended(cl.make(within))
+			within, stop := context.WithTimeout(within, drivers.CallTimeout)
+			defer stop()
+			e := cl.make(within)
+			if e.err != nil && context.Cause(within) == errSuperseded {
+				e.err = fmt.Errorf("%w (%w)", errSuperseded, e.err)
+			}
+			cancel(nil)
+			r.ended(e)
 		})
+	}
+}
+
+// errSuperseded ends an apply that a newer revision wants otherwise. What it
+// did so far is found by looking.
+var errSuperseded = fmt.Errorf("a newer revision wants it otherwise: %w", drivers.ErrWaiting)
+
+// supersede cuts short the applies in flight that a new revision wants
+// otherwise, so that a newer commit need not wait for a long one, such as a
+// rolling update. An engine in which a write may outlive its call is left to
+// finish: there, waiting for what was cut off takes longer.
+func (r *Reconciler) supersede() {
+	for n, cancel := range r.cancels {
+		if r.core.w.Targets[n.ID.Target].Linger == 0 && n.doing != nil && !sameDecl(n.doing.decl, n.Decl) {
+			cancel(errSuperseded)
+		}
 	}
 }
 
 func (r *Reconciler) ended(e end) {
 	r.mu.Lock()
 	r.ends = append(r.ends, e)
+	delete(r.cancels, e.nodes[0])
 	r.calls--
 	r.mu.Unlock()
 	nudge(r.wake)

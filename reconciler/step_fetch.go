@@ -172,6 +172,9 @@ func (r *Reconciler) take(ctx context.Context, rev sources.Revision) error {
 		r.refused(Refusal{Revision: rev, Error: schema.Mask(err.Error()), At: began})
 		return err
 	}
+	if nodes, same := r.sameTree(rev); same { // a commit elsewhere in the repository
+		return errors.Join(snap.Close(), r.declare(ctx, rev, nodes, began))
+	}
 	compiled, err := r.cfg.Compile(ctx, snap.FS)
 	if err = errors.Join(err, snap.Close()); err != nil {
 		return fmt.Errorf("compile %s: %w", rev.Short(), err)
@@ -185,6 +188,23 @@ func (r *Reconciler) take(ctx context.Context, rev sources.Revision) error {
 		return nil
 	}
 	return r.declare(ctx, rev, nodes, began)
+}
+
+// sameTree answers the order in force, where rev declares exactly that.
+func (r *Reconciler) sameTree(rev sources.Revision) ([]*graph.Node, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	w := r.core.w
+	if !w.Declared || rev.Tree == "" || w.Revision.Tree != rev.Tree {
+		return nil, false
+	}
+	var nodes []*graph.Node
+	for _, n := range w.Nodes {
+		if n.Decl != nil {
+			nodes = append(nodes, n.Decl)
+		}
+	}
+	return nodes, true
 }
 
 func (r *Reconciler) isDown() bool {
@@ -207,6 +227,7 @@ func (r *Reconciler) declare(ctx context.Context, rev sources.Revision, nodes []
 	r.refuse = nil
 	r.core.w.Now = time.Now()
 	r.core.w.Declare(rev, nodes)
+	r.supersede()
 	r.status.declared(rev, began)
 	nudge(r.wake)
 	return nil
