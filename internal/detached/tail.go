@@ -54,13 +54,11 @@ func (t *tail) last(lines int) error {
 	var parts [][]byte
 	room := int64(maxTail)
 	if t.f != nil {
-		text, err := ending(t.f, room)
+		text, end, err := ending(t.f, room)
 		if err != nil {
 			return err
 		}
-		if t.at, err = t.f.Seek(0, io.SeekEnd); err != nil {
-			return err
-		}
+		t.at = end
 		parts, room = append(parts, text), room-int64(len(text))
 		lines -= bytes.Count(text, []byte{'\n'})
 	}
@@ -72,7 +70,7 @@ func (t *tail) last(lines int) error {
 		if err != nil {
 			continue // it was removed meanwhile
 		}
-		text, err := ending(f, room)
+		text, _, err := ending(f, room)
 		_ = f.Close()
 		if err != nil {
 			return err
@@ -89,14 +87,15 @@ func (t *tail) last(lines int) error {
 	return err
 }
 
-// ending is the last bytes of a file, at most room.
-func ending(f *os.File, room int64) ([]byte, error) {
+// ending is the last bytes of a file, at most room, and where they end.
+func ending(f *os.File, room int64) (text []byte, end int64, err error) {
 	info, err := f.Stat()
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	from := max(0, info.Size()-room)
-	return io.ReadAll(io.NewSectionReader(f, from, info.Size()-from))
+	text, err = io.ReadAll(io.NewSectionReader(f, from, info.Size()-from))
+	return text, from + int64(len(text)), err
 }
 
 // rotated lists the files that a log was rotated into, newest first: their
