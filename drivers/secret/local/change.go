@@ -71,7 +71,7 @@ func (d *Driver) Plan(_ context.Context, it drivers.Item, state drivers.State) (
 	if err := embedded.Foreign(state, d.Env); err != nil {
 		return c, err
 	}
-	live, _ := state.Raw.(records.Record[record])
+	live, _ := state.Raw.(observed)
 	if it.Want == nil {
 		c.Opaque = plan{delete: true, token: live.Token}
 		embedded.Deletion(&c, state)
@@ -82,7 +82,7 @@ func (d *Driver) Plan(_ context.Context, it drivers.Item, state drivers.State) (
 	if c.Diff, err = embedded.Diff(state.Spec, it.Want.Spec, it.Want.Unknown); err != nil {
 		return c, embedded.Refuse("read", it.Handle, err, "")
 	}
-	if err := d.planValue(&c, &p, it, live.Value); err != nil {
+	if err := planValue(&c, &p, it, live); err != nil {
 		return c, err
 	}
 	if state.Exists && state.Owner == "" {
@@ -106,7 +106,7 @@ func isDue(diff []drivers.Delta) bool {
 }
 
 // planValue says whether the value stays.
-func (d *Driver) planValue(c *drivers.Change, p *plan, it drivers.Item, live *record) (err error) {
+func planValue(c *drivers.Change, p *plan, it drivers.Item, seen observed) (err error) {
 	if p.unknown {
 		return nil // neither value nor version can be told
 	}
@@ -115,12 +115,11 @@ func (d *Driver) planValue(c *drivers.Change, p *plan, it drivers.Item, live *re
 		return err
 	}
 	version, fingerprint := 1, ""
-	switch {
-	case live == nil:
+	if live := seen.Value; live == nil {
 		p.value = true
-	default:
+	} else {
 		before, err := specOf(live.Spec, it.Handle)
-		due := d.dueUnder(want, live)
+		due := dueUnder(want, seen)
 		p.value = err != nil || want.anew(before) || due
 		if due {
 			c.Diff = append(c.Diff, drivers.Delta{Path: rotationPath, Op: schema.Update,
@@ -135,10 +134,10 @@ func (d *Driver) planValue(c *drivers.Change, p *plan, it drivers.Item, live *re
 }
 
 // dueUnder says whether the value is due by what is declared now.
-func (d *Driver) dueUnder(want secretSpec, live *record) bool {
-	r := record{Made: live.Made, Rotate: want.Rotate}
+func dueUnder(want secretSpec, seen observed) bool {
+	r := record{Made: seen.Value.Made, Rotate: want.Rotate}
 	due := r.due()
-	return !due.IsZero() && !d.Now().Before(due)
+	return !due.IsZero() && !seen.at.Before(due)
 }
 
 // Apply makes, rotates or deletes one secret. A change that landed before a

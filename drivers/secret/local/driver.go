@@ -162,15 +162,21 @@ func damaged(path string, err error) error {
 	return embedded.Refuse("read", path, err, "restore the file from a backup, or delete it to have a new value made")
 }
 
+// observed is State.Raw.
+type observed struct {
+	records.Record[record]
+	at time.Time // what is due is judged by it, so that a plan is the same whenever it is made
+}
+
 func (d *Driver) state(handle string, rec records.Record[record]) (drivers.State, error) {
-	r := rec.Value
+	r, now := rec.Value, d.Now()
 	out, err := outputs(r.Version, r.Fingerprint)
 	if err != nil {
 		return drivers.State{}, err
 	}
 	version := rec.Token
 	if due := r.due(); !due.IsZero() {
-		if !d.Now().Before(due) {
+		if !now.Before(due) {
 			version += "-due"
 		}
 		d.due.set(handle, due)
@@ -182,7 +188,7 @@ func (d *Driver) state(handle string, rec records.Record[record]) (drivers.State
 	d.mu.Unlock()
 	return drivers.State{
 		Handle: handle, Owner: r.Environment, Version: version, Exists: true, Spec: r.Spec, Outputs: out,
-		Health: drivers.Health{Status: drivers.Healthy}, Raw: rec,
+		Health: drivers.Health{Status: drivers.Healthy}, Raw: observed{rec, now},
 	}, nil
 }
 
