@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"io/fs"
 	"maps"
+	"runtime/debug"
 	"sync"
 
 	"github.com/sirupsen/logrus"
@@ -13,8 +14,7 @@ import (
 	"github.com/aplomb-dev/aplomb/schema"
 )
 
-// cacheVersion changes whenever a checker of this code could answer otherwise
-// than the last one.
+// cacheVersion changes with what is stored.
 const cacheVersion = "1"
 
 // keepRounds is for how many compiles an entry that nobody asks for is kept:
@@ -37,10 +37,14 @@ func keyOf(how, name string, content []byte) cacheKey {
 	return cacheKey(h.Sum(nil))
 }
 
-// schemaHash stands for the embedded schemas and the code that applies them.
+// schemaHash stands for the embedded schemas and the code that applies them:
+// this program's revision and the versions of the libraries in it.
 var schemaHash = sync.OnceValue(func() cacheKey {
 	h := sha256.New()
 	_, _ = h.Write([]byte(cacheVersion))
+	if info, ok := debug.ReadBuildInfo(); ok {
+		_, _ = h.Write([]byte(info.String()))
+	}
 	_ = fs.WalkDir(schema.FS(), ".", func(name string, e fs.DirEntry, err error) error {
 		if err != nil || e.IsDir() {
 			return err

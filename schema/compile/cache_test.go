@@ -88,7 +88,7 @@ func TestCacheDamaged(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for at := 0; at < len(good); at += 53 {
+	for at := 0; at < len(good); at += 151 {
 		flipped := append([]byte(nil), good...)
 		flipped[at] ^= 0x41
 		for name, data := range map[string][]byte{"flipped": flipped, "cut": good[:at]} {
@@ -110,8 +110,8 @@ func TestCacheDamaged(t *testing.T) {
 func TestCacheIsPruned(t *testing.T) {
 	dir := t.TempDir()
 	c := New(Options{CacheDir: dir})
-	long := strings.Repeat("x", 4000)
-	for i := range 1000 {
+	long := strings.Repeat("x", 16_000)
+	for i := range 250 {
 		fsys := files("a.yaml", port("a")+"spec: {number: "+strconv.Itoa(i+1)+", host: "+long+"}\n")
 		if _, err := c.Compile(t.Context(), fsys); err != nil {
 			t.Fatal(err)

@@ -234,8 +234,12 @@ func (d *document) labels(v *value) {
 	}
 	d.out.Labels = make(map[string]string, len(v.items))
 	for i, item := range v.items {
-		if item.kind != stringValue {
-			d.wrong(item, schema.Path("/metadata/labels").Child(v.keys[i].name), "a string")
+		at := schema.Path("/metadata/labels").Child(v.keys[i].name)
+		switch {
+		case item.kind != stringValue:
+			d.wrong(item, at, "a string")
+		case schema.HasMark(item.text):
+			d.find(item.pos(d.file), at, "", "%s cannot hold a reference: references stand in spec only", at)
 		}
 		d.out.Labels[v.keys[i].name] = item.text
 	}

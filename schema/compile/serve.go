@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"os/exec"
 )
 
@@ -13,11 +14,27 @@ import (
 const WorkerName = "compile-worker"
 
 // WorkerCommand runs executable as a worker, with an empty environment: a
-// worker needs nothing of the daemon's.
+// worker needs nothing of the daemon's. "" is the running program, on Linux
+// also after its file was replaced.
 func WorkerCommand(executable string) *exec.Cmd {
+	if executable == "" {
+		executable = running()
+	}
 	cmd := exec.Command(executable, WorkerName)
 	cmd.Env = []string{}
 	return cmd
+}
+
+func running() string {
+	const self = "/proc/self/exe"
+	if _, err := os.Stat(self); err == nil {
+		return self
+	}
+	path, err := os.Executable()
+	if err != nil {
+		return os.Args[0]
+	}
+	return path
 }
 
 // ServeWorker is the body of a worker process: it checks the files that a

@@ -46,7 +46,11 @@ func (d *document) walk(v *value, m *model, path schema.Path) {
 		d.walkFields(v, m, path)
 	case v.kind == mapValue && m.shape == mapping:
 		for i, item := range v.items {
-			d.walk(item, m.elem, path.Child(v.keys[i].name))
+			at := path.Child(v.keys[i].name)
+			if schema.HasMark(v.keys[i].name) {
+				d.find(v.keys[i].pos(d.file), "/spec"+at, "", "%s: a key cannot hold a reference", "/spec"+at)
+			}
+			d.walk(item, m.elem, at)
 		}
 	case v.kind == listValue && m.shape == list:
 		for i, item := range v.items {

@@ -5,7 +5,9 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/fstest"
 )
@@ -65,19 +67,36 @@ func TestSymbolicLinks(t *testing.T) {
 	}
 }
 
-func TestUnreadable(t *testing.T) {
-	if os.Getuid() == 0 {
-		// root reads everything; a folder that ends in .yaml and a name that is
-		// too long are left to others
-		t.Skip("needs a user other than root")
+// denied is a file system that refuses what is named in it.
+type denied struct {
+	fstest.MapFS
+	names []string
+}
+
+func (d denied) Open(name string) (fs.File, error) {
+	if slices.Contains(d.names, name) {
+		return nil, &fs.PathError{Op: "open", Path: "/somewhere/" + name, Err: fs.ErrPermission}
 	}
-	dir := t.TempDir()
-	writeFile(t, dir, "a.yaml", port("a"))
-	writeFile(t, dir, "b.yaml", port("b"))
-	if err := os.Chmod(filepath.Join(dir, "b.yaml"), 0); err != nil {
+	return d.MapFS.Open(name)
+}
+
+func (d denied) ReadDir(name string) ([]fs.DirEntry, error) {
+	if slices.Contains(d.names, name) {
+		return nil, &fs.PathError{Op: "readdir", Path: "/somewhere/" + name, Err: fs.ErrPermission}
+	}
+	return d.MapFS.ReadDir(name)
+}
+
+func TestUnreadable(t *testing.T) {
+	named := "apiVersion: aplomb.dev/v1\nkind: local.file\nmetadata: {name: f}\nspec: {path: x, template: t.txt}\n"
+	c := New(Options{})
+	res, err := c.Compile(t.Context(), denied{files("a.yaml", port("a"), "b.yaml", port("b"), "closed/c.yaml", port("c"),
+		"f.yaml", named, "t.txt", "x", IgnoreFile, "x"), []string{"b.yaml", "closed", "t.txt", IgnoreFile}})
+	if err != nil {
 		t.Fatal(err)
 	}
-	wantFindings(t, compileFolder(t, dir), "b.yaml:1:1: cannot be read: permission denied")
+	wantFindings(t, res, ".aplombignore:1:1: cannot be read: permission denied", "b.yaml:1:1: cannot be read: permission denied",
+		"closed:1:1: cannot be read: permission denied", "f.yaml:4:27: local.file/f: spec.template: the file t.txt: permission denied")
 }
 
 func TestWhichFiles(t *testing.T) {
@@ -182,7 +201,7 @@ func TestLimits(t *testing.T) {
 type hashed struct {
 	fstest.MapFS
 	hashes map[string]string
-	reads  *int
+	reads  *atomic.Int64
 }
 
 func (h hashed) ContentHash(name string) (string, bool) {
@@ -192,17 +211,17 @@ func (h hashed) ContentHash(name string) (string, bool) {
 
 func (h hashed) Open(name string) (fs.File, error) {
 	if strings.HasSuffix(name, ".yaml") {
-		*h.reads++
+		h.reads.Add(1)
 	}
 	return h.MapFS.Open(name)
 }
 
 // A source that knows its hashes is not read again.
 func TestHashes(t *testing.T) {
-	reads := 0
+	var reads atomic.Int64
 	fsys := hashed{files("a.yaml", port("a"), "b.yaml", port("b")), map[string]string{"a.yaml": "1", "b.yaml": "2"}, &reads}
 	c := New(Options{Limits: Limits{Workers: 1}})
-	for i, want := range []int{2, 2, 3} {
+	for i, want := range []int64{2, 2, 3} {
 		if i == 2 {
 			fsys.hashes["b.yaml"] = "3"
 		}
@@ -210,8 +229,8 @@ func TestHashes(t *testing.T) {
 		if err != nil || len(res.Resources) != 2 {
 			t.Fatal(res, err)
 		}
-		if reads != want {
-			t.Errorf("compile %d: %d files were read, want %d", i, reads, want)
+		if reads.Load() != want {
+			t.Errorf("compile %d: %d files were read, want %d", i, reads.Load(), want)
 		}
 	}
 }

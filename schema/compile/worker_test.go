@@ -62,10 +62,14 @@ func TestWorkerIsEnded(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
+			limits := Limits{Memory: 256 << 20}
+			if name == "hang" {
+				limits.Deadline = 2 * time.Second
+			}
 			fsys := files("a.yaml", port("a"), "b-"+name+".yaml", port("b"), "c.yaml", port("Bad"), "d.yaml", port("d"))
 			res := compileWith(t, Options{
 				Worker: func() *exec.Cmd { return workerOf("wicked") },
-				Limits: Limits{Deadline: 2 * time.Second, Memory: 256 << 20},
+				Limits: limits,
 			}, fsys)
 			if len(res.Findings) != 2 || res.Findings[0].String() != want || res.Findings[1].Pos.File != "c.yaml" {
 				t.Errorf("findings %v, want %s and one in c.yaml", res.Findings, want)
@@ -238,5 +242,8 @@ func TestWorkerCommandHasNoEnvironment(t *testing.T) {
 	cmd := WorkerCommand("/usr/bin/aplomb")
 	if cmd.Env == nil || len(cmd.Env) != 0 || !reflect.DeepEqual(cmd.Args, []string{"/usr/bin/aplomb", WorkerName}) {
 		t.Errorf("%q with environment %q", cmd.Args, cmd.Env)
+	}
+	if cmd := WorkerCommand(""); cmd.Err != nil || cmd.Path == "" {
+		t.Errorf("the running program: %q, %v", cmd.Path, cmd.Err)
 	}
 }
