@@ -2,6 +2,7 @@ package plan
 
 import (
 	"bytes"
+	"encoding/json"
 
 	"github.com/aplomb-dev/aplomb/drivers"
 	"github.com/aplomb-dev/aplomb/schema"
@@ -21,7 +22,7 @@ func Covers(then, now Masked) bool {
 		return true
 	case now.Action != then.Action && !now.Action.Milder(then.Action):
 		return false
-	case now.Action.Destroys() && !bytes.Equal(then.Before, now.Before):
+	case now.Action.Destroys() && !same(then.Before, now.Before):
 		return false
 	}
 	return diffCovers(then.Diff, now.Diff, now.Action)
@@ -40,12 +41,12 @@ func diffCovers(then, now []drivers.Delta, action schema.Action) bool {
 		delete(left, t.Path)
 		switch {
 		case !ok && (t.Unknown || action == schema.None):
-		case !ok, !bytes.Equal(t.Before, n.Before):
+		case !ok, !same(t.Before, n.Before):
 			return false
 		case t.Op != n.Op && !n.Op.Milder(t.Op):
 			return false
 		case t.Unknown && !n.Unknown:
-		case t.Unknown != n.Unknown, !bytes.Equal(t.After, n.After):
+		case t.Unknown != n.Unknown, !same(t.After, n.After):
 			return false
 		}
 	}
@@ -53,16 +54,41 @@ func diffCovers(then, now []drivers.Delta, action schema.Action) bool {
 }
 
 // coveredBelow lets an unknown that was shown for a whole take its value field
-// by field.
+// by field, while what lives there is what was shown.
 func coveredBelow(then []drivers.Delta, left map[schema.Path]drivers.Delta) bool {
-	for p := range left {
+	for p, n := range left {
 		within := false
 		for _, t := range then {
-			within = within || t.Unknown && p.Within(t.Path)
+			within = within || t.Unknown && p.Within(t.Path) && same(below(t.Before, p[len(t.Path):]), n.Before)
 		}
 		if !within {
 			return false
 		}
 	}
 	return true
+}
+
+// below is what a value has at a path; nil where it has nothing.
+func below(raw json.RawMessage, p schema.Path) json.RawMessage {
+	v, err := decode(raw)
+	ok := err == nil
+	for _, step := range p.Steps() {
+		if ok {
+			v, ok = child(v, step)
+		}
+	}
+	if !ok {
+		return nil
+	}
+	out, err := encode(v)
+	if err != nil {
+		return nil
+	}
+	return out
+}
+
+// same compares JSON however it is written: an approval that comes back from
+// the disk has <, > and & escaped.
+func same(a, b json.RawMessage) bool {
+	return bytes.Equal(a, b) || bytes.Equal(Canonical(a), Canonical(b))
 }

@@ -10,6 +10,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"slices"
+	"strings"
 
 	"github.com/aplomb-dev/aplomb/drivers"
 	"github.com/aplomb-dev/aplomb/schema"
@@ -82,9 +83,12 @@ func Canonical(raw json.RawMessage) json.RawMessage {
 	if len(raw) == 0 {
 		return nil
 	}
-	v, err := decode(raw)
-	if err != nil {
-		v = string(raw)
+	var v any = strings.ToValidUTF8(string(raw), "\uFFFD")
+	if json.Valid(raw) {
+		var err error
+		if v, err = decode(raw); err != nil {
+			return nil
+		}
 	}
 	out, err := encode(v)
 	if err != nil {
