@@ -26,6 +26,8 @@ type stream struct {
 	child *os.File // the command's end; nil once it was started
 	read  *os.File // the shim's end; nil without rotation
 	to    io.WriteCloser
+	file  string
+	keep  int
 }
 
 func openOutput(dir string, log Log) (*output, error) {
@@ -57,7 +59,7 @@ func openStream(file string, log Log) (*stream, error) {
 		return nil, err
 	}
 	to := &lumberjack.Logger{Filename: file, MaxSize: log.MaxSize, MaxBackups: max(1, log.Keep)}
-	return &stream{child: w, read: r, to: to}, nil
+	return &stream{child: w, read: r, to: to, file: file, keep: to.MaxBackups}, nil
 }
 
 // files are the command's ends.
@@ -102,6 +104,16 @@ func (o *output) close() {
 	for _, s := range o.streams {
 		if s.to != nil {
 			_ = s.to.Close()
+			s.prune()
 		}
+	}
+}
+
+// prune removes what the rotation, which does so in the background, has not
+// come to.
+func (s *stream) prune() {
+	files := rotated(s.file)
+	for _, old := range files[min(s.keep, len(files)):] {
+		_ = os.Remove(old) // or it has, meanwhile
 	}
 }
