@@ -23,6 +23,7 @@ import (
 	"github.com/aplomb-dev/aplomb/internal/detached"
 	"github.com/aplomb-dev/aplomb/internal/terminal"
 	"github.com/aplomb-dev/aplomb/reconciler"
+	"github.com/aplomb-dev/aplomb/reconciler/store"
 	"github.com/aplomb-dev/aplomb/schema/compile"
 )
 
@@ -130,14 +131,40 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdin i
 	return err
 }
 
+// codes are the codes of errors that only the command line has; the API's are
+// the others.
+var codes = []struct {
+	err  error
+	code string
+}{
+	{errUsage, "usage"}, {errHeld, "held"}, {errNoData, "no-data"}, {api.ErrNotRunning, "not-running"},
+	{store.ErrLocked, "locked"}, {store.ErrForeign, "foreign"}, {store.ErrCorrupt, "corrupt"},
+}
+
 // report writes an error, unless the screen has said it.
 func (a *app) report(err error) {
 	var t told
 	switch {
 	case err == nil || errors.As(err, &t) || errors.Is(err, context.Canceled):
 	case a.format == formatJSON:
-		_ = json.NewEncoder(a.stderr).Encode(map[string]any{"error": api.Envelope(err)})
+		e := api.Envelope(err)
+		e.HintMsg = hintOf(err)
+		for _, c := range codes {
+			if errors.Is(err, c.err) {
+				e.Code = c.code
+			}
+		}
+		_ = json.NewEncoder(a.stderr).Encode(map[string]any{"error": e})
 	default:
-		a.errs.Error(err.Error(), api.HintOf(err))
+		a.errs.Error(err.Error(), hintOf(err))
 	}
+}
+
+// hintOf is what an error says is to be done about it.
+func hintOf(err error) string {
+	var s *store.Error
+	if hint := api.HintOf(err); hint != "" || !errors.As(err, &s) {
+		return hint
+	}
+	return s.Hint
 }

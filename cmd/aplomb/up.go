@@ -213,10 +213,10 @@ func (a *app) converge(ctx context.Context, s *session, began time.Time) (uint64
 	}
 }
 
-// step tells an event on the way to converged; that it is reached is told by
-// the outcome.
+// step tells an event on the way to converged; that it is reached, or why not,
+// is told by the outcome.
 func (a *app) step(e reconciler.Event) {
-	if e.Type != "converged" {
+	if e.Type != "converged" && e.Type != "refused" {
 		a.out.Event(e)
 	}
 }

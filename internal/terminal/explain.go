@@ -17,14 +17,14 @@ func (p *Printer) Kinds(kinds []schema.Kind) {
 		}
 		if len(rows) > 0 {
 			p.line(text(layer))
-			p.table(2, rows)
+			p.rows(2, rows, true)
 		}
 	}
 }
 
 // Kind writes a kind's schema as help.
 func (p *Printer) Kind(k schema.Kind) {
-	p.line(styled(k.Name, bold), text("   layer "+k.Layer+marks(schema.Field{Data: k.Data})))
+	p.prose(4, styled(k.Name, bold), text("   layer "+k.Layer+marks(schema.Field{Data: k.Data})))
 	p.doc(2, k.Doc)
 	p.section("spec")
 	p.fields(k.Fields)
@@ -34,7 +34,7 @@ func (p *Printer) Kind(k schema.Kind) {
 
 // Field writes one field of a kind and what lies below it.
 func (p *Printer) Field(k schema.Kind, f schema.Field) {
-	p.line(styled(k.Name+"."+fieldName(f.Path), bold), text("   "+f.Type+marks(f)))
+	p.prose(4, styled(k.Name+"."+fieldName(f.Path), bold), text("   "+f.Type+marks(f)))
 	p.doc(2, f.Doc)
 	var below []schema.Field
 	for _, o := range k.Fields {
@@ -54,7 +54,7 @@ func (p *Printer) fields(fs []schema.Field) {
 		return
 	}
 	for _, f := range fs {
-		p.line(text("  "), styled(fieldName(f.Path), bold), text("   "+f.Type+marks(f)))
+		p.prose(6, text("  "), styled(fieldName(f.Path), bold), text("   "+f.Type+marks(f)))
 		p.doc(6, f.Doc)
 	}
 }
@@ -105,8 +105,11 @@ func (p *Printer) doc(indent int, doc string) {
 	if width <= 0 || width > 100 {
 		width = 100
 	}
-	for par := range strings.SplitSeq(strings.TrimSpace(doc), "\n\n") {
+	for i, par := range strings.Split(strings.TrimSpace(doc), "\n\n") {
 		line := ""
+		if i > 0 {
+			p.blank()
+		}
 		for _, w := range strings.Fields(par) {
 			if line != "" && indent+cells1(line)+1+cells1(w) > width {
 				p.line(text(strings.Repeat(" ", indent) + line))

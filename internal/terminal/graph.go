@@ -29,7 +29,7 @@ func (p *Printer) Graph(g reconciler.GraphView) {
 			}
 			rows = append(rows, row)
 		}
-		p.table(2, rows)
+		p.rows(2, rows, true)
 	}
 	if len(g.Nodes) == 0 {
 		p.Note("nothing is declared")

@@ -152,8 +152,8 @@ func (p *Printer) Heading(source, environment, data string, rev reconciler.Statu
 			at = fmt.Sprintf(" · commit %s %q", r.Short(), r.Title)
 		}
 	}
-	p.line(styled("aplomb up "+source, bold),
-		text(fmt.Sprintf("     environment %q · data %s%s · Ctrl-C leaves everything running", environment, data, at)))
+	p.flow(2, styled("aplomb up "+source, bold), text(fmt.Sprintf("     environment %q", environment)),
+		text(" · data "+data), text(at), text(" · Ctrl-C leaves everything running"))
 }
 
 // Outcome writes how a turn ended: converged or not, what was done since, and
@@ -162,7 +162,7 @@ func (p *Printer) Outcome(s reconciler.Status, since time.Time) {
 	done := p.doneSince(s, since)
 	took := span(p.now().Sub(since))
 	if s.Converged {
-		p.line(styled("✓ converged", green), text(fmt.Sprintf(" at %s in %s    %s       status: aplomb status -w", s.Revision.Short(), took, done)))
+		p.flow(2, styled("✓ converged", green), text(fmt.Sprintf(" at %s in %s", s.Revision.Short(), took)), text("    "+done), text("       status: aplomb status -w"))
 		return
 	}
 	var parts []string
@@ -171,7 +171,7 @@ func (p *Printer) Outcome(s reconciler.Status, since time.Time) {
 			parts = append(parts, fmt.Sprintf("%d %s", n, st))
 		}
 	}
-	p.line(styled("✗ not converged", red), text(fmt.Sprintf(" at %s after %s    %s · %s", s.Revision.Short(), took, done, strings.Join(parts, ", "))))
+	p.flow(2, styled("✗ not converged", red), text(fmt.Sprintf(" at %s after %s", s.Revision.Short(), took)), text("    "+done), text(" · "+strings.Join(parts, ", ")))
 }
 
 // doneSince is "5 created · nothing to do".

@@ -22,7 +22,7 @@ func (p *Printer) Plan(v reconciler.PlanView, full bool) {
 	if v.Revision.ID != "" {
 		at = " at " + v.Revision.Short()
 	}
-	p.line(styled("plan for "+v.Environment+at, bold),
+	p.flow(4, styled("plan for "+v.Environment+at, bold),
 		text(fmt.Sprintf("  (live now is %s, %d unchanged)", count(v.Live, "resource"), v.Unchanged)))
 	ids := make([]schema.ID, 0, len(v.Changes)+len(v.Unplanned))
 	for _, c := range v.Changes {
@@ -46,7 +46,7 @@ func (p *Printer) Plan(v reconciler.PlanView, full bool) {
 	if len(v.Changes)+len(v.Unplanned) > 0 {
 		p.blank()
 	}
-	p.line(text("  " + Tally(v.Counts)))
+	p.prose(2, text("  "+Tally(v.Counts)))
 	if !v.Complete {
 		p.line(styled("  not everything could be looked at: the plan is not complete", yellow))
 	}
@@ -84,9 +84,10 @@ func (p *Printer) change(c reconciler.PlannedChange, n namer, widest int, full b
 		styled(place, dim),
 	}
 	for _, s := range why(c) {
-		cells = append(cells, text("   "), s)
+		s.text = "   " + s.text
+		cells = append(cells, words(s)...)
 	}
-	p.line(cells...)
+	p.flow(8, cells...)
 	if !full && (c.Action == schema.Create || c.Action == schema.Delete) {
 		return
 	}
@@ -198,7 +199,7 @@ func (p *Printer) planDigest(v reconciler.PlanView) {
 		cells = append(cells, text(fmt.Sprintf("   approve the %d held changes with: aplomb approve %s", len(held), digest(v.Digest))))
 	}
 	p.blank()
-	p.line(cells...)
+	p.flow(2, cells...)
 }
 
 func actionStyle(a schema.Action) style {

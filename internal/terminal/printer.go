@@ -94,7 +94,7 @@ func (p *Printer) line(cells ...cell) {
 func (p *Printer) blank() { p.line() }
 
 // Note writes one line for people.
-func (p *Printer) Note(s string) { p.line(text(s)) }
+func (p *Printer) Note(s string) { p.prose(4, text(s)) }
 
 // render joins cells, cuts them at the width, colours them, and trims space at
 // the end.
@@ -142,9 +142,61 @@ func rest(cells []cell) int {
 	return n
 }
 
+// flow writes cells like line, but what does not fit goes on in a further line
+// after hang spaces, broken between cells only.
+func (p *Printer) flow(hang int, cells ...cell) {
+	if p.Width <= 0 {
+		p.line(cells...)
+		return
+	}
+	hang = min(hang, p.Width/2)
+	var row []cell
+	col := 0
+	for _, c := range cells {
+		w := cells1(strings.TrimRight(c.text, " "))
+		if col+w > p.Width && col > hang {
+			p.line(row...)
+			row, col = []cell{{strings.Repeat(" ", hang), plain}}, hang
+			c.text = strings.TrimLeft(c.text, " ")
+		}
+		row = append(row, c)
+		col += cells1(c.text)
+	}
+	p.line(row...)
+}
+
+// words is a cell taken apart after its spaces.
+func words(c cell) []cell {
+	var all []cell
+	start := 0
+	for i := 1; i < len(c.text); i++ {
+		if c.text[i-1] == ' ' && c.text[i] != ' ' {
+			all = append(all, cell{c.text[start:i], c.style})
+			start = i
+		}
+	}
+	return append(all, cell{c.text[start:], c.style})
+}
+
+// prose is flow with every cell taken apart into words.
+func (p *Printer) prose(hang int, cells ...cell) {
+	var all []cell
+	for _, c := range cells {
+		all = append(all, words(c)...)
+	}
+	p.flow(hang, all...)
+}
+
+// narrowest is how many columns the last one of a table must have so that it
+// goes on below itself; with less it goes on below the whole row.
+const narrowest = 24
+
 // table writes rows whose columns but the last are padded to the widest, with
-// two spaces between; a column may take half of the terminal at most.
-func (p *Printer) table(indent int, rows [][]cell) {
+// two spaces between; a column may take half of the terminal at most. Where
+// the last one is prose it goes on in further lines.
+func (p *Printer) table(indent int, rows [][]cell) { p.rows(indent, rows, false) }
+
+func (p *Printer) rows(indent int, rows [][]cell, prose bool) {
 	var widths []int
 	for _, r := range rows {
 		for i, c := range r[:max(len(r)-1, 0)] {
@@ -158,6 +210,13 @@ func (p *Printer) table(indent int, rows [][]cell) {
 			widths[i] = max(widths[i], w)
 		}
 	}
+	hang := indent
+	for _, w := range widths {
+		hang += w + 2
+	}
+	if p.Width-hang < narrowest {
+		hang = indent + 4
+	}
 	for _, r := range rows {
 		out := []cell{{strings.Repeat(" ", indent), plain}}
 		for i, c := range r {
@@ -166,8 +225,16 @@ func (p *Printer) table(indent int, rows [][]cell) {
 				out = append(out, c, cell{"  ", plain})
 				continue
 			}
-			out = append(out, c)
+			if prose {
+				out = append(out, words(c)...)
+			} else {
+				out = append(out, c)
+			}
 		}
-		p.line(out...)
+		if prose {
+			p.flow(hang, out...)
+		} else {
+			p.line(out...)
+		}
 	}
 }

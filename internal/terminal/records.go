@@ -47,7 +47,7 @@ func (p *Printer) History(rs []reconciler.Record) {
 		}
 		rows = append(rows, []cell{text(p.stamp(r.At)), text(r.Revision[:min(len(r.Revision), 7)]), styled(what, st), text(about)})
 	}
-	p.table(0, rows)
+	p.rows(0, rows, true)
 }
 
 // Audit writes which levers were pulled, newest first.
@@ -64,7 +64,7 @@ func (p *Printer) Audit(es []reconciler.AuditEntry) {
 		}
 		rows = append(rows, []cell{text(p.stamp(e.At)), text(e.By), styled(e.What, bold), text(subject), text(e.Why)})
 	}
-	p.table(0, rows)
+	p.rows(0, rows, true)
 }
 
 // Event is one line about something that happened: a time, a word, what it is
@@ -74,7 +74,7 @@ func (p *Printer) Event(e reconciler.Event) {
 	if e.Type == "state" && e.State == reconciler.Waiting {
 		return
 	}
-	p.line(append([]cell{styled(e.At.In(p.now().Location()).Format("15:04:05")+" ", dim)}, eventCells(e)...)...)
+	p.prose(9, append([]cell{styled(e.At.In(p.now().Location()).Format("15:04:05")+" ", dim)}, eventCells(e)...)...)
 }
 
 func eventCells(e reconciler.Event) []cell {

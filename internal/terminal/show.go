@@ -14,7 +14,7 @@ import (
 // Show writes everything known of one resource.
 func (p *Printer) Show(d reconciler.Detail) {
 	s := d.Status
-	p.line(styled(s.ID.String(), bold), text("   "), stateCell(s.State), text("   "+p.reason(s)))
+	p.prose(4, styled(s.ID.String(), bold), text("   "), stateCell(s.State), text("   "+p.reason(s)))
 	facts := [][]cell{}
 	fact := func(name, value string) {
 		if value != "" {
@@ -33,7 +33,7 @@ func (p *Printer) Show(d reconciler.Detail) {
 	}
 	fact("needs", ids(d.Needs))
 	fact("needed by", ids(d.NeededBy))
-	p.table(2, facts)
+	p.rows(2, facts, true)
 	p.outputs(d)
 	p.spec("declared", d.Declared)
 	p.spec("live", d.Live)

@@ -62,22 +62,27 @@ func (p *Printer) summary(s reconciler.Status) {
 	for _, st := range reconciler.States {
 		if n := s.Counts[st]; n > 0 {
 			r, sty := stateRune(st)
-			cells = append(cells, cell{"   ", plain}, styled(fmt.Sprintf("%s %s %d", r, st, n), sty))
+			cells = append(cells, styled(fmt.Sprintf("   %s %s %d", r, st, n), sty))
 			any = true
 		}
 	}
 	if !any {
 		cells = append(cells, text("   nothing declared, nothing owned"))
 	}
-	cells = append(cells, cell{"      ", plain})
+	source := p.sourceCell(s.Source)
 	if s.Revision.ID != "" {
-		cells = append(cells, text("at "+s.Revision.Short()+" · "))
+		cells = append(cells, text("      at "+s.Revision.Short()))
+		source.text = " · " + source.text
+	} else {
+		source.text = "      " + source.text
 	}
-	cells = append(cells, p.sourceCell(s.Source))
+	cells = append(cells, source)
 	for _, t := range s.Targets {
-		cells = append(cells, cell{" · ", plain}, p.targetCell(t))
+		c := p.targetCell(t)
+		c.text = " · " + c.text
+		cells = append(cells, c)
 	}
-	p.line(cells...)
+	p.flow(4, cells...)
 }
 
 func (p *Printer) sourceCell(s reconciler.SourceStatus) cell {
@@ -109,42 +114,42 @@ func (p *Printer) since(t time.Time) string {
 // circumstances are the things beside resources that a person should know.
 func (p *Printer) circumstances(s reconciler.Status) {
 	if s.Suspended != nil {
-		p.line(styled("  ‖ suspended", yellow), text(p.lever(*s.Suspended)+"; goes on with: aplomb resume"))
+		p.prose(6, styled("  ‖ suspended", yellow), text(p.lever(*s.Suspended)+"; goes on with: aplomb resume"))
 	}
 	if r := s.Rollback; r != nil {
-		p.line(styled("  ↶ rolled back", yellow), text(fmt.Sprintf(" to %s from %s%s; a newer commit ends it", r.To.Short(), r.Quarantined.Short(), p.lever(r.Lever))))
+		p.prose(6, styled("  ↶ rolled back", yellow), text(fmt.Sprintf(" to %s from %s%s; a newer commit ends it", r.To.Short(), r.Quarantined.Short(), p.lever(r.Lever))))
 	}
 	if !s.Source.OK && s.Source.Error != "" {
-		p.line(styled("  ✗ source: ", red), text(s.Source.Error+"; what was fetched before stays in force"))
+		p.prose(6, styled("  ✗ source: ", red), text(s.Source.Error+"; what was fetched before stays in force"))
 		p.hint(s.Source.Hint)
 	}
 	for _, t := range s.Targets {
 		if !t.OK {
-			p.line(styled("  ✗ "+t.Name+": ", red), text(t.Error+p.again(t.Next)))
+			p.prose(6, styled("  ✗ "+t.Name+": ", red), text(t.Error+p.again(t.Next)))
 		}
 	}
 	if !s.Report.OK && s.Report.Error != "" {
-		p.line(styled("  ✗ report: ", yellow), text(s.Report.Error))
+		p.prose(6, styled("  ✗ report: ", yellow), text(s.Report.Error))
 	}
 	if r := s.Refused; r != nil {
 		what := r.Error
 		if len(r.Findings) > 0 {
 			what = Findings(len(r.Findings), r.Files)
 		}
-		p.line(styled("  ✗ refused ", red), text(fmt.Sprintf("%s %q: %s", r.Revision.Short(), r.Revision.Title, what)))
+		p.prose(6, styled("  ✗ refused ", red), text(fmt.Sprintf("%s %q: %s", r.Revision.Short(), r.Revision.Title, what)))
 		const most = 5
 		for _, d := range r.Findings[:min(len(r.Findings), most)] {
-			p.line(text("      " + d.String()))
+			p.prose(6, text("      "+d.String()))
 		}
 		if more := len(r.Findings) - most; more > 0 {
-			p.line(text(fmt.Sprintf("      and %d more: aplomb validate", more)))
+			p.prose(6, text(fmt.Sprintf("      and %d more: aplomb validate", more)))
 		}
 	}
 }
 
 func (p *Printer) hint(s string) {
 	if s != "" {
-		p.line(styled("    hint: ", bold), text(s))
+		p.prose(6, styled("    hint: ", bold), text(s))
 	}
 }
 
@@ -169,7 +174,7 @@ func (p *Printer) resources(rs []reconciler.ResourceStatus, n namer) {
 	for _, r := range rs {
 		rows = append(rows, []cell{text(n.of(r.ID)), stateCell(r.State), text(p.reason(r))})
 	}
-	p.table(2, rows)
+	p.rows(2, rows, true)
 }
 
 // reason is what a person should know about a resource's state.
