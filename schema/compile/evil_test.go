@@ -14,6 +14,8 @@ func TestCostlyFiles(t *testing.T) {
 	fill := func(head, unit, tail string) string {
 		return head + strings.Repeat(unit, (DefaultFileBytes-len(head)-len(tail))/len(unit)) + tail
 	}
+	text := "apiVersion: aplomb.dev/v1\nkind: local.file\nmetadata: {name: a}\nspec: {path: a, content: \"" +
+		strings.Repeat("@{local.port/a.port}", 20_000) + "\"}\n"
 	for name, c := range map[string]struct {
 		text     string
 		findings int
@@ -22,8 +24,7 @@ func TestCostlyFiles(t *testing.T) {
 		"deep.yaml":      {fill("", "[", ""), 1},
 		"deep.json":      {fill("", "[", ""), 1},
 		"documents.yaml": {fill("", "---\n", ""), 0},
-		"refs.yaml": {fill("apiVersion: aplomb.dev/v1\nkind: local.file\nmetadata: {name: a}\nspec: {path: a, content: \"",
-			"@{local.port/a.port}", "\"}\n"), 0},
+		"refs.yaml":      {text, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			res := compileWith(t, Options{Worker: testWorker}, files(name, c.text, "z.yaml", port("z")))
