@@ -198,7 +198,7 @@ func (r *Reconciler) start(ctx context.Context, calls []call) {
 			r.cancels[cl.nodes[0]] = cancel
 		}
 		r.queues[cl.target.Name].put(func() {
-			within, stop := context.WithTimeout(within, drivers.CallTimeout)
+			within, stop := context.WithTimeout(within, cl.timeout())
 			defer stop()
 			e := cl.make(within)
 			if e.err != nil && context.Cause(within) == errSuperseded {
@@ -208,6 +208,15 @@ func (r *Reconciler) start(ctx context.Context, calls []call) {
 			r.ended(e)
 		})
 	}
+}
+
+// timeout bounds one call: an apply may take as long as its kind may take to
+// become healthy, such as a rolling update.
+func (cl *call) timeout() time.Duration {
+	if cl.op == Applying {
+		return max(drivers.CallTimeout, deadline(cl.nodes[0].ID.Kind))
+	}
+	return drivers.CallTimeout
 }
 
 // errSuperseded ends an apply that a newer revision wants otherwise. What it

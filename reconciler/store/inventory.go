@@ -112,7 +112,7 @@ type World struct {
 
 // Load reads all that a reconciler needs to go on.
 func (s *Store) Load(ctx context.Context) (w World, err error) {
-	defer s.guard(&err)
+	defer guard(s.path, &err)()
 	w = World{Owned: map[Key]Owned{}, Intents: map[Key]Intent{}}
 	err = s.db.View(func(tx *bbolt.Tx) error {
 		if err := each(ctx, tx.Bucket(bOwned), func(k []byte, v Owned) { w.Owned[parseKey(k)] = v }); err != nil {

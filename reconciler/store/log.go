@@ -107,7 +107,7 @@ func (s *Store) History(_ context.Context, limit int, fn func(raw []byte) error)
 }
 
 func (s *Store) newest(bucket []byte, limit int, fn func(raw []byte) error) (err error) {
-	defer s.guard(&err)
+	defer guard(s.path, &err)()
 	return s.db.View(func(tx *bbolt.Tx) error {
 		c := tx.Bucket(bucket).Cursor()
 		n := 0

@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"runtime/debug"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -84,14 +85,15 @@ func Open(path, environment string) (*Store, error) {
 
 func open(path string) (db *bbolt.DB, err error) {
 	defer func() {
-		if p := recover(); p != nil { // bbolt panics on some broken pages
-			db, err = nil, corrupt(path, fmt.Errorf("%v", p))
+		if err != nil {
+			db = nil
 		}
 	}()
+	defer guard(path, &err)()
 	if fi, statErr := os.Stat(path); statErr == nil && fi.Size() == 0 {
 		return nil, corrupt(path, errors.New("the file is empty"))
 	}
-	db, err = bbolt.Open(path, 0o600, &bbolt.Options{Timeout: openTimeout, FreelistType: bbolt.FreelistMapType, NoFreelistSync: true})
+	db, err = bbolt.Open(path, 0o600, &bbolt.Options{Timeout: openTimeout, FreelistType: bbolt.FreelistMapType})
 	switch {
 	case err == nil:
 		return db, nil
@@ -108,33 +110,58 @@ func corrupt(path string, err error) error {
 	return &Error{path, fmt.Errorf("%w: %w", ErrCorrupt, err), "restore the data folder from a backup; nothing was changed"}
 }
 
-// claim makes the buckets, or checks whose they are.
+// claim makes the buckets of a new store, or checks whose an old one is. An old
+// one is not written to: it may prove to be broken, and what is missing from it
+// is not made anew.
 func (s *Store) claim(environment string) (err error) {
-	defer s.guard(&err)
+	defer guard(s.path, &err)()
+	fresh := false
+	if err := s.db.View(func(tx *bbolt.Tx) error {
+		if first, _ := tx.Cursor().First(); first == nil {
+			fresh = true
+			return nil
+		}
+		return s.check(tx, environment)
+	}); err != nil || !fresh {
+		return err
+	}
 	return s.db.Update(func(tx *bbolt.Tx) error {
 		for _, b := range buckets {
-			if _, err := tx.CreateBucketIfNotExists(b); err != nil {
+			if _, err := tx.CreateBucket(b); err != nil {
 				return err
 			}
 		}
 		meta := tx.Bucket(bMeta)
-		if f := meta.Get(keyFormat); f != nil && string(f) != format {
-			return &Error{s.path, fmt.Errorf("%w: format %q", ErrCorrupt, f), "it was written by another version of aplomb"}
-		}
-		if e := meta.Get(keyEnvironment); e != nil && string(e) != environment {
-			return &Error{s.path, fmt.Errorf("%w: %s", ErrForeign, e), "use the data folder of this environment"}
-		}
-		if meta.Get(keyFormat) != nil {
-			return nil
-		}
 		return errors.Join(meta.Put(keyFormat, []byte(format)), meta.Put(keyEnvironment, []byte(environment)))
 	})
 }
 
-// guard makes an error of bbolt's panic on a broken page.
-func (s *Store) guard(err *error) {
-	if p := recover(); p != nil {
-		*err = corrupt(s.path, fmt.Errorf("%v", p))
+func (s *Store) check(tx *bbolt.Tx, environment string) error {
+	for _, b := range buckets {
+		if tx.Bucket(b) == nil {
+			return corrupt(s.path, fmt.Errorf("%s is missing", b))
+		}
+	}
+	meta := tx.Bucket(bMeta)
+	if f := meta.Get(keyFormat); string(f) != format {
+		return &Error{s.path, fmt.Errorf("%w: format %q", ErrCorrupt, f), "it was written by another version of aplomb"}
+	}
+	if e := meta.Get(keyEnvironment); string(e) != environment {
+		return &Error{s.path, fmt.Errorf("%w: %s", ErrForeign, e), "use the data folder of this environment"}
+	}
+	return nil
+}
+
+// guard makes an error of a panic of bbolt's on a broken page, and of reading
+// past the end of a file that was cut, which is mapped into memory. Use:
+// defer guard(path, &err)()
+func guard(path string, err *error) func() {
+	before := debug.SetPanicOnFault(true)
+	return func() {
+		debug.SetPanicOnFault(before)
+		if p := recover(); p != nil {
+			*err = corrupt(path, fmt.Errorf("%v", p))
+		}
 	}
 }
 
@@ -155,7 +182,7 @@ func (s *Store) update(ctx context.Context, step string, fn func(*bbolt.Tx) erro
 			return err
 		}
 	}
-	defer s.guard(&err)
+	defer guard(s.path, &err)()
 	if err := s.db.Update(fn); err != nil {
 		var own *Error
 		if errors.As(err, &own) {
