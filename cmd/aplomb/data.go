@@ -12,6 +12,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 
 	"github.com/aplomb-dev/aplomb/internal/atomicfile"
 	"github.com/aplomb-dev/aplomb/schema"
@@ -122,6 +123,11 @@ func makeFolder(path, name string) (*folder, error) {
 	if err := os.MkdirAll(path, 0o700); err != nil {
 		return nil, fmt.Errorf("make data folder: %w", err)
 	}
+	unlock, err := lockFolder(path) // of two that make it at once, the second finds it made
+	if err != nil {
+		return nil, fmt.Errorf("make data folder: %w", err)
+	}
+	defer unlock()
 	if err := empty(path); err != nil {
 		return nil, err
 	}
@@ -136,11 +142,28 @@ func makeFolder(path, name string) (*folder, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make data folder: %w", err)
 	}
-	// Of two that make the same folder at once, the first one's id stands.
 	if err := once(path, recordFile, append(b, '\n')); err != nil {
 		return nil, fmt.Errorf("make data folder: %w", err)
 	}
 	return openFolder(path)
+}
+
+// lockFolder waits until nobody else makes the data folder at path.
+func lockFolder(path string) (unlock func(), err error) {
+	dir, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	for {
+		if err = syscall.Flock(int(dir.Fd()), syscall.LOCK_EX); !errors.Is(err, syscall.EINTR) {
+			break
+		}
+	}
+	if err != nil {
+		_ = dir.Close()
+		return nil, err
+	}
+	return func() { _ = dir.Close() }, nil
 }
 
 // empty refuses a folder that holds something else than the beginnings of a

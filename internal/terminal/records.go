@@ -115,6 +115,11 @@ func eventWord(e reconciler.Event) cell {
 		return styled("≠ drift", yellow)
 	case "converged":
 		return styled("✓ converged", green)
+	case "source", "target", "report":
+		if e.Message == "" {
+			return styled("✓ "+e.Type+" ok", green)
+		}
+		return styled("✗ "+e.Type, red)
 	default:
 		return styled("· "+e.Type, plain)
 	}

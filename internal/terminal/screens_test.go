@@ -125,6 +125,9 @@ func events() []reconciler.Event {
 		{At: now, Type: "drift", ID: web, Message: "instance 2 exited (killed)"},
 		{At: now, Type: "repaired", ID: web, Seconds: 0.3},
 		{At: now, Type: "failed", ID: web, Message: "start: \x1b[2J\x07no such file"},
+		{At: now, Type: "source", Message: "fetch: 503"},
+		{At: now, Type: "source"},
+		{At: now, Type: "lever", Message: "ana: suspend"},
 		{At: now, Type: "converged", Revision: "3f2a91c00", Seconds: 125},
 	}
 }

@@ -1,0 +1,80 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/aplomb-dev/aplomb/internal/detached"
+)
+
+// endRuns kills the processes whose run lies below dir and waits for their
+// shims to be gone.
+func endRuns(dir string) {
+	_ = poll(patience, func() error {
+		left := 0
+		for _, p := range procs() {
+			if p.run != "" && strings.HasPrefix(p.run, dir) {
+				_ = syscall.Kill(p.pid, syscall.SIGKILL)
+				left++
+			} else if slices.Contains(p.argv, detached.ShimCommand) && strings.Contains(strings.Join(p.argv, " "), dir) {
+				left++
+			}
+		}
+		if left > 0 {
+			return fmt.Errorf("%d processes are left", left)
+		}
+		return nil
+	})
+}
+
+// proc is a process as /proc shows it.
+type proc struct {
+	pid  int
+	run  string // folder of its run
+	argv []string
+}
+
+func procs() []proc {
+	entries, err := os.ReadDir("/proc")
+	if err != nil {
+		return nil
+	}
+	var all []proc
+	for _, e := range entries {
+		pid, err := strconv.Atoi(e.Name())
+		if err != nil {
+			continue
+		}
+		environ, _ := os.ReadFile(filepath.Join("/proc", e.Name(), "environ"))
+		cmdline, _ := os.ReadFile(filepath.Join("/proc", e.Name(), "cmdline"))
+		p := proc{pid: pid, argv: strings.Split(string(cmdline), "\x00")}
+		for v := range strings.SplitSeq(string(environ), "\x00") {
+			if run, ok := strings.CutPrefix(v, detached.MarkVariable+"="); ok && len(cmdline) > 0 {
+				p.run = run
+			}
+		}
+		all = append(all, p)
+	}
+	return all
+}
+
+// instances are the processes of a local.process of the script, by folder of
+// their run.
+func instances(ts *testscript.TestScript, name string) []proc {
+	under := filepath.Join(ts.Getenv("APLOMB_DATA"), processesDir, name) + "/"
+	if real, err := filepath.EvalSymlinks(filepath.Dir(ts.Getenv("APLOMB_DATA"))); err == nil {
+		under = filepath.Join(real, filepath.Base(ts.Getenv("APLOMB_DATA")), processesDir, name) + "/"
+	}
+	all := slices.DeleteFunc(procs(), func(p proc) bool {
+		return !strings.HasPrefix(p.run, under) || slices.Contains(p.argv, detached.ShimCommand)
+	})
+	slices.SortFunc(all, func(a, b proc) int { return strings.Compare(a.run, b.run) })
+	return all
+}
