@@ -79,9 +79,16 @@ func matches(pattern, steps []string) bool {
 	return true
 }
 
+// mostSuggested is the length in bytes of the longest name that a suggestion is
+// looked for.
+const mostSuggested = 64
+
 // Closest is the candidate that was probably meant by got, or "": at most two
 // edits away, or a third of its length.
 func Closest(got string, candidates []string) string {
+	if len(got) > mostSuggested {
+		return ""
+	}
 	best, at := "", max(2, len(got)/3)+1
 	sorted := append([]string(nil), candidates...)
 	sort.Strings(sorted)
@@ -96,9 +103,8 @@ func Closest(got string, candidates []string) string {
 // distance is the number of insertions, deletions, substitutions and swaps of
 // neighbours that make b of a.
 func distance(a, b string) int {
-	const most = 64
-	if len(a) > most || len(b) > most {
-		return most
+	if len(b) > mostSuggested {
+		return mostSuggested
 	}
 	var prev2 []int
 	prev := make([]int, len(b)+1)

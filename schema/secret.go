@@ -12,14 +12,22 @@ const Redacted = "[redacted]"
 
 // Secret is a value that passes through memory only. It prints as Redacted in
 // every format, and refuses to be marshalled: Reveal is the only way out, and
-// easy to search for.
-type Secret struct{ value string }
+// easy to search for. The plaintext stands behind a pointer, so that fmt finds
+// an address where it does not ask the value itself: inside unexported fields,
+// and for %p.
+type Secret struct{ value *string }
 
 // NewSecret wraps a plaintext.
-func NewSecret(plaintext string) Secret { return Secret{plaintext} }
+func NewSecret(plaintext string) Secret { return Secret{&plaintext} }
 
-// Reveal is the plaintext. Whoever calls it answers for where it goes.
-func (s Secret) Reveal() string { return s.value }
+// Reveal is the plaintext; "" of the zero Secret. Whoever calls it answers for
+// where it goes.
+func (s Secret) Reveal() string {
+	if s.value == nil {
+		return ""
+	}
+	return *s.value
+}
 
 // String is Redacted.
 func (Secret) String() string { return Redacted }

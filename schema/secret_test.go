@@ -24,13 +24,14 @@ func TestSecretNeverPrints(t *testing.T) {
 		P *schema.Secret
 		M map[string]schema.Secret
 		L []schema.Secret
+		u schema.Secret
 	}
-	h := holder{s, &s, map[string]schema.Secret{"a": s}, []schema.Secret{s}}
+	h := holder{s, &s, map[string]schema.Secret{"a": s}, []schema.Secret{s}, s}
 	var logged bytes.Buffer
 	slog.New(slog.NewJSONHandler(&logged, nil)).Info("m", "s", s, "h", h)
 	slog.New(slog.NewTextHandler(&logged, nil)).Info("m", "s", s, "h", h)
 	out := []string{logged.String(), fmt.Sprint(s, h), fmt.Errorf("x %w %v", fmt.Errorf("%s", s), h).Error(), s.String(), s.GoString()}
-	for _, verb := range "vsqxXdtbcoUeEfFgGT" {
+	for _, verb := range "vsqxXdtbcoUeEfFgGTpw" {
 		for _, flags := range []string{"", "+", "#", "-20", "010", ".3"} {
 			format := "%" + flags + string(verb)
 			out = append(out, fmt.Sprintf(format, s), fmt.Sprintf(format, &s), fmt.Sprintf(format, h), fmt.Sprintf(format, []any{s, h}))

@@ -15,11 +15,17 @@ import (
 	"github.com/aplomb-dev/aplomb/schema"
 )
 
-// Hashes is a file system that knows a hash of a file's content without
-// reading it, such as a Git tree. Compile then reads only what it does not
-// know. false: it does not know this one.
-type Hashes interface {
-	ContentHash(name string) (hash string, ok bool)
+// Hashed is a directory entry that knows a hash of its file's content without
+// reading it, such as one of a Git tree. Compile then reads only what it does
+// not know.
+type Hashed interface {
+	ContentHash() string
+}
+
+// listed is a declaration file as it was listed.
+type listed struct {
+	path string
+	hash string // "" where the file system knows none
 }
 
 // input is one declaration file.
@@ -34,7 +40,7 @@ type input struct {
 type tree struct {
 	fsys     fs.FS
 	limits   Limits
-	paths    []string
+	files    []listed
 	findings []schema.Diagnostic
 }
 
@@ -91,11 +97,15 @@ func (t *tree) visit(name string, e fs.DirEntry) error {
 	case !extensions[ext]:
 	case !e.Type().IsRegular():
 		t.find(name, "", "not a regular file")
-	case len(t.paths) == t.limits.Files:
+	case len(t.files) == t.limits.Files:
 		t.find(name, "list what is no declaration in "+IgnoreFile, "more than %d declaration files", t.limits.Files)
 		return errTooMany
 	default:
-		t.paths = append(t.paths, name)
+		f := listed{path: name}
+		if h, ok := e.(Hashed); ok {
+			f.hash = h.ContentHash()
+		}
+		t.files = append(t.files, f)
 	}
 	return nil
 }
@@ -124,14 +134,14 @@ func (t *tree) readIgnore() ignore {
 // read loads the declaration files that known does not know already; those
 // have no Data.
 func (t *tree) read(ctx context.Context, known func(cacheKey) *fileResult) ([]input, error) {
-	inputs := make([]input, len(t.paths))
-	errs := make([]error, len(t.paths))
+	inputs := make([]input, len(t.files))
+	errs := make([]error, len(t.files))
 	var wg sync.WaitGroup
-	workers := min(runtime.GOMAXPROCS(0), len(t.paths))
+	workers := min(runtime.GOMAXPROCS(0), len(t.files))
 	for w := range workers {
 		wg.Go(func() {
-			for i := w; i < len(t.paths) && ctx.Err() == nil; i += workers {
-				inputs[i], errs[i] = t.readOne(t.paths[i], known)
+			for i := w; i < len(t.files) && ctx.Err() == nil; i += workers {
+				inputs[i], errs[i] = t.readOne(t.files[i], known)
 			}
 		})
 	}
@@ -140,7 +150,7 @@ func (t *tree) read(ctx context.Context, known func(cacheKey) *fileResult) ([]in
 	var total int64
 	for i, in := range inputs {
 		if errs[i] != nil {
-			t.find(t.paths[i], "list it in "+IgnoreFile+" if it is no declaration", "cannot be read: %s", cause(errs[i]))
+			t.find(t.files[i].path, "list it in "+IgnoreFile+" if it is no declaration", "cannot be read: %s", cause(errs[i]))
 			continue
 		}
 		if total += int64(len(in.Data)); total > t.limits.TreeBytes {
@@ -152,16 +162,15 @@ func (t *tree) read(ctx context.Context, known func(cacheKey) *fileResult) ([]in
 	return good, ctx.Err()
 }
 
-func (t *tree) readOne(name string, known func(cacheKey) *fileResult) (input, error) {
-	if h, ok := t.fsys.(Hashes); ok {
-		if hash, ok := h.ContentHash(name); ok {
-			key := keyOf("hash", name, []byte(hash))
-			if hit := known(key); hit != nil {
-				return input{Path: name, key: key, hit: hit}, nil
-			}
-			data, err := readBounded(t.fsys, name, t.limits.FileBytes)
-			return input{Path: name, Data: data, key: key}, err
+func (t *tree) readOne(f listed, known func(cacheKey) *fileResult) (input, error) {
+	name := f.path
+	if f.hash != "" {
+		key := keyOf("hash", name, []byte(f.hash))
+		if hit := known(key); hit != nil {
+			return input{Path: name, key: key, hit: hit}, nil
 		}
+		data, err := readBounded(t.fsys, name, t.limits.FileBytes)
+		return input{Path: name, Data: data, key: key}, err
 	}
 	buf := readBuffers.Get().(*[]byte)
 	defer readBuffers.Put(buf)

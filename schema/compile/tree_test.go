@@ -204,10 +204,20 @@ type hashed struct {
 	reads  *atomic.Int64
 }
 
-func (h hashed) ContentHash(name string) (string, bool) {
-	hash, ok := h.hashes[name]
-	return hash, ok
+func (h hashed) ReadDir(name string) ([]fs.DirEntry, error) {
+	entries, err := h.MapFS.ReadDir(name)
+	for i, e := range entries {
+		entries[i] = hashedEntry{e, h.hashes[e.Name()]}
+	}
+	return entries, err
 }
+
+type hashedEntry struct {
+	fs.DirEntry
+	hash string
+}
+
+func (e hashedEntry) ContentHash() string { return e.hash }
 
 func (h hashed) Open(name string) (fs.File, error) {
 	if strings.HasSuffix(name, ".yaml") {
