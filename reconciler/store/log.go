@@ -62,8 +62,13 @@ func (s *Store) Pull(ctx context.Context, e Entry, r Result) error {
 }
 
 // Audit lists the newest entries first, and says whether the chain that ends
-// in them is whole.
+// in them is whole, from the last entry that was ever made back to the oldest
+// one listed; where that is all of them, back to the first.
 func (s *Store) Audit(_ context.Context, limit int) (entries []Entry, whole bool, err error) {
+	made, err := s.audited()
+	if err != nil {
+		return nil, false, err
+	}
 	whole = true
 	err = s.newest(bAudit, limit, func(raw []byte) error {
 		var e Entry
@@ -76,7 +81,22 @@ func (s *Store) Audit(_ context.Context, limit int) (entries []Entry, whole bool
 		entries = append(entries, e)
 		return nil
 	})
-	return entries, whole, err
+	n := len(entries)
+	if n == 0 {
+		return nil, made == 0, err
+	}
+	all := limit <= 0 || n < limit
+	return entries, whole && entries[0].Seq >= made && !(all && entries[n-1].Prev != ""), err
+}
+
+// audited is how many entries were ever made.
+func (s *Store) audited() (n uint64, err error) {
+	defer guard(s.path, &err)()
+	err = s.db.View(func(tx *bbolt.Tx) error {
+		n = tx.Bucket(bAudit).Sequence()
+		return nil
+	})
+	return n, err
 }
 
 func appendHistory(tx *bbolt.Tx, records []any) error {
