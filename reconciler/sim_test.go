@@ -2,7 +2,6 @@ package reconciler
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -347,58 +346,6 @@ func (s *sim) pass(d *Decision) {
 	s.eng.Tick(min(int(dt/time.Second)+1, 60))
 }
 
-// meddle is the world outside.
-func (s *sim) meddle() {
-	objects := s.eng.Objects()
-	switch s.rng.IntN(25) {
-	case 0:
-		s.eng.SetUnreachable(s.rng.IntN(2) == 0)
-	case 1, 2:
-		s.eng.SetUnreachable(false)
-	case 3:
-		if len(objects) > 0 {
-			o := objects[s.rng.IntN(len(objects))]
-			_ = s.eng.ForeignEdit(o.Handle, json.RawMessage(`{"value":"foreign"}`))
-			s.heard(o.Handle)
-		}
-	case 4:
-		if len(objects) > 0 {
-			o := objects[s.rng.IntN(len(objects))]
-			_ = s.eng.ForeignDelete(o.Handle)
-			s.heard(o.Handle)
-		}
-	}
-}
-
-// heard is a watch that tells half of the time.
-func (s *sim) heard(handle string) {
-	s.say("meddled with %s", handle)
-	if n := s.core.w.byKey[store.Key{Target: "mem", Handle: handle}]; n != nil && s.rng.IntN(2) == 0 {
-		n.Dirty = true
-	}
-}
-
-// person approves whatever is held.
-func (s *sim) person(d *Decision) error {
-	w := s.core.w
-	var a gate.Approval
-	for i, n := range w.Nodes {
-		if i < len(d.Evals) && len(d.Evals[i].Held) > 0 && n.Plan != nil && n.Plan.Digest != "" {
-			a.Changes = append(a.Changes, n.Plan.Masked)
-		}
-	}
-	if len(a.Changes) == 0 {
-		return nil
-	}
-	a.ID, a.By, a.At = "x", "ana", s.now
-	approvals := append(slices.Clone(w.Approvals), a)
-	if err := s.core.store.Pull(context.Background(), store.Entry{At: s.now, By: "ana", What: "approve"}, store.Result{Approvals: &approvals}); err != nil {
-		return err
-	}
-	w.Approvals = approvals
-	return nil
-}
-
 func (s *sim) converged() bool {
 	if s.last == nil || len(s.pending) > 0 || len(s.last.Evals) != len(s.core.w.Nodes) || s.eng.Pending() > 0 {
 		return false
@@ -443,106 +390,4 @@ func (s *sim) state() string {
 	}
 	fmt.Fprintf(&b, "  pending calls %d, late writes %d\n", len(s.pending), s.eng.Pending())
 	return b.String()
-}
-
-// check holds the engine and a store just read against what is declared.
-func (s *sim) check(declared int) error {
-	ctx := context.Background()
-	loaded, err := s.core.store.Load(ctx)
-	if err != nil {
-		return err
-	}
-	if len(loaded.Intents) > 0 {
-		return fmt.Errorf("intents are left: %v", loaded.Intents)
-	}
-	if len(loaded.Owned) != declared {
-		return fmt.Errorf("%d are owned, %d declared\n%s", len(loaded.Owned), declared, s.state())
-	}
-	if sins := s.eng.Sins(); len(sins) > 0 {
-		return fmt.Errorf("sins: %s\n%s", strings.Join(sins, "; "), s.state())
-	}
-	if s.quirks.NonceUnsupported {
-		return nil // at-least-once, and documented so
-	}
-	if n := len(s.eng.Objects()); n != declared {
-		return fmt.Errorf("%d live, %d are declared\n%s", n, declared, s.state())
-	}
-	orphans := s.eng.Orphans(simEnv, func(h string) bool { _, ok := loaded.Owned[store.Key{Target: "mem", Handle: h}]; return ok })
-	if len(orphans) > 0 {
-		return fmt.Errorf("orphans: %v", orphans)
-	}
-	for _, n := range s.core.w.Nodes {
-		states, err := s.drv.Observe(ctx, []drivers.Item{n.item(n.Plan.Want)})
-		for err == nil && errors.Is(states[0].Err, drivers.ErrWaiting) {
-			s.eng.Tick(1)
-			states, err = s.drv.Observe(ctx, []drivers.Item{n.item(n.Plan.Want)})
-		}
-		if err != nil {
-			return err
-		}
-		if states[0].Err == nil && !states[0].Exists {
-			return fmt.Errorf("%s is lost", n.ID)
-		}
-	}
-	return nil
-}
-
-// draw invents what is declared: up to n resources that refer to earlier ones.
-func (s *sim) draw(n int) []schema.Resource {
-	var all []schema.Resource
-	names := s.rng.Perm(9)
-	for i := range n {
-		name := fmt.Sprintf("r%d", names[i])
-		kind := []string{memory.KindThing, memory.KindThing, memory.KindGiven, memory.KindSecret}[s.rng.IntN(4)]
-		spec := map[string]any{"size": s.rng.IntN(3) + 1}
-		if kind == memory.KindSecret {
-			spec["size"] = 16 + s.rng.IntN(2)
-		}
-		if s.rng.IntN(4) == 0 {
-			spec["class"] = fmt.Sprintf("c%d", s.rng.IntN(2))
-		}
-		if kind == memory.KindThing && s.rng.IntN(4) == 0 {
-			spec["id"] = fmt.Sprintf("at%d", names[i])
-		}
-		for _, earlier := range all {
-			s.refer(spec, earlier.ID)
-		}
-		if _, ok := spec["value"]; !ok && kind != memory.KindSecret {
-			spec["value"] = s.rng.IntN(4)
-		}
-		all = append(all, resource(kind, name, spec))
-	}
-	return all
-}
-
-func (s *sim) refer(spec map[string]any, id schema.ID) {
-	switch s.rng.IntN(8) {
-	case 0:
-		if id.Kind != memory.KindSecret {
-			spec["value"] = fmt.Sprintf("@{%s.value}", id)
-		}
-	case 1:
-		spec["value"] = fmt.Sprintf("at @{%s.generation}", id)
-	case 2:
-		spec["count"] = fmt.Sprintf("@{%s.size}", id)
-	case 3:
-		if id.Kind == memory.KindSecret {
-			spec["password"] = fmt.Sprintf("pw @{%s.value}", id)
-		}
-	}
-}
-
-// resource compiles a spec as schema/compile would.
-func resource(kind, name string, spec map[string]any) schema.Resource {
-	raw, err := json.Marshal(spec)
-	if err != nil {
-		panic(err)
-	}
-	r := schema.Resource{ID: schema.ID{Kind: kind, Name: name}, Spec: raw, Pos: schema.Pos{File: name + ".yaml", Line: 1, Col: 1}}
-	for _, key := range slices.Sorted(maps.Keys(spec)) {
-		if text, ok := spec[key].(string); ok && schema.HasMark(text) {
-			r.Refs = append(r.Refs, schema.FieldRef{Path: schema.Path("").Child(key), Text: text, Secret: key == "password", Pos: r.Pos})
-		}
-	}
-	return r
 }
