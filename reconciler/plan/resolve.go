@@ -124,7 +124,7 @@ func scalar(raw json.RawMessage) (string, error) {
 // lookup answers the output that ref means; ok is false where it is unknown.
 func lookup(ref schema.Ref, to *graph.Node, outputs Outputs) (out drivers.Output, ok bool, err error) {
 	out, ok = outputs(to)[ref.Output]
-	if !ok || out.Secret && ref.Path == "" {
+	if !ok || ref.Path == "" {
 		return out, ok, nil
 	}
 	if out.Secret {
@@ -139,9 +139,7 @@ func lookup(ref schema.Ref, to *graph.Node, outputs Outputs) (out drivers.Output
 			return out, false, fmt.Errorf("@{%s}: the output has no %q", ref, step)
 		}
 	}
-	if ref.Path != "" {
-		out.Value, err = encode(v)
-	}
+	out.Value, err = encode(v)
 	return out, true, err
 }
 
