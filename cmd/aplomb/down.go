@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -82,7 +83,8 @@ func (a *app) askAlso(in *bufio.Reader, st reconciler.Status, asks bool, also []
 		return also
 	}
 	for _, r := range st.Resources {
-		if r.State == reconciler.Held && a.confirm(in, fmt.Sprintf("also delete %s (%s)?", r.ID.Short(), r.Reason)) {
+		asked := slices.Contains(also, r.ID) // a yes is asked for once
+		if r.State == reconciler.Held && !asked && a.confirm(in, fmt.Sprintf("also delete %s (%s)?", r.ID.Short(), r.Reason)) {
 			also = append(also, r.ID)
 		}
 	}
