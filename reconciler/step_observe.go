@@ -53,13 +53,17 @@ func (t *turn) due(n *Node) bool {
 		}
 		t.wake(n.recheckAt)
 	}
-	resync := n.Live.At.Add(t.Env.Resync)
+	resync := n.Live.At.Truncate(t.Env.Resync / resyncGrid).Add(t.Env.Resync)
 	if !t.Now.Before(resync) {
 		return true
 	}
 	t.wake(resync)
 	return false
 }
+
+// resyncGrid is into how many parts a resync interval is divided: what was seen
+// within one of them is seen again together, in bulk and by one turn.
+const resyncGrid = 20
 
 func (t *turn) look(n *Node, e *Eval) {
 	if n.Op == Idle {
@@ -131,6 +135,7 @@ func (w *World) Seen(n *Node, s drivers.State) {
 const (
 	recheckFirst = 200 * time.Millisecond
 	recheckMost  = 15 * time.Second
+	recheckGrid  = 50 * time.Millisecond // looks that are due within it are made together
 )
 
 // schedule sets when an observation that was not the last word is made again.
@@ -141,7 +146,7 @@ func (n *Node) schedule(now time.Time) {
 		return
 	}
 	n.recheck = min(max(n.recheck*3/2, recheckFirst), recheckMost)
-	n.recheckAt = now.Add(n.recheck)
+	n.recheckAt = now.Add(n.recheck).Truncate(recheckGrid)
 }
 
 // Outputs of a thing that lives as it is.
