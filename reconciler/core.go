@@ -36,9 +36,9 @@ type call struct {
 // end is what became of a call.
 type end struct {
 	call
-	got    []drivers.State
-	change drivers.Change
-	err    error
+	got     []drivers.State
+	planned drivers.Change
+	err     error
 }
 
 // absorb puts the ends of calls into the world and makes durable what must be,
@@ -64,7 +64,7 @@ func (c *core) absorbOne(e *end, r *store.Result) {
 		if e.err != nil && errors.Is(e.err, drivers.ErrUnreachable) {
 			c.w.outage(e.target, e.err)
 		}
-		c.w.PlanMade(e.plan, e.change, e.err)
+		c.w.PlanMade(e.plan, e.planned, e.err)
 	case Applying:
 		var s drivers.State
 		if len(e.got) == 1 {
@@ -214,7 +214,7 @@ func (cl call) make(ctx context.Context) end {
 	case Observing:
 		e.got, e.err = cl.target.Driver.Observe(ctx, cl.items)
 	case Planning:
-		e.change, e.err = cl.target.Driver.Plan(ctx, cl.items[0], cl.states[0])
+		e.planned, e.err = cl.target.Driver.Plan(ctx, cl.items[0], cl.states[0])
 	case Applying:
 		var secrets map[schema.Path]schema.Secret
 		if secrets, e.err = reveal(ctx, cl.fill); e.err != nil {

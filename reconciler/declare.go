@@ -21,7 +21,7 @@ func NewWorld(env Env, reg *drivers.Registry, st store.World) *World {
 	}
 	for k, o := range st.Owned {
 		n := w.node(k, o.ID)
-		n.Owned = &o
+		n.Owned, n.healthFrom = &o, o.AppliedAt
 	}
 	for k, in := range st.Intents {
 		n := w.node(k, in.ID)

@@ -203,7 +203,7 @@ func lastIs(revs []sources.Revision, rev sources.Revision) bool {
 }
 
 func (k *statusKeeper) declared(rev sources.Revision, began time.Time) {
-	k.converged, k.since = false, began
+	k.converged, k.settled, k.since = false, false, began
 	k.unsaid = true
 	k.emit(Event{Type: "revision", Revision: rev.ID, Message: rev.Title, Seconds: time.Since(began).Seconds()})
 	k.changed()

@@ -86,8 +86,10 @@ func (w *World) Started(n *Node, in store.Intent) {
 	}
 	n.Intent, n.stale = &in, nil
 	n.Op = Applying
+	if !n.drift() { // a repair does not start the time anew: a crash loop is degraded in the end
+		n.wasWell, n.unwell, n.healthFrom = false, time.Time{}, w.Now
+	}
 	n.doing = n.Plan
-	n.wasWell = false
 }
 
 // Applied puts the end of an apply into the world, and answers what of it must

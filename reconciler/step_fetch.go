@@ -93,7 +93,7 @@ func (r *Reconciler) advance(ctx context.Context) error {
 	if r.known(rev) {
 		return nil
 	}
-	if err := r.take(ctx, rev); err != nil {
+	if err := r.take(ctx, rev, r.refused); err != nil {
 		return err
 	}
 	return r.fallBack(ctx, rev)
@@ -162,14 +162,14 @@ func (r *Reconciler) known(rev sources.Revision) bool {
 
 // take fetches, compiles and orders a revision, and puts it in force; or it
 // notes the findings, and nothing is planned and nothing pruned.
-func (r *Reconciler) take(ctx context.Context, rev sources.Revision) error {
+func (r *Reconciler) take(ctx context.Context, rev sources.Revision, refused func(Refusal)) error {
 	began := time.Now()
 	if r.isDown() {
 		return r.declare(ctx, rev, nil, began)
 	}
 	snap, err := r.cfg.Source.Fetch(ctx, rev)
 	if err != nil {
-		r.refused(Refusal{Revision: rev, Error: schema.Mask(err.Error()), At: began})
+		refused(Refusal{Revision: rev, Error: schema.Mask(err.Error()), At: began})
 		return err
 	}
 	if nodes, same := r.sameTree(rev); same { // a commit elsewhere in the repository
@@ -184,7 +184,7 @@ func (r *Reconciler) take(ctx context.Context, rev sources.Revision) error {
 	}
 	nodes, findings := graph.Build(compiled.Resources, r.cfg.Registry)
 	if findings = append(compiled.Findings, findings...); len(findings) > 0 {
-		r.refused(Refusal{Revision: rev, Findings: findings, Files: compiled.Files, At: began})
+		refused(Refusal{Revision: rev, Findings: findings, Files: compiled.Files, At: began})
 		return nil
 	}
 	return r.declare(ctx, rev, nodes, began)
@@ -247,17 +247,17 @@ func (r *Reconciler) refused(f Refusal) {
 // nothing is pruned.
 func (r *Reconciler) fallBack(ctx context.Context, tip sources.Revision) error {
 	r.mu.Lock()
-	last, need, tipRefusal := r.core.w.State.InForce, !r.core.w.Declared && r.refuse != nil, r.refuse
+	last, need, refusal := r.core.w.State.InForce, !r.core.w.Declared && r.refuse != nil, r.refuse
 	r.mu.Unlock()
 	if !need || last.ID == "" || last.ID == tip.ID {
 		return nil
 	}
-	if err := r.take(ctx, last); err != nil {
+	if err := r.take(ctx, last, func(Refusal) {}); err != nil {
 		r.log.WithError(err).WithField("revision", last.Short()).Debug("the last good revision cannot be read again")
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.refuse = tipRefusal
+	r.refuse = refusal
 	return nil
 }
 

@@ -87,11 +87,11 @@ func (w *World) Verified(n *Node, r *store.Result) {
 }
 
 // healthDeadline is when a thing that is not healthy becomes degraded: counted
-// from its apply, or from when it was well last.
+// from when something new was applied, or from when it was well last.
 func (n *Node) healthDeadline() time.Time {
-	from := n.unwell
-	if n.Owned != nil && n.Owned.AppliedAt.After(from) {
-		from = n.Owned.AppliedAt
+	from := n.healthFrom
+	if n.unwell.After(from) {
+		from = n.unwell
 	}
 	return from.Add(deadline(n.ID.Kind))
 }

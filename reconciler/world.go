@@ -84,17 +84,18 @@ type Node struct {
 	Op     Op
 	Fail   *Failure
 
-	doing     *Planned    // of the apply in flight
-	stale     []store.Key // keys that inventory or journal still have n under
-	index     int         // in World.Nodes
-	recheckAt time.Time   // observe again then, because it is not healthy or could not be read
-	recheck   time.Duration
-	quiet     time.Time // before that, an earlier call may still land
-	flaps     int       // applied, and yet to be applied again, without having been settled between
-	applied   string    // digest of the last apply since it was settled
-	wasWell   bool      // it has been healthy since the last apply
-	unwell    time.Time // since when it no longer is
-	shown     shown
+	doing      *Planned    // of the apply in flight
+	stale      []store.Key // keys that inventory or journal still have n under
+	index      int         // in World.Nodes
+	recheckAt  time.Time   // observe again then, because it is not healthy or could not be read
+	recheck    time.Duration
+	quiet      time.Time // before that, an earlier call may still land
+	flaps      int       // applied, and yet to be applied again, without having been settled between
+	applied    string    // digest of the last apply since it was settled
+	wasWell    bool      // it has been healthy since the last apply
+	unwell     time.Time // since when it no longer is
+	healthFrom time.Time // when something new was applied last
+	shown      shown
 }
 
 // shown is what people were told last, so that only news are told, and Since
