@@ -113,6 +113,7 @@ func (w *World) outage(t *Target, err error) {
 // step decides, makes durable what must be before a call may start, and
 // answers the calls.
 func (c *core) step(ctx context.Context) (*Decision, []call, error) {
+	c.w.Expire()
 	d := Turn(c.w)
 	if !c.w.Env.ReadOnly {
 		if err := c.book(ctx, d); err != nil {

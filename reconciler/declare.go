@@ -21,7 +21,7 @@ func NewWorld(env Env, reg *drivers.Registry, st store.World) *World {
 	}
 	for k, o := range st.Owned {
 		n := w.node(k, o.ID)
-		n.Owned, n.healthFrom = &o, o.AppliedAt
+		n.Owned, n.healthFrom = &o, env.Started
 	}
 	for k, in := range st.Intents {
 		n := w.node(k, in.ID)
@@ -52,45 +52,103 @@ func (w *World) node(k store.Key, id schema.ID) *Node {
 // no longer declared stays until it is seen gone. Failures are forgotten: a
 // newer commit wins.
 func (w *World) Declare(rev sources.Revision, nodes []*graph.Node) {
-	w.Declared, w.Revision = true, rev
-	byID := w.ownedByID()
+	w.Declared, w.Revision, w.Graph = true, rev, nodes
+	w.layOut()
 	for _, n := range w.byKey {
-		n.Decl, n.Fail = nil, nil
+		n.Fail = nil
 	}
-	declared := make([]*Node, 0, len(nodes))
-	for _, g := range nodes {
-		n := w.node(keyOf(g, byID), g.ID)
+}
+
+// Expire takes out of what is declared whatever has passed its day since it
+// was declared.
+func (w *World) Expire() {
+	if !w.expiring.IsZero() && !w.Now.Before(w.expiring) {
+		w.layOut()
+	}
+}
+
+// layOut makes nodes of the graph.
+func (w *World) layOut() {
+	gone := w.expired()
+	k := w.keys(gone)
+	for _, n := range w.byKey {
+		n.Decl = nil
+	}
+	w.byGraph = make([]*Node, len(w.Graph))
+	declared := make([]*Node, 0, len(w.Graph))
+	for _, g := range w.Graph {
+		if gone[g.Index] {
+			continue
+		}
+		n := w.node(k.of(g), g.ID)
 		n.ID, n.Decl, n.Layer = g.ID, g, g.Layer
+		w.byGraph[g.Index] = n
 		declared = append(declared, n)
 	}
 	w.arrange(declared)
 }
 
-// ownedByID indexes things whose address the engine gave: those alone are
-// found again by name.
-func (w *World) ownedByID() map[schema.ID]store.Key {
-	byID := map[schema.ID]store.Key{}
-	for k, n := range w.byKey {
-		if n.ours() {
-			byID[n.ID] = k
+// expired finds what has passed its day, and when the next thing will. What is
+// still needed by something that has not stays.
+func (w *World) expired() []bool {
+	gone := make([]bool, len(w.Graph))
+	w.expiring = time.Time{}
+	for i := len(w.Graph) - 1; i >= 0; i-- { // dependents first
+		g := w.Graph[i]
+		at := g.Res.Expires
+		if at.IsZero() {
+			continue
 		}
+		if w.Now.Before(at) {
+			if w.expiring.IsZero() || at.Before(w.expiring) {
+				w.expiring = at
+			}
+			continue
+		}
+		gone[i] = !slices.ContainsFunc(g.By, func(by *graph.Node) bool { return !gone[by.Index] })
 	}
-	return byID
+	return gone
 }
 
-// keyOf is where a declared thing lives: at its own address, or where the
-// engine put the thing of that name, or of the name that it had.
-func keyOf(g *graph.Node, byID map[schema.ID]store.Key) store.Key {
-	if g.Handle != "" {
-		return store.Key{Target: g.ID.Target, Handle: g.Handle}
+// keys says where declared things live.
+type keys struct {
+	byID     map[schema.ID]store.Key // things that are ours: where the engine gave the address they are found again by name
+	declared map[schema.ID]bool
+	taken    map[store.Key]bool
+}
+
+func (w *World) keys(gone []bool) *keys {
+	k := &keys{byID: map[schema.ID]store.Key{}, declared: map[schema.ID]bool{}, taken: map[store.Key]bool{}}
+	for key, n := range w.byKey {
+		if n.ours() {
+			k.byID[n.ID] = key
+		}
 	}
-	if k, ok := byID[g.ID]; ok {
-		return k
+	for _, g := range w.Graph {
+		k.declared[g.ID] = !gone[g.Index]
+	}
+	return k
+}
+
+// of is where a declared thing lives: at its own address, or where the engine
+// put the thing of that name, or of the name that it had.
+func (k *keys) of(g *graph.Node) store.Key {
+	key := store.Key{Target: g.ID.Target, Handle: g.Handle}
+	if g.Handle == "" {
+		key = k.given(g)
+	}
+	k.taken[key] = true
+	return key
+}
+
+func (k *keys) given(g *graph.Node) store.Key {
+	if key, ok := k.byID[g.ID]; ok && !k.taken[key] {
+		return key
 	}
 	if was, err := schema.ParseID(g.Res.Was); err == nil {
 		was.Target = g.ID.Target
-		if k, ok := byID[was]; ok {
-			return k
+		if key, ok := k.byID[was]; ok && !k.declared[was] && !k.taken[key] {
+			return key
 		}
 	}
 	return store.Key{Target: g.ID.Target, Handle: store.Pending(g.ID)}
@@ -131,6 +189,10 @@ func (w *World) rekey(n *Node, handle string) {
 	if handle == "" || handle == n.Key.Handle {
 		return
 	}
+	other := w.byKey[store.Key{Target: n.Key.Target, Handle: handle}]
+	if other != nil && (other.Decl != nil || other.Op != Idle) {
+		return // it is somebody's already; looked at again
+	}
 	if n.ours() {
 		n.stale = append(n.stale, n.Key)
 	}
@@ -138,14 +200,9 @@ func (w *World) rekey(n *Node, handle string) {
 		delete(w.byKey, n.Key)
 	}
 	n.Key.Handle = handle
-	if other := w.byKey[n.Key]; other != nil && other.Decl == nil {
+	if other != nil {
 		n.Owned = cmp.Or(n.Owned, other.Owned)
 		other.Owned, other.Intent, other.Plan = nil, nil, nil
 	}
 	w.byKey[n.Key] = n
-}
-
-// expired says whether a declaration has passed its day.
-func expired(r *schema.Resource, now time.Time) bool {
-	return !r.Expires.IsZero() && now.After(r.Expires)
 }

@@ -32,26 +32,40 @@ func explain(n *Node, e *Eval) (reason, hint string) {
 		return failText(n, e)
 	case unhealthy:
 		return or(e.Text, "not healthy"), ""
-	case gated:
-		return strings.Join(e.Held, "; "), "aplomb approve " + clipDigest(n.Plan.Digest)
-	case drifts:
-		return driftText(n), "aplomb approve " + clipDigest(n.Plan.Digest)
+	case gated, drifts, flapping, readOnly:
+		if n.Plan == nil {
+			return "", ""
+		}
+		return explainPlan(n, e)
 	case paused:
 		return "a person suspended it", "aplomb resume"
 	case lingers:
 		return "an earlier call may still land", ""
-	case readOnly:
-		return "would " + string(n.Plan.Change.Action), ""
 	case component:
 		return "goes once " + e.Need.ID.Short() + " is converged", ""
 	case neededBy:
 		return "still needed by " + e.Need.ID.Short(), ""
 	case deferred:
 		return "cannot be planned before what it needs is applied", ""
-	case flapping:
-		return "applying it does not settle: " + fieldsText(n.Plan.Change.Diff), "the driver of " + n.ID.Kind + " is at fault; please report these fields"
+	case undecided:
+		return "the driver of " + n.ID.Kind + " defers although everything is known", "please report it"
 	}
 	return "", ""
+}
+
+// explainPlan explains what is about n's plan.
+func explainPlan(n *Node, e *Eval) (reason, hint string) {
+	c := &n.Plan.Change
+	switch e.Why {
+	case gated:
+		return strings.Join(e.Held, "; "), "aplomb approve " + clipDigest(n.Plan.Digest)
+	case drifts:
+		return driftText(n), "aplomb approve " + clipDigest(n.Plan.Digest)
+	case readOnly:
+		return "would " + string(c.Action), ""
+	default:
+		return "applying it does not settle: " + fieldsText(c.Diff), "the driver of " + n.ID.Kind + " is at fault; please report these fields"
+	}
 }
 
 func busyText(n *Node) string {
@@ -80,6 +94,9 @@ func verb(a schema.Action) string {
 }
 
 func needText(n *Node, e *Eval) string {
+	if e.Need == nil && (n.Plan == nil || n.Plan.Want == nil) {
+		return "an output never came"
+	}
 	if e.Need == nil {
 		var unknown []string
 		for p, text := range n.Plan.Want.Unknown {
@@ -133,6 +150,9 @@ func (n *Node) hopeless() bool {
 }
 
 func driftText(n *Node) string {
+	if n.Plan == nil {
+		return "changed behind aplomb's back"
+	}
 	if n.Plan.Change.Why != "" {
 		return n.Plan.Change.Why
 	}

@@ -39,6 +39,9 @@ func (r *Reconciler) Approve(ctx context.Context, by, digest, why string) ([]Pla
 	}
 	a := gate.Approval{ID: digest, By: by, At: time.Now(), Why: why}
 	for _, c := range chosen {
+		if c.Action == schema.Deferred {
+			continue // it asks once it is known
+		}
 		a.Changes = append(a.Changes, plan.Mask(r.cfg.ID, r.core.w.Targets[c.ID.Target].Identity, c.Change))
 	}
 	approvals := append(slices.Clone(r.core.w.Approvals), a)
@@ -79,7 +82,7 @@ func (r *Reconciler) pull(ctx context.Context, by, what, subject, why string, re
 		r.core.w.State = *res.State
 	}
 	r.status.emit(Event{Type: "lever", Message: strings.TrimSpace(by + ": " + what + " " + subject)})
-	r.status.unsaid = true
+	r.status.say()
 	r.status.changed()
 	nudge(r.wake)
 	return nil
@@ -104,7 +107,7 @@ func (r *Reconciler) Suspend(ctx context.Context, by string, id *schema.ID, why 
 		if state.Paused == nil {
 			state.Paused = map[string]Lever{}
 		}
-		state.Paused[subject] = lever
+		state.Paused[n.Key.String()] = lever
 	}
 	return r.pull(ctx, by, "suspend", subject, why, store.Result{State: &state})
 }
@@ -113,13 +116,10 @@ func (r *Reconciler) Suspend(ctx context.Context, by string, id *schema.ID, why 
 func (r *Reconciler) Resume(ctx context.Context, by string, id *schema.ID, why string) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	state := r.core.w.State
+	state, wasDown := r.core.w.State, r.core.w.State.Down
 	subject := ""
 	if id == nil {
-		state.Suspended = nil
-		if state.Down {
-			state.Down, r.core.w.Declared, r.core.w.DownAlso = false, false, nil
-		}
+		state.Suspended, state.Down = nil, false
 	} else {
 		n, err := r.find(*id)
 		if err != nil {
@@ -127,11 +127,14 @@ func (r *Reconciler) Resume(ctx context.Context, by string, id *schema.ID, why s
 		}
 		subject = n.ID.String()
 		state.Paused = maps.Clone(state.Paused)
-		delete(state.Paused, subject)
-		n.again()
+		delete(state.Paused, n.Key.String())
+		defer n.again()
 	}
 	if err := r.pull(ctx, by, "resume", subject, why, store.Result{State: &state}); err != nil {
 		return err
+	}
+	if wasDown && !state.Down {
+		r.core.w.Declared, r.core.w.DownAlso, r.refuse = false, nil, nil
 	}
 	if id == nil {
 		for _, n := range r.core.w.Nodes {
@@ -209,7 +212,7 @@ func (r *Reconciler) Down(ctx context.Context, by string, also []schema.ID, why 
 		return Status{}, err
 	}
 	return r.Wait(ctx, func(s Status) bool {
-		return s.Down && s.Settled && len(s.Resources) == s.Counts[Held]+s.Counts[Waiting]+s.Counts[Degraded]+s.Counts[Conflict]
+		return s.Down && s.Settled
 	})
 }
 
@@ -234,8 +237,8 @@ func (r *Reconciler) goDown(ctx context.Context, by string, also []schema.ID, wh
 	}
 	w.Now = time.Now()
 	w.Declare(w.Revision, nil)
+	r.supersede()
 	r.looked = true
-	r.status.last = &Decision{Evals: make([]Eval, len(w.Nodes))}
 	r.status.settled, r.status.converged = false, false
 	return nil
 }

@@ -67,11 +67,11 @@ type Reconciler struct {
 	looked bool // the source has been looked at since the start
 	fatal  error
 
-	wake    chan struct{} // one turn is worth making
-	look    chan struct{} // one look at the source is worth making
-	reports chan struct{} // one report is worth considering
-	queues  map[string]*queue
-	cancels map[*Node]context.CancelCauseFunc // of the applies in flight
+	wake    chan struct{}     // one turn is worth making
+	look    chan struct{}     // one look at the source is worth making
+	reports chan struct{}     // one report is worth considering
+	queues  map[string]queues // by target
+	flights map[*Node]*flight // of the applies in flight
 }
 
 var _ Control = (*Reconciler)(nil)
@@ -93,11 +93,11 @@ func New(ctx context.Context, cfg Config) (*Reconciler, error) {
 		cfg: cfg, log: cfg.Log.WithField("env", cfg.Name),
 		core: core{w: NewWorld(env, cfg.Registry, loaded), store: cfg.Store},
 		wake: make(chan struct{}, 1), look: make(chan struct{}, 1), reports: make(chan struct{}, 1),
-		queues: map[string]*queue{}, cancels: map[*Node]context.CancelCauseFunc{},
+		queues: map[string]queues{}, flights: map[*Node]*flight{},
 	}
 	r.status = newStatusKeeper(r)
 	for name, t := range r.core.w.Targets {
-		r.queues[name] = newQueue(t.Concurrency)
+		r.queues[name] = queues{reads: newQueue(t.Concurrency), writes: newQueue(t.Concurrency)}
 	}
 	return r, nil
 }
@@ -126,6 +126,9 @@ func (r *Reconciler) Run(ctx context.Context) error {
 	cancel()
 	r.drain(stop)
 	group.Wait()
+	if err == nil {
+		r.lastReport()
+	}
 	return err
 }
 
@@ -189,18 +192,31 @@ func (r *Reconciler) broken(err error) error {
 	return err
 }
 
+// queues are a target's: what writes does not keep what reads waiting, so that
+// a newer commit is looked at while a long rolling update goes on.
+type queues struct{ reads, writes *queue }
+
+// flight is an apply that was begun.
+type flight struct {
+	cancel context.CancelCauseFunc
+	sent   bool // its turn in the queue has come
+}
+
 // start hands calls to their targets' queues.
 func (r *Reconciler) start(ctx context.Context, calls []call) {
 	r.calls += len(calls)
 	for _, cl := range calls {
-		within, cancel := context.WithCancelCause(ctx)
-		if cl.op == Applying {
-			r.cancels[cl.nodes[0]] = cancel
+		if cl.op != Applying {
+			r.queues[cl.target.Name].reads.put(func() { r.ended(r.within(ctx, &cl)) })
+			continue
 		}
-		r.queues[cl.target.Name].put(func() {
-			within, stop := context.WithTimeout(within, cl.timeout())
-			defer stop()
-			e := cl.make(within)
+		within, cancel := context.WithCancelCause(ctx)
+		r.flights[cl.nodes[0]] = &flight{cancel: cancel}
+		r.queues[cl.target.Name].writes.put(func() {
+			e := end{call: cl, err: errUnstarted}
+			if r.mayStart(within, &cl) {
+				e = r.within(within, &cl)
+			}
 			if e.err != nil && context.Cause(within) == errSuperseded {
 				e.err = fmt.Errorf("%w (%w)", errSuperseded, e.err)
 			}
@@ -208,6 +224,24 @@ func (r *Reconciler) start(ctx context.Context, calls []call) {
 			r.ended(e)
 		})
 	}
+}
+
+// within makes a call within its time.
+func (r *Reconciler) within(ctx context.Context, cl *call) end {
+	ctx, stop := context.WithTimeout(ctx, cl.timeout())
+	defer stop()
+	return cl.make(ctx)
+}
+
+// mayStart asks once more, when an apply's turn in the queue has come: a
+// person may have frozen it meanwhile, or the run be over.
+func (r *Reconciler) mayStart(ctx context.Context, cl *call) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	t := turn{World: r.core.w}
+	f := r.flights[cl.nodes[0]]
+	f.sent = ctx.Err() == nil && !t.isPaused(cl.nodes[0])
+	return f.sent
 }
 
 // timeout bounds one call: an apply may take as long as its kind may take to
@@ -228,9 +262,10 @@ var errSuperseded = fmt.Errorf("a newer revision wants it otherwise: %w", driver
 // rolling update. An engine in which a write may outlive its call is left to
 // finish: there, waiting for what was cut off takes longer.
 func (r *Reconciler) supersede() {
-	for n, cancel := range r.cancels {
-		if r.core.w.Targets[n.ID.Target].Linger == 0 && n.doing != nil && !sameDecl(n.doing.decl, n.Decl) {
-			cancel(errSuperseded)
+	for n, f := range r.flights {
+		mayCut := !f.sent || r.core.w.Targets[n.ID.Target].Linger == 0
+		if mayCut && n.doing != nil && !sameDecl(n.doing.decl, n.Decl) {
+			f.cancel(errSuperseded)
 		}
 	}
 }
@@ -238,7 +273,9 @@ func (r *Reconciler) supersede() {
 func (r *Reconciler) ended(e end) {
 	r.mu.Lock()
 	r.ends = append(r.ends, e)
-	delete(r.cancels, e.nodes[0])
+	if e.op == Applying {
+		delete(r.flights, e.nodes[0])
+	}
 	r.calls--
 	r.mu.Unlock()
 	nudge(r.wake)
@@ -299,9 +336,13 @@ func (r *Reconciler) watchTargets(ctx context.Context) {
 		}
 		group.Go(func() {
 			for tries := 1; ctx.Err() == nil; tries++ {
+				began := time.Now()
 				err := w.Watch(ctx, func(handles ...string) { r.heard(t.Name, handles) })
 				if err != nil && ctx.Err() == nil {
 					r.log.WithField("target", t.Name).WithError(err).Warn("watch ended; it is started again")
+				}
+				if time.Since(began) > backoffMost {
+					tries = 1
 				}
 				pause(ctx, backoff(tries, nil))
 			}

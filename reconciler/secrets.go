@@ -86,11 +86,12 @@ func reveal(ctx context.Context, fills []filling) (map[schema.Path]schema.Secret
 	return secrets, nil
 }
 
-// revealFailed never says stale: it was not this resource's live that moved,
-// and nothing was written.
+// revealFailed never says stale nor out of reach: it was not this resource's
+// live that moved, nor its target that did not answer, and nothing was
+// written.
 func revealFailed(p part, err error) error {
-	if errors.Is(err, drivers.ErrStale) {
-		return fmt.Errorf("secret of %s: %w", p.item.ID, drivers.ErrWaiting)
+	if errors.Is(err, drivers.ErrStale) || errors.Is(err, drivers.ErrUnreachable) {
+		return fmt.Errorf("secret of %s: %w (%v)", p.item.ID, drivers.ErrWaiting, err)
 	}
 	return fmt.Errorf("secret of %s: %w", p.item.ID, err)
 }

@@ -15,8 +15,7 @@ import (
 // happen, and who is in which state since when. The reconciler's lock guards
 // it.
 type statusKeeper struct {
-	r    *Reconciler
-	last *Decision
+	r *Reconciler
 
 	seq   uint64        // of the status
 	moved chan struct{} // closed, and made anew, with every change of the status
@@ -28,8 +27,8 @@ type statusKeeper struct {
 	since     time.Time // not converged since
 	converged bool
 	settled   bool
-	tally     tally // since the environment was converged last
-	unsaid    bool  // something was applied or moved that no report tells yet
+	tally     tally     // since the environment was converged last
+	unsaid    time.Time // since when there is something that no report tells; zero: nothing
 }
 
 // tally counts what was applied, for the summary of a report.
@@ -41,7 +40,7 @@ const (
 )
 
 func newStatusKeeper(r *Reconciler) *statusKeeper {
-	return &statusKeeper{r: r, last: &Decision{}, moved: make(chan struct{}), next: 1, subs: map[chan Event]struct{}{}, since: time.Now(), tally: tally{}}
+	return &statusKeeper{r: r, moved: make(chan struct{}), next: 1, subs: map[chan Event]struct{}{}, since: time.Now(), tally: tally{}}
 }
 
 // changed lets everybody who waits look again.
@@ -96,7 +95,7 @@ func (k *statusKeeper) ended(ends []end) {
 		}
 		if e.err == nil {
 			k.tally[e.change.Action]++
-			k.unsaid = true
+			k.say()
 		}
 		k.emit(ev)
 	}
@@ -104,44 +103,56 @@ func (k *statusKeeper) ended(ends []end) {
 
 // turned compares what a turn thinks with what was told last.
 func (k *statusKeeper) turned(d *Decision) {
-	k.last = d
 	w := k.r.core.w
 	news, all, quiet := false, w.Declared, true
 	for i, n := range w.Nodes {
 		e := &d.Evals[i]
+		n.said = e
 		if w.Declared && k.tell(n, e) {
 			news = true
 		}
 		all = all && e.State == Converged && e.Settled
-		quiet = quiet && atRest(n, e)
+		quiet = quiet && k.atRest(n, e)
 	}
 	settled := quiet && k.r.looked && k.r.calls == 0 && len(k.r.ends) == 0
-	all = all && settled && k.r.refuse == nil && w.State.Suspended == nil
-	news = news || all != k.converged || settled != k.settled
+	all = all && k.r.looked && k.r.refuse == nil && w.State.Suspended == nil
+	if news || all != k.converged {
+		k.say()
+	}
+	moved := news || all != k.converged || settled != k.settled
 	k.settled = settled
 	k.turn(all)
-	if news {
-		k.unsaid = true
+	if moved {
 		k.changed()
 	}
-	if k.unsaid {
+	if !k.unsaid.IsZero() {
 		nudge(k.r.reports)
+	}
+}
+
+// say notes that there is something that no report tells yet.
+func (k *statusKeeper) say() {
+	if k.unsaid.IsZero() {
+		k.unsaid = time.Now()
 	}
 }
 
 // atRest says that nothing will become of n before the clock, the world or a
 // person moves, or before it has failed often enough to give up waiting.
-func atRest(n *Node, e *Eval) bool {
+func (k *statusKeeper) atRest(n *Node, e *Eval) bool {
 	const enough = 5
 	switch {
-	case n.Op != Idle, e.State == Progressing, e.State == "":
+	case n.Op != Idle, e.State == "":
 		return false
+	case e.State == Progressing:
+		return k.r.cfg.ReadOnly
 	case e.State == Waiting:
 		return e.Why == needWaits || e.Why == needUnknown || e.Why == readOnly || e.Why == deferred || e.Why == neededBy || e.Why == component
 	case e.Why == failed && n.Fail != nil:
 		return n.Fail.Tries >= enough || n.hopeless()
-	case e.Why == outOfReach, e.Why == unread:
-		return false
+	case e.Why == outOfReach:
+		t := k.r.core.w.Targets[n.ID.Target]
+		return t == nil || t.Down == nil || t.Down.Tries > 1
 	}
 	return true
 }
@@ -204,13 +215,14 @@ func lastIs(revs []sources.Revision, rev sources.Revision) bool {
 
 func (k *statusKeeper) declared(rev sources.Revision, began time.Time) {
 	k.converged, k.settled, k.since = false, false, began
-	k.unsaid = true
+	k.say()
 	k.emit(Event{Type: "revision", Revision: rev.ID, Message: rev.Title, Seconds: time.Since(began).Seconds()})
 	k.changed()
 }
 
 func (k *statusKeeper) refused(f Refusal) {
-	k.unsaid = true
+	k.say()
+	k.converged = false
 	msg := f.Error
 	if len(f.Findings) > 0 {
 		msg = f.Findings[0].String()

@@ -3,7 +3,9 @@ package reconciler
 import (
 	"crypto/rand"
 	"encoding/hex"
+	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/aplomb-dev/aplomb/drivers"
@@ -29,12 +31,7 @@ func (t *turn) apply(n *Node, e *Eval) {
 		t.wake(n.quiet)
 		return
 	}
-	if n.Fail != nil && t.Now.Before(n.Fail.Next) {
-		e.State, e.Why, e.Until = Degraded, failed, n.Fail.Next
-		if cls := drivers.Class(n.Fail.Err); cls == drivers.ErrWaiting || cls == drivers.ErrStale {
-			e.State = Waiting
-		}
-		t.wake(n.Fail.Next)
+	if t.backingOff(n, e, Applying) || t.backingOff(n, e, Planning) {
 		return
 	}
 	if !t.settles(n, e) {
@@ -49,26 +46,49 @@ func (t *turn) apply(n *Node, e *Eval) {
 }
 
 // Begin answers the intent of an apply; it must be durable before the call
-// starts. The nonce stays the same over retries of one intent.
+// starts. The nonce stays the same over retries of one intent. Until the thing
+// is settled again, it keeps the needs and the holds of before beside the new
+// ones: what it was made with must not go before it is well without.
 func (w *World) Begin(n *Node) store.Intent {
 	p := n.Plan
-	in := store.Intent{
-		Owned: store.Owned{
-			ID: n.ID, Want: p.WantSum, Inputs: p.Inputs, Action: p.Change.Action, AppliedAt: w.Now, Revision: w.Revision.ID,
-			Applied: drivers.Applied{Handle: n.Key.Handle},
-		},
-		Outputs: p.Change.Outputs, Nonce: nonce(), Attempts: 1, BegunAt: w.Now,
+	in := store.Intent{Change: p.Masked, Outputs: p.Change.Outputs, Nonce: nonce(), Attempts: 1, BegunAt: w.Now}
+	if before := n.recorded(); before != nil {
+		in.Owned = *before
+		in.Settled = store.Settled{}
 	}
-	if n.Decl != nil {
-		in.Spec, in.Files = p.Want.Spec, p.Want.Files.Hash()
-		in.Hold, in.Data, in.Was, in.Pos, in.Needs = n.Decl.Res.Hold, n.Decl.Res.Data, n.Decl.Res.Was, n.Decl.Res.Pos, w.needsOf(n)
-	} else if n.Owned != nil {
-		in.Spec, in.Files, in.Hold, in.Data, in.Needs, in.Pos = n.Owned.Spec, n.Owned.Files, n.Owned.Hold, n.Owned.Data, n.Owned.Needs, n.Owned.Pos
+	in.ID, in.Want, in.Inputs, in.Action, in.AppliedAt, in.Revision = n.ID, p.WantSum, p.Inputs, p.Change.Action, w.Now, w.Revision.ID
+	in.Handle = n.Key.Handle
+	if p.Want != nil {
+		res := n.Decl.Res
+		in.Spec, in.Files, in.Was, in.Pos = p.Want.Spec, p.Want.Files.Hash(), res.Was, res.Pos
+		in.Hold, in.Data, in.Needs = union(in.Hold, res.Hold), in.Data || res.Data, union(in.Needs, w.needsOf(n))
 	}
 	if n.Intent != nil {
 		in.Nonce, in.Attempts = n.Intent.Nonce, n.Intent.Attempts+1
 	}
 	return in
+}
+
+// recorded is what the inventory, or else the journal, says of n.
+func (n *Node) recorded() *store.Owned {
+	switch {
+	case n.Owned != nil:
+		return n.Owned
+	case n.Intent != nil:
+		return &n.Intent.Owned
+	default:
+		return nil
+	}
+}
+
+func union[T comparable](a, b []T) []T {
+	all := slices.Clone(a)
+	for _, v := range b {
+		if !slices.Contains(all, v) {
+			all = append(all, v)
+		}
+	}
+	return all
 }
 
 func nonce() string {
@@ -84,11 +104,11 @@ func (w *World) Started(n *Node, in store.Intent) {
 	if n.Op != Idle {
 		panic("apply of " + n.ID.String() + " while " + n.Op.String())
 	}
-	n.Intent, n.stale = &in, nil
-	n.Op = Applying
 	if !n.drift() { // a repair does not start the time anew: a crash loop is degraded in the end
 		n.wasWell, n.unwell, n.healthFrom = false, time.Time{}, w.Now
 	}
+	n.Intent, n.stale = &in, nil
+	n.Op = Applying
 	n.doing = n.Plan
 }
 
@@ -99,27 +119,26 @@ func (w *World) Applied(n *Node, s drivers.State, err error, r *store.Result) {
 	did := n.doing
 	n.Op, n.doing = Idle, nil
 	if err != nil {
-		w.applyFailed(n, did, err, r)
+		w.applyFailed(n, err, r)
 		return
 	}
-	if did.Change.Action == schema.Delete && s.Exists { // accepted; it goes in its own time
+	if deleted := did.Change.Action == schema.Delete; deleted == s.Exists { // accepted; it goes, or comes, in its own time
 		w.Seen(n, s)
-		n.failed(w.Now, Applying, errGoing)
+		n.failed(w.Now, Applying, errComing)
 		n.recheckAt = n.Fail.Next
 		return
 	}
 	n.Fail = nil
-	w.useApproval(n, did, r)
-	r.History = append(r.History, w.record(n, did, "applied", ""))
-	if n.applied == did.Digest {
-		n.flaps++
+	if n.applied != did.WantSum {
+		n.applied, n.flaps = did.WantSum, 0
 	}
-	n.applied = did.Digest
+	n.flaps++
 	if !s.Exists {
 		w.Seen(n, s)
 		w.gone(n, r)
 		return
 	}
+	w.finished(n, r)
 	w.rekey(n, s.Handle)
 	owned := n.Intent.Owned
 	owned.Handle, owned.Version, owned.AppliedAt = n.Key.Handle, s.Version, w.Now
@@ -130,7 +149,7 @@ func (w *World) Applied(n *Node, s drivers.State, err error, r *store.Result) {
 	w.Seen(n, s)
 }
 
-var errGoing = fmt.Errorf("it is being deleted: %w", drivers.ErrWaiting)
+var errComing = fmt.Errorf("the engine has accepted it, and is at it: %w", drivers.ErrWaiting)
 
 // Unstarted takes back an apply whose intent could not be made durable.
 func (w *World) Unstarted(n *Node, err error) {
@@ -152,13 +171,20 @@ func (n *Node) unstale(r *store.Result) {
 	n.stale = nil
 }
 
+// errUnstarted is an apply that was begun and never sent: a person froze it,
+// or a newer revision wants it otherwise.
+var errUnstarted = fmt.Errorf("it was not started: %w", drivers.ErrWaiting)
+
 // applyFailed keeps the intent: the call may have landed, or may yet. Only a
 // first attempt that is known to have written nothing leaves none behind.
-func (w *World) applyFailed(n *Node, did *Planned, err error, r *store.Result) {
-	n.failed(w.Now, Applying, err)
-	n.Dirty = true
-	class := drivers.Class(err)
-	certain := class == drivers.ErrStale || class == drivers.ErrDenied
+func (w *World) applyFailed(n *Node, err error, r *store.Result) {
+	unstarted, class := errors.Is(err, errUnstarted), drivers.Class(err)
+	certain := unstarted || class == drivers.ErrStale
+	first := n.Fail == nil || n.Fail.Op != Applying || drivers.Class(n.Fail.Err) != class
+	if !unstarted {
+		n.failed(w.Now, Applying, err)
+		n.Dirty = true
+	}
 	if certain && n.Intent.Attempts == 1 {
 		n.Intent = nil
 		r.Clear = append(r.Clear, n.Key)
@@ -167,34 +193,46 @@ func (w *World) applyFailed(n *Node, did *Planned, err error, r *store.Result) {
 	}
 	if class == drivers.ErrStale {
 		n.Plan = nil
-		return
 	}
-	r.History = append(r.History, w.record(n, did, "failed", schema.Mask(err.Error())))
+	if !certain && first && class != drivers.ErrWaiting {
+		r.History = append(r.History, w.record(n.Intent, "failed", schema.Mask(err.Error())))
+	}
 }
 
-// useApproval takes what covered the change out of the approvals, and counts
-// unapproved destruction.
-func (w *World) useApproval(n *Node, did *Planned, r *store.Result) {
-	if len(w.Approvals) > 0 && gate.Approved(did.Masked, w.Approvals) {
-		w.Approvals = gate.Use(did.Masked, w.Approvals)
-		r.Approvals = &w.Approvals
+// finished is the end of an intent, whether its call said so or a look did: it
+// uses up the approval that covered it, or counts against the budget, and
+// enters the history.
+func (w *World) finished(n *Node, r *store.Result) {
+	in := n.Intent
+	if in == nil {
 		return
 	}
-	if did.Change.Action.Destroys() && !w.State.Down {
-		if w.State.Destroyed == nil {
-			w.State.Destroyed = map[string]time.Time{}
-		}
-		for k, at := range w.State.Destroyed {
-			if w.Now.Sub(at) >= gate.Window {
-				delete(w.State.Destroyed, k)
-			}
-		}
-		w.State.Destroyed[fmt.Sprintf("%s %s %d", n.Key.Target, n.Key.Handle, w.Now.UnixNano())] = w.Now
+	r.History = append(r.History, w.record(in, "applied", ""))
+	left, used := gate.Use(in.Change, w.Approvals, w.Now)
+	if used {
+		w.Approvals = left
+		r.Approvals = &left
+		return
+	}
+	if in.Action.Destroys() && !w.State.Down {
+		w.State = spend(w.State, n.Key, w.Now)
 		state := w.State
 		r.State = &state
 	}
 }
 
-func (w *World) record(n *Node, did *Planned, what, problem string) Record {
-	return Record{At: w.Now, Revision: w.Revision.ID, What: what, ID: n.ID, Action: did.Change.Action, Digest: did.Digest, Error: problem}
+// spend notes an unapproved destruction, and forgets those that count no more.
+func spend(s store.State, k store.Key, now time.Time) store.State {
+	spent := map[string]time.Time{fmt.Sprintf("%s %d", k, now.UnixNano()): now}
+	for k, at := range s.Destroyed {
+		if age := now.Sub(at); age >= 0 && age < gate.Window {
+			spent[k] = at
+		}
+	}
+	s.Destroyed = spent
+	return s
+}
+
+func (w *World) record(in *store.Intent, what, problem string) Record {
+	return Record{At: w.Now, Revision: in.Revision, What: what, ID: in.ID, Action: in.Action, Digest: in.Change.Digest(), Error: problem}
 }

@@ -53,6 +53,7 @@ func (r *Reconciler) follow(ctx context.Context) {
 // was in force stays so.
 func (r *Reconciler) lookAtSource(ctx context.Context) {
 	err := r.advance(ctx)
+	r.fallBack(ctx)
 	if ctx.Err() != nil {
 		return
 	}
@@ -93,10 +94,7 @@ func (r *Reconciler) advance(ctx context.Context) error {
 	if r.known(rev) {
 		return nil
 	}
-	if err := r.take(ctx, rev, r.refused); err != nil {
-		return err
-	}
-	return r.fallBack(ctx, rev)
+	return r.take(ctx, rev, r.refused)
 }
 
 // wanted is the revision to follow: the tip, or while that is quarantined the
@@ -151,7 +149,7 @@ func (r *Reconciler) known(rev sources.Revision) bool {
 	switch {
 	case w.State.Down:
 		return w.Declared
-	case r.refuse != nil && r.refuse.Revision.ID == rev.ID && r.refuse.Error == "":
+	case w.Declared && r.refuse != nil && r.refuse.Revision.ID == rev.ID && r.refuse.Error == "":
 		return true
 	case w.Declared && w.Revision.ID == rev.ID:
 		r.refuse = nil
@@ -169,7 +167,9 @@ func (r *Reconciler) take(ctx context.Context, rev sources.Revision, refused fun
 	}
 	snap, err := r.cfg.Source.Fetch(ctx, rev)
 	if err != nil {
-		refused(Refusal{Revision: rev, Error: schema.Mask(err.Error()), At: began})
+		if errors.Is(err, sources.ErrRewound) || errors.Is(err, sources.ErrTooLarge) { // looking again will not mend it
+			refused(Refusal{Revision: rev, Error: schema.Mask(err.Error()), At: began})
+		}
 		return err
 	}
 	if nodes, same := r.sameTree(rev); same { // a commit elsewhere in the repository
@@ -218,6 +218,13 @@ func (r *Reconciler) declare(ctx context.Context, rev sources.Revision, nodes []
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	state := r.core.w.State
+	switch q := state.Quarantined; { // a person may have pulled a lever meanwhile
+	case state.Down:
+		nodes = nil
+	case q != nil && q.Quarantined.ID == rev.ID:
+		nudge(r.look)
+		return nil
+	}
 	if state.InForce.ID != rev.ID && !state.Down {
 		state.InForce = rev
 		if err := r.setState(ctx, state, []any{Record{At: began, Revision: rev.ID, Title: rev.Title, What: "in force"}}); err != nil {
@@ -242,15 +249,16 @@ func (r *Reconciler) refused(f Refusal) {
 	r.refuse = &f
 }
 
-// fallBack puts the last good revision in force after a start at a refused
-// tip, where the source still has it. Without one nothing is declared, and
-// nothing is pruned.
-func (r *Reconciler) fallBack(ctx context.Context, tip sources.Revision) error {
+// fallBack puts the last good revision in force where nothing is, such as
+// after a start at a refused tip or with a source that cannot be read, as far
+// as the source still has it. Without one nothing is declared, and nothing is
+// pruned.
+func (r *Reconciler) fallBack(ctx context.Context) {
 	r.mu.Lock()
-	last, need, refusal := r.core.w.State.InForce, !r.core.w.Declared && r.refuse != nil, r.refuse
+	last, declared, refusal := r.core.w.State.InForce, r.core.w.Declared, r.refuse
 	r.mu.Unlock()
-	if !need || last.ID == "" || last.ID == tip.ID {
-		return nil
+	if declared || last.ID == "" || refusal != nil && refusal.Revision.ID == last.ID {
+		return
 	}
 	if err := r.take(ctx, last, func(Refusal) {}); err != nil {
 		r.log.WithError(err).WithField("revision", last.Short()).Debug("the last good revision cannot be read again")
@@ -258,7 +266,6 @@ func (r *Reconciler) fallBack(ctx context.Context, tip sources.Revision) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.refuse = refusal
-	return nil
 }
 
 // rememberConverged keeps the revisions that a rollback may name.

@@ -13,7 +13,7 @@ import (
 func (t *turn) gate(n *Node, e *Eval) bool {
 	c := &n.Plan.Change
 	e.Drift = n.drift()
-	e.Held = gate.Judge(t.judgement(n, e.Drift), t.Approvals)
+	e.Held = gate.Judge(t.judgement(n, e.Drift), t.approved)
 	if n.Decl != nil {
 		for _, need := range n.Decl.Needs {
 			if m := t.need(need); !t.eval(m).Settled {
@@ -29,6 +29,8 @@ func (t *turn) gate(n *Node, e *Eval) bool {
 		e.State, e.Why = Drifted, drifts
 	case len(e.Held) > 0:
 		e.State, e.Why = Held, gated
+	case c.Action == schema.Deferred && len(n.Plan.Want.Unknown) == 0:
+		e.State, e.Why = Degraded, undecided
 	case c.Action == schema.Deferred:
 		e.State, e.Why = Waiting, deferred
 	case t.Env.ReadOnly:
@@ -49,7 +51,7 @@ func (t *turn) isPausedAlone(n *Node) bool {
 	if len(t.State.Paused) == 0 {
 		return false
 	}
-	_, one := t.State.Paused[n.ID.String()]
+	_, one := t.State.Paused[n.Key.String()]
 	return one
 }
 
@@ -64,6 +66,9 @@ func (t *turn) judgement(n *Node, drift bool) gate.Input {
 	in := gate.Input{Change: n.Plan.Masked, Drift: drift, ReportDrift: t.Env.ReportDrift, Budget: t.budget}
 	if n.Owned != nil {
 		in.Holds, in.Data = n.Owned.Hold, n.Owned.Data
+	}
+	if n.Intent != nil {
+		in.Holds, in.Data = slices.Concat(in.Holds, n.Intent.Hold), in.Data || n.Intent.Data
 	}
 	if n.Decl != nil {
 		in.Holds = slices.Concat(in.Holds, n.Decl.Res.Hold)
@@ -87,15 +92,15 @@ func (t *turn) judgement(n *Node, drift bool) gate.Input {
 func (t *turn) countDestruction() gate.Budget {
 	owned, wanted, spent := 0, 0, 0
 	for _, n := range t.Nodes {
-		if n.Owned != nil {
+		if n.ours() {
 			owned++
 		}
-		if n.wantsDestruction() && !t.State.Down && !(n.Plan != nil && gate.Approved(n.Plan.Masked, t.Approvals)) {
+		if n.wantsDestruction() && !t.State.Down && !(n.Plan != nil && t.approved.Covers(n.Plan.Masked)) {
 			wanted++
 		}
 	}
 	for _, at := range t.State.Destroyed {
-		if t.Now.Sub(at) < gate.Window {
+		if age := t.Now.Sub(at); age >= 0 && age < gate.Window {
 			spent++
 			t.wake(at.Add(gate.Window))
 		}
@@ -105,9 +110,9 @@ func (t *turn) countDestruction() gate.Budget {
 
 func (n *Node) wantsDestruction() bool {
 	if n.Decl == nil {
-		return n.Owned != nil && (n.Live == nil || n.Live.State.Exists)
+		return n.ours() && (n.Live == nil || n.Live.State.Exists)
 	}
-	return n.Plan != nil && n.Plan.Change.Action == schema.Replace && n.Owned != nil
+	return n.Plan != nil && n.Plan.Change.Action == schema.Replace && n.ours()
 }
 
 // needsOf is what the inventory keeps of the needs of a declaration: their

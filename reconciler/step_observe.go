@@ -53,12 +53,18 @@ func (t *turn) due(n *Node) bool {
 		}
 		t.wake(n.recheckAt)
 	}
-	resync := n.Live.At.Truncate(t.Env.Resync / resyncGrid).Add(t.Env.Resync)
+	resync := t.grid(n.Live.At, t.Env.Resync/resyncGrid).Add(t.Env.Resync)
 	if !t.Now.Before(resync) {
 		return true
 	}
 	t.wake(resync)
 	return false
+}
+
+// grid is a time cut down to a multiple of g since the start; unlike
+// time.Truncate it keeps to the monotonic clock.
+func (w *World) grid(at time.Time, g time.Duration) time.Time {
+	return w.Env.Started.Add(at.Sub(w.Env.Started).Truncate(g))
 }
 
 // resyncGrid is into how many parts a resync interval is divided: what was seen
@@ -98,15 +104,13 @@ func (t *turn) mayTouch(n *Node, e *Eval) bool {
 	return false
 }
 
-// adopts says whether applying means taking over.
-func (t *turn) adopts(n *Node) bool {
-	return n.Live.State.Exists && !n.ours() && n.Live.State.Owner == ""
-}
-
 // Seen puts an observation into the world. What cannot change a plan keeps its
 // sequence, and with it the plan.
 func (w *World) Seen(n *Node, s drivers.State) {
 	n.Dirty = false
+	if s.Exists && s.Health.Status == "" {
+		s.Health.Status = drivers.Healthy
+	}
 	live := &Live{State: s, At: w.Now}
 	old := n.Live
 	same := old != nil && old.State.Err == nil && s.Err == nil && s.Version != "" && s.Version == old.State.Version &&
@@ -128,7 +132,7 @@ func (w *World) Seen(n *Node, s drivers.State) {
 	case n.wasWell && n.unwell.IsZero():
 		n.unwell = w.Now
 	}
-	n.schedule(w.Now)
+	w.schedule(n)
 }
 
 // How often something unhealthy or unreadable is looked at.
@@ -139,14 +143,14 @@ const (
 )
 
 // schedule sets when an observation that was not the last word is made again.
-func (n *Node) schedule(now time.Time) {
+func (w *World) schedule(n *Node) {
 	s := &n.Live.State
 	if s.Err == nil && (!s.Exists || s.Health.Status == drivers.Healthy) {
 		n.recheckAt, n.recheck = time.Time{}, 0
 		return
 	}
 	n.recheck = min(max(n.recheck*3/2, recheckFirst), recheckMost)
-	n.recheckAt = now.Add(n.recheck).Truncate(recheckGrid)
+	n.recheckAt = w.grid(w.Now.Add(n.recheck), recheckGrid)
 }
 
 // Outputs of a thing that lives as it is.

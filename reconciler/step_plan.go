@@ -1,6 +1,7 @@
 package reconciler
 
 import (
+	"fmt"
 	"maps"
 	"time"
 
@@ -29,7 +30,7 @@ func (t *turn) plan(n *Node, e *Eval) bool {
 	}
 	want, inputs, err := plan.Resolve(n.Decl, t.outputs)
 	if err != nil {
-		n.Plan = &Planned{Err: err, Inputs: inputs, decl: n.Decl, seq: n.Live.Seq, owned: n.Owned}
+		n.Plan = &Planned{Err: err, Inputs: plan.Tokens(n.Decl, t.outputs), decl: n.Decl, seq: n.Live.Seq, owned: n.Owned}
 		return t.planned(n, e)
 	}
 	sum := wantSum(want)
@@ -38,13 +39,25 @@ func (t *turn) plan(n *Node, e *Eval) bool {
 		return t.planned(n, e)
 	}
 	e.State, e.Why = Waiting, unplanned
-	if n.Fail != nil && n.Fail.Op == Planning && t.Now.Before(n.Fail.Next) {
-		e.State, e.Why, e.Until = Degraded, failed, n.Fail.Next
-		t.wake(n.Fail.Next)
+	if t.backingOff(n, e, Planning) {
 		return false
 	}
 	t.Plan = append(t.Plan, PlanCall{Node: n, Want: want, Sum: sum, Inputs: inputs, Seq: n.Live.Seq, decl: n.Decl, owned: n.Owned})
 	return false
+}
+
+// backingOff says whether a failed call is not to be made again yet. What only
+// asks for patience is waiting, not degraded.
+func (t *turn) backingOff(n *Node, e *Eval, op Op) bool {
+	if n.Fail == nil || n.Fail.Op != op || !t.Now.Before(n.Fail.Next) {
+		return false
+	}
+	e.State, e.Why, e.Until = Degraded, failed, n.Fail.Next
+	if class := drivers.Class(n.Fail.Err); class == drivers.ErrWaiting || class == drivers.ErrStale {
+		e.State = Waiting
+	}
+	t.wake(n.Fail.Next)
+	return true
 }
 
 // from says whether p was made from what holds now, inputs apart. Everything
@@ -141,15 +154,19 @@ func (w *World) PlanMade(p PlanCall, c drivers.Change, err error) {
 	if n.Live == nil || n.Live.Seq != p.Seq || n.Owned != p.owned || !sameDecl(n.Decl, p.decl) {
 		return
 	}
+	if err == nil {
+		err = sound(c)
+	}
 	if err != nil {
 		n.failed(w.Now, Planning, err)
+		n.Dirty = n.Dirty || drivers.Class(err) == drivers.ErrStale
 		return
 	}
 	if n.Fail != nil && n.Fail.Op == Planning {
 		n.Fail = nil
 	}
 	c.ID = n.ID
-	if n.Live.State.Exists && !n.ours() && n.Live.State.Owner == "" && p.Want != nil {
+	if takesOver := n.Live.State.Exists && !n.ours() && n.Live.State.Owner == ""; takesOver && (c.Action == schema.None || c.Action == schema.Update) {
 		c.Action = schema.Adopt
 	}
 	n.Plan = &Planned{Change: c, Want: p.Want, WantSum: p.Sum, Inputs: p.Inputs, decl: p.decl, seq: p.Seq, owned: p.owned}
@@ -161,11 +178,24 @@ func (w *World) PlanMade(p PlanCall, c drivers.Change, err error) {
 	}
 }
 
+// sound refuses a plan whose difference cannot be what it says it is.
+func sound(c drivers.Change) error {
+	seen := make(map[schema.Path]bool, len(c.Diff))
+	for _, d := range c.Diff {
+		if seen[d.Path] {
+			return fmt.Errorf("the driver of %s plans %s twice: %w", c.ID.Kind, d.Path, drivers.ErrPermanent)
+		}
+		seen[d.Path] = true
+	}
+	return nil
+}
+
 // Backoff of failures, doubling; a denial waits longest, since a person must
 // act.
 const (
 	backoffFirst = 500 * time.Millisecond
 	backoffMost  = 5 * time.Minute
+	freeStales   = 2 // live may move twice between plan and apply before that is waited out
 )
 
 // failed notes a failure and when to try again.
@@ -181,7 +211,10 @@ func (n *Node) failed(now time.Time, op Op, err error) {
 func backoff(tries int, err error) time.Duration {
 	switch drivers.Class(err) {
 	case drivers.ErrStale:
-		return 0
+		if tries <= freeStales {
+			return 0
+		}
+		return min(backoffFirst<<min(tries-freeStales-1, 20), recheckMost)
 	case drivers.ErrWaiting:
 		return min(time.Duration(tries)*recheckFirst, recheckMost)
 	case drivers.ErrDenied, drivers.ErrPermanent:

@@ -1,6 +1,7 @@
 package reconciler
 
 import (
+	"maps"
 	"time"
 
 	"github.com/aplomb-dev/aplomb/reconciler/store"
@@ -15,16 +16,39 @@ func (t *turn) prune() {
 	groups := t.components()
 	unsettled := map[int]*Node{} // by component: a declared node that is not settled
 	for _, n := range t.Nodes {
-		if n.Decl != nil && !expired(n.Decl.Res, t.Now) {
+		if n.Decl != nil {
 			if root := groups.find(n.index); !t.eval(n).Settled && unsettled[root] == nil {
 				unsettled[root] = n
 			}
 		}
 	}
-	users := t.users()
+	users, coming := t.users(), t.coming()
 	for _, n := range t.gone {
-		t.visitGone(n, unsettled[groups.find(n.index)], users[n])
+		first := unsettled[groups.find(n.index)]
+		if first == nil {
+			first = coming[kindAt{n.ID.Kind, n.ID.Target}]
+		}
+		t.visitGone(n, first, users[n])
 	}
+}
+
+// kindAt is a kind in a target.
+type kindAt struct{ kind, target string }
+
+// coming finds, by kind and target, something new that this revision makes and
+// that is not there and well yet: what goes may be what it replaces under
+// another name, and then it has to be made first.
+func (t *turn) coming() map[kindAt]*Node {
+	coming := map[kindAt]*Node{}
+	for _, n := range t.Nodes {
+		if n.Decl == nil || t.eval(n).Settled {
+			continue
+		}
+		if made := n.recorded(); made == nil || made.Action == schema.Create && made.Revision == t.Revision.ID {
+			coming[kindAt{n.ID.Kind, n.ID.Target}] = n
+		}
+	}
+	return coming
 }
 
 // users answers, for what is to go, something that is to go before it. Needs
@@ -90,15 +114,16 @@ func (n *Node) recordedAt() time.Time {
 	}
 }
 
+// recordedNeeds are the addresses that n was, or was about to be, made with.
 func (n *Node) recordedNeeds() []store.Key {
-	switch {
-	case n.Owned != nil:
-		return n.Owned.Needs
-	case n.Intent != nil:
-		return n.Intent.Needs
-	default:
-		return nil
+	var needs []store.Key
+	if n.Owned != nil {
+		needs = n.Owned.Needs
 	}
+	if n.Intent != nil {
+		needs = union(needs, n.Intent.Needs)
+	}
+	return needs
 }
 
 // visitGone takes one node that is not declared along the line.
@@ -110,9 +135,7 @@ func (t *turn) visitGone(n, unsettled, user *Node) {
 	}
 	if !n.ours() {
 		e.State, e.Settled = Converged, true
-		if n.Decl == nil {
-			t.Forget = append(t.Forget, n)
-		}
+		t.Forget = append(t.Forget, n)
 		return
 	}
 	if !t.observe(n, e) {
@@ -121,7 +144,7 @@ func (t *turn) visitGone(n, unsettled, user *Node) {
 		}
 		return
 	}
-	if !n.Live.State.Exists {
+	if !n.Live.State.Exists || t.neverTaken(n) {
 		t.forgetGone(n, e)
 		return
 	}
@@ -140,10 +163,20 @@ func (t *turn) visitGone(n, unsettled, user *Node) {
 	}
 }
 
+// neverTaken says that n was to be taken over, and was not for all that can be
+// seen: it is somebody else's, and never to be deleted from here.
+func (t *turn) neverTaken(n *Node) bool {
+	return n.Owned == nil && n.Intent.Action == schema.Adopt && n.Live.State.Owner != t.Env.ID
+}
+
 // forgetGone lets go of a thing that was seen gone, once no earlier call can
 // bring it back.
 func (t *turn) forgetGone(n *Node, e *Eval) {
 	e.State, e.Why = Waiting, busy
+	if t.Env.ReadOnly {
+		e.State, e.Why, e.Settled = Converged, fine, true
+		return
+	}
 	if !t.free(n, e) {
 		return
 	}
@@ -168,9 +201,7 @@ func (t *turn) planGone(n *Node, e *Eval) bool {
 	if !t.free(n, e) {
 		return false
 	}
-	if n.Fail != nil && n.Fail.Op == Planning && t.Now.Before(n.Fail.Next) {
-		e.State, e.Why, e.Until = Degraded, failed, n.Fail.Next
-		t.wake(n.Fail.Next)
+	if t.backingOff(n, e, Planning) {
 		return false
 	}
 	t.Plan = append(t.Plan, PlanCall{Node: n, Seq: n.Live.Seq, decl: n.Decl, owned: n.Owned})
@@ -180,10 +211,11 @@ func (t *turn) planGone(n *Node, e *Eval) bool {
 // gone lets go of a thing that is seen gone after its deletion; a declared one
 // is planned anew.
 func (w *World) gone(n *Node, r *store.Result) {
-	if n.Decl == nil || expired(n.Decl.Res, w.Now) {
+	if n.Decl == nil {
 		w.Let(n, r)
 		return
 	}
+	w.finished(n, r)
 	n.Owned, n.Intent, n.Plan = nil, nil, nil
 	r.Forget = append(r.Forget, n.Key)
 	n.unstale(r)
@@ -191,6 +223,15 @@ func (w *World) gone(n *Node, r *store.Result) {
 
 // Let forgets a node that is neither declared nor there.
 func (w *World) Let(n *Node, r *store.Result) {
+	if n.Intent != nil && n.Intent.Action == schema.Delete {
+		w.finished(n, r)
+	}
+	if _, paused := w.State.Paused[n.Key.String()]; paused {
+		w.State.Paused = maps.Clone(w.State.Paused)
+		delete(w.State.Paused, n.Key.String())
+		state := w.State
+		r.State = &state
+	}
 	if n.ours() {
 		r.Forget = append(r.Forget, n.Key)
 	}
@@ -204,10 +245,15 @@ func (w *World) components() unionFind {
 	for i := range u {
 		u[i] = i
 	}
+	byID := map[schema.ID]*Node{}
 	for _, n := range w.Nodes {
+		if same := byID[n.ID]; same != nil { // one thing, at its old and its new address
+			u.join(n.index, same.index)
+		}
+		byID[n.ID] = n
 		if n.Decl != nil {
 			for _, g := range n.Decl.Needs {
-				u.join(n.index, g.Index)
+				u.join(n.index, w.need(g).index)
 			}
 		}
 		for _, k := range n.recordedNeeds() {

@@ -30,7 +30,7 @@ func (r *Reconciler) reportLoop(ctx context.Context) {
 			return
 		case <-r.reports:
 		}
-		rep, due := r.compose()
+		rep, due := r.compose(false)
 		if !due {
 			continue
 		}
@@ -57,7 +57,7 @@ func (r *Reconciler) reported(err error) {
 	r.report = ReportStatus{OK: err == nil, At: time.Now()}
 	if err != nil {
 		r.report.Error = schema.Mask(err.Error())
-		r.status.unsaid = true
+		r.status.say()
 		if was.Error != r.report.Error {
 			r.log.WithError(err).Warn("the status was not written back; it is tried again")
 			r.status.emit(Event{Type: "report", Message: r.report.Error})
@@ -88,12 +88,31 @@ type SignedInventory struct {
 	Signature string          `json:"signature"` // base64
 }
 
+// lastReportTime bounds the report at the end of Run.
+const lastReportTime = 5 * time.Second
+
+// lastReport writes back what no report has told yet, at the end of Run.
+func (r *Reconciler) lastReport() {
+	if r.cfg.Reporter == nil || r.cfg.ReadOnly {
+		return
+	}
+	rep, due := r.compose(true)
+	if !due {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), lastReportTime)
+	defer cancel()
+	r.reported(r.cfg.Reporter.Report(ctx, rep))
+}
+
 // compose is the report of now, where there is one to make: not while calls
-// are changing things, since the next moment has better news.
-func (r *Reconciler) compose() (sources.Report, bool) {
+// are changing things, since the next moment has better news, unless that goes
+// on for long or this is the last.
+func (r *Reconciler) compose(last bool) (sources.Report, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if !r.status.unsaid || !r.status.settled {
+	unsaid := r.status.unsaid
+	if unsaid.IsZero() || !last && !r.status.settled && time.Since(unsaid) < r.cfg.ReportEvery {
 		return sources.Report{}, false
 	}
 	s := r.statusNow()
@@ -111,7 +130,7 @@ func (r *Reconciler) compose() (sources.Report, bool) {
 	if done := r.status.tally.String(); done != "" {
 		title += " (" + done + ")"
 	}
-	r.status.unsaid, r.status.tally = false, tally{}
+	r.status.unsaid, r.status.tally = time.Time{}, tally{}
 	return sources.Report{Environment: r.cfg.Name, Title: title, Files: map[string][]byte{"README.md": reportPage(s), "status.json": machine}}, true
 }
 

@@ -21,14 +21,15 @@ func (t *turn) verify(n *Node, e *Eval) {
 		e.State, e.Why, e.Text = Degraded, failed, "the driver plans nothing for a thing that does not exist"
 		return
 	}
-	if t.free(n, e) && t.recordable(n) {
+	well := live.Health.Status == drivers.Healthy
+	if t.free(n, e) && !t.Env.ReadOnly && t.recordable(n, well) {
 		t.Record = append(t.Record, n)
 	}
 	if t.isPausedAlone(n) {
-		e.State, e.Why, e.Settled = Suspended, paused, live.Health.Status == drivers.Healthy
+		e.State, e.Why, e.Settled = Suspended, paused, well
 		return
 	}
-	if live.Health.Status == drivers.Healthy || live.Health.Status == "" {
+	if well {
 		e.State, e.Settled = Converged, true
 		return
 	}
@@ -41,12 +42,15 @@ func (t *turn) verify(n *Node, e *Eval) {
 }
 
 // recordable says whether the inventory differs from what was just verified.
-// The hold and the needs of the declaration in force replace older ones only
-// here: at the end of an apply, even one that had nothing to do.
-func (t *turn) recordable(n *Node) bool {
+// The holds and the needs of the declaration in force replace older ones only
+// once the thing is well: at the end of an apply, even of one that had nothing
+// to do.
+func (t *turn) recordable(n *Node, well bool) bool {
 	o := n.Owned
-	return o == nil || n.Intent != nil || o.ID != n.ID || o.Settled != t.settledAs(n) || o.Data != n.Decl.Res.Data ||
-		!slices.Equal(o.Hold, n.Decl.Res.Hold) || !t.needsAre(n, o.Needs)
+	if o == nil || n.Intent != nil || o.ID != n.ID || o.Settled != t.settledAs(n) {
+		return true
+	}
+	return well && (o.Data != n.Decl.Res.Data || !slices.Equal(o.Hold, n.Decl.Res.Hold) || !t.needsAre(n, o.Needs))
 }
 
 // needsAre says whether the recorded needs are the declared ones.
@@ -66,23 +70,27 @@ func (w *World) settledAs(n *Node) store.Settled {
 	return store.Settled{Want: n.Plan.WantSum, Version: n.Live.State.Version, Driver: w.Targets[n.ID.Target].made}
 }
 
-// Verified puts into the inventory what was verified.
+// Verified puts into the inventory what was verified. An intent ends here too,
+// where a look found what its call never told.
 func (w *World) Verified(n *Node, r *store.Result) {
-	o := store.Owned{AppliedAt: w.Now, Revision: w.Revision.ID, Pos: n.Decl.Res.Pos}
-	switch {
-	case n.Owned != nil:
-		o = *n.Owned
-	case n.Intent != nil:
-		o = n.Intent.Owned
-	default:
-		o.Action = schema.Adopt
+	w.finished(n, r)
+	o := store.Owned{AppliedAt: w.Now, Revision: w.Revision.ID, Action: schema.Adopt}
+	if before := n.recorded(); before != nil {
+		o = *before
 	}
-	o.ID, o.Settled, o.Hold, o.Data, o.Needs = n.ID, w.settledAs(n), n.Decl.Res.Hold, n.Decl.Res.Data, w.needsOf(n)
-	o.Want, o.Inputs, o.Pos = n.Plan.WantSum, n.Plan.Inputs, n.Decl.Res.Pos
+	if n.Intent != nil {
+		o.AppliedAt, o.Revision, o.Action = n.Intent.AppliedAt, n.Intent.Revision, n.Intent.Action
+	}
+	res := n.Decl.Res
+	if n.Live.State.Health.Status == drivers.Healthy {
+		o.Hold, o.Data, o.Needs = res.Hold, res.Data, w.needsOf(n)
+	} else {
+		o.Hold, o.Data, o.Needs = union(o.Hold, res.Hold), o.Data || res.Data, union(o.Needs, w.needsOf(n))
+	}
+	o.ID, o.Settled, o.Want, o.Inputs, o.Pos = n.ID, w.settledAs(n), n.Plan.WantSum, n.Plan.Inputs, res.Pos
 	o.Handle, o.Version, o.Spec, o.Files = n.Key.Handle, n.Live.State.Version, n.Plan.Want.Spec, n.Plan.Want.Files.Hash()
-	n.Owned, n.Intent = &o, nil
+	n.Owned, n.Intent, n.Fail = &o, nil, nil
 	n.Plan.owned = n.Owned // the plan said "nothing to do" of exactly this
-	n.Fail = nil
 	done(r, n)
 }
 
@@ -100,7 +108,7 @@ func (n *Node) healthDeadline() time.Time {
 // applied more than once without planning ever answering "nothing to do" is
 // the driver's fault, and it is tried ever more slowly.
 func (t *turn) settles(n *Node, e *Eval) bool {
-	if n.flaps < mostFlaps || n.applied != n.Plan.Digest || n.Owned == nil {
+	if n.flaps <= mostFlaps || n.applied != n.Plan.WantSum || n.Owned == nil {
 		return true
 	}
 	next := n.Owned.AppliedAt.Add(backoff(n.flaps+3, nil))

@@ -76,6 +76,7 @@ const (
 	component
 	neededBy
 	deferred
+	undecided
 	flapping
 	unread
 )
@@ -83,20 +84,18 @@ const (
 // Turn decides, from a World alone, what to start now. It makes no call, waits
 // for nothing and writes nothing; given the same World it decides the same.
 func Turn(w *World) *Decision {
-	t := &turn{World: w, Decision: &Decision{Observe: map[string][]*Node{}, Evals: make([]Eval, len(w.Nodes))}}
+	t := &turn{World: w, approved: gate.NewIndex(w.Approvals, w.Now), Decision: &Decision{Observe: map[string][]*Node{}, Evals: make([]Eval, len(w.Nodes))}}
 	if !w.Declared {
 		return t.Decision
 	}
 	t.budget = t.countDestruction()
+	t.wake(w.expiring)
 	for _, n := range w.Nodes {
-		if n.Decl == nil || expired(n.Decl.Res, w.Now) {
+		if n.Decl == nil {
 			t.gone = append(t.gone, n)
 			continue
 		}
 		t.visit(n)
-		if !n.Decl.Res.Expires.IsZero() {
-			t.wake(n.Decl.Res.Expires.Add(time.Second))
-		}
 	}
 	if len(t.gone) > 0 {
 		t.prune()
@@ -107,8 +106,9 @@ func Turn(w *World) *Decision {
 type turn struct {
 	*World
 	*Decision
-	budget gate.Budget
-	gone   []*Node
+	approved gate.Index
+	budget   gate.Budget
+	gone     []*Node
 }
 
 // free says whether a call on n may start: none is in flight, and none was

@@ -153,7 +153,7 @@ func TestTurnSuspended(t *testing.T) {
 		t.Errorf("written: %s", got)
 	}
 	d.states(map[string]string{"a": "suspended: ", "c": "suspended: ", "b": "suspended: "})
-	d.world().State.Suspended, d.world().State.Paused = nil, map[string]store.Lever{"memory.thing/a@mem": {By: "ana"}}
+	d.world().State.Suspended, d.world().State.Paused = nil, map[string]store.Lever{store.Key{Target: "mem", Handle: "memory.thing/a"}.String(): {By: "ana"}}
 	if got := writes(d.steps()); got != "create c, delete b" {
 		t.Errorf("written with a suspended: %s", got)
 	}
@@ -209,7 +209,7 @@ func TestTurnTargetDown(t *testing.T) {
 	})
 	d.eng["eu"].SetUnreachable(false)
 	d.pass(time.Minute)
-	if got := writes(d.steps()); got != "delete user, create a, delete far, create b" {
+	if got := writes(d.steps()); got != "create a, create b, delete user, delete far" {
 		t.Errorf("written once it answers: %s", got)
 	}
 }

@@ -25,7 +25,7 @@ func (r *Reconciler) statusNow() Status {
 	s := Status{
 		Environment: r.cfg.Name, Revision: w.Revision, Refused: r.refuse, Rollback: w.State.Quarantined, Suspended: w.State.Suspended,
 		Source: r.source, Report: r.report, Down: w.State.Down, Counts: map[State]int{}, Resources: []ResourceStatus{}, Targets: []TargetStatus{},
-		Converged: r.status.converged, Settled: r.status.settled, At: time.Now(), Seq: r.status.seq,
+		Converged: r.status.converged && r.refuse == nil && w.State.Suspended == nil, Settled: r.status.settled, At: time.Now(), Seq: r.status.seq,
 	}
 	if r.fatal != nil {
 		s.Source.OK, s.Source.Error = false, r.fatal.Error()
@@ -37,11 +37,11 @@ func (r *Reconciler) statusNow() Status {
 		return s
 	}
 	var pending []string
-	for i, n := range w.Nodes {
-		if i >= len(r.status.last.Evals) {
-			break // nodes that came after the last turn
+	for _, n := range w.Nodes {
+		e := n.said
+		if e == nil {
+			e = &Eval{State: Waiting, Why: unseen} // no turn has seen it yet
 		}
-		e := &r.status.last.Evals[i]
 		rs := resourceStatus(n, e)
 		s.Resources = append(s.Resources, rs)
 		s.Counts[rs.State]++
@@ -281,12 +281,16 @@ func (r *Reconciler) Events(ctx context.Context, seq uint64) ([]Event, <-chan Ev
 	return past, sub
 }
 
+func (r *Reconciler) statusAndMoved() (Status, <-chan struct{}, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.statusNow(), r.status.moved, r.fatal
+}
+
 // Wait implements Control.
 func (r *Reconciler) Wait(ctx context.Context, ok func(Status) bool) (Status, error) {
 	for {
-		r.mu.Lock()
-		s, moved, fatal := r.statusNow(), r.status.moved, r.fatal
-		r.mu.Unlock()
+		s, moved, fatal := r.statusAndMoved()
 		if ok(s) {
 			return s, nil
 		}

@@ -20,15 +20,18 @@ type World struct {
 	Now       time.Time
 	Env       Env
 	Targets   map[string]*Target
-	Declared  bool // a revision is in force; until then nothing is planned and nothing pruned
+	Declared  bool          // a revision is in force; until then nothing is planned and nothing pruned
+	Graph     []*graph.Node // of the revision in force, what has expired included
 	Revision  sources.Revision
 	Nodes     []*Node // declared ones in the graph's order, then the others
 	State     store.State
 	Approvals []gate.Approval
 	DownAlso  map[schema.ID]bool // data-bearing and held things that a person named for going down
 
-	byKey map[store.Key]*Node
-	seq   uint64
+	byKey    map[store.Key]*Node
+	byGraph  []*Node   // by graph.Node.Index; nil for what has expired
+	expiring time.Time // of the next declaration that will; zero: none
+	seq      uint64
 }
 
 // Env is what does not change while an environment runs.
@@ -95,6 +98,7 @@ type Node struct {
 	wasWell    bool      // it has been healthy since the last apply
 	unwell     time.Time // since when it no longer is
 	healthFrom time.Time // when something new was applied last
+	said       *Eval     // what the last turn thought; nil before one
 	shown      shown
 }
 
@@ -142,7 +146,7 @@ type Failure struct {
 	Next  time.Time
 }
 
-// owner says whether the inventory or the journal says that n is ours.
+// ours says whether the inventory or the journal says that n is ours.
 func (n *Node) ours() bool { return n.Owned != nil || n.Intent != nil }
 
 // last is what a driver is told about the last apply.
@@ -181,7 +185,7 @@ func wantSum(d *drivers.Desired) string {
 }
 
 // need is the node of a declared need.
-func (w *World) need(g *graph.Node) *Node { return w.Nodes[g.Index] }
+func (w *World) need(g *graph.Node) *Node { return w.byGraph[g.Index] }
 
 // deadline is how long a kind may take from applied to healthy.
 func deadline(kind string) time.Duration {

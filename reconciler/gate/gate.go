@@ -73,7 +73,7 @@ type Input struct {
 
 // Judge answers what wants a person, in words; nothing means go. approvals are
 // those that are in force.
-func Judge(in Input, approvals []Approval) []string {
+func Judge(in Input, approvals Index) []string {
 	if in.Change.Action == schema.None {
 		return nil
 	}
@@ -81,7 +81,7 @@ func Judge(in Input, approvals []Approval) []string {
 		return nil
 	}
 	reasons := reasons(in)
-	if len(reasons) > 0 && Approved(in.Change, approvals) {
+	if len(reasons) > 0 && approvals.Covers(in.Change) {
 		return nil
 	}
 	return reasons
@@ -118,29 +118,51 @@ type Approval struct {
 	Changes []plan.Masked `json:"changes"` // used ones are taken out
 }
 
-// Approved says whether one of the approvals covers a change.
-func Approved(now plan.Masked, approvals []Approval) bool {
+// ApprovalTime is how long an approval is good for. What it was given for may
+// not come for a while, but a yes is not for ever.
+const ApprovalTime = 30 * 24 * time.Hour
+
+// Index finds what approvals cover, quickly. Immutable.
+type Index map[schema.ID][]plan.Masked
+
+// NewIndex indexes the approvals that are in force at a time.
+func NewIndex(approvals []Approval, now time.Time) Index {
+	if len(approvals) == 0 {
+		return nil
+	}
+	x := Index{}
 	for _, a := range approvals {
+		if now.Sub(a.At) > ApprovalTime {
+			continue
+		}
 		for _, then := range a.Changes {
-			if then.ID == now.ID && then.Handle == now.Handle && plan.Covers(then, now) {
-				return true
-			}
+			x[then.ID] = append(x[then.ID], then)
 		}
 	}
-	return false
+	return x
+}
+
+// Covers says whether one of the approvals covers a change.
+func (x Index) Covers(now plan.Masked) bool {
+	return slices.ContainsFunc(x[now.ID], func(then plan.Masked) bool { return plan.Covers(then, now) })
 }
 
 // Use takes out of the approvals what covered an applied change, and drops
-// approvals that have nothing left.
-func Use(now plan.Masked, approvals []Approval) []Approval {
-	var left []Approval
+// approvals that have nothing left or are too old. used is false where none
+// covered it.
+func Use(change plan.Masked, approvals []Approval, now time.Time) (left []Approval, used bool) {
 	for _, a := range approvals {
-		a.Changes = slices.DeleteFunc(slices.Clone(a.Changes), func(then plan.Masked) bool {
-			return then.ID == now.ID && plan.Covers(then, now)
-		})
+		if now.Sub(a.At) > ApprovalTime {
+			continue
+		}
+		i := slices.IndexFunc(a.Changes, func(then plan.Masked) bool { return then.ID == change.ID && plan.Covers(then, change) })
+		if i >= 0 {
+			used = true
+			a.Changes = slices.Concat(a.Changes[:i], a.Changes[i+1:])
+		}
 		if len(a.Changes) > 0 {
 			left = append(left, a)
 		}
 	}
-	return left
+	return left, used
 }

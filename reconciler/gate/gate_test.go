@@ -4,12 +4,15 @@ import (
 	"fmt"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/aplomb-dev/aplomb/drivers"
 	"github.com/aplomb-dev/aplomb/reconciler/gate"
 	"github.com/aplomb-dev/aplomb/reconciler/plan"
 	"github.com/aplomb-dev/aplomb/schema"
 )
+
+var now = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 
 func change(name string, a schema.Action) plan.Masked {
 	return plan.Mask("env", "engine", drivers.Change{
@@ -62,8 +65,8 @@ func TestJudge(t *testing.T) {
 			if got != c.want[a] {
 				t.Errorf("%s: %s: %q, want %q", c.name, a, got, c.want[a])
 			}
-			approvals := []gate.Approval{{ID: "x", Changes: []plan.Masked{in.Change}}}
-			if left := gate.Judge(in, approvals); a != schema.Deferred && len(left) > 0 {
+			approvals := []gate.Approval{{ID: "x", At: now, Changes: []plan.Masked{in.Change}}}
+			if left := gate.Judge(in, gate.NewIndex(approvals, now)); a != schema.Deferred && len(left) > 0 {
 				t.Errorf("%s: %s is approved and still held: %q", c.name, a, left)
 			}
 		}
@@ -86,7 +89,7 @@ func TestJudgeReportsDrift(t *testing.T) {
 
 func TestDeferredIsNeverApproved(t *testing.T) {
 	in := gate.Input{Change: change("a", schema.Deferred), Holds: []schema.Action{schema.Deferred}}
-	if len(gate.Judge(in, []gate.Approval{{Changes: []plan.Masked{in.Change}}})) == 0 {
+	if len(gate.Judge(in, gate.NewIndex([]gate.Approval{{At: now, Changes: []plan.Masked{in.Change}}}, now))) == 0 {
 		t.Error("it went with an approval that could not know it")
 	}
 }
@@ -127,7 +130,7 @@ func TestBudget(t *testing.T) {
 
 func TestApproved(t *testing.T) {
 	replace := change("a", schema.Replace)
-	approvals := []gate.Approval{{ID: "x", Changes: []plan.Masked{change("z", schema.Delete)}}, {ID: "y", Changes: []plan.Masked{replace}}}
+	approvals := []gate.Approval{{ID: "x", At: now, Changes: []plan.Masked{change("z", schema.Delete)}}, {ID: "y", At: now, Changes: []plan.Masked{replace}}}
 	moved := replace
 	moved.Handle = "elsewhere"
 	for _, c := range []struct {
@@ -142,11 +145,11 @@ func TestApproved(t *testing.T) {
 		{"at another address", moved, false},
 		{"of the other approval", change("z", schema.Delete), true},
 	} {
-		if got := gate.Approved(c.now, approvals); got != c.want {
+		if got := gate.NewIndex(approvals, now).Covers(c.now); got != c.want {
 			t.Errorf("%s: approved %t", c.name, got)
 		}
 	}
-	if gate.Approved(replace, nil) {
+	if gate.NewIndex(nil, now).Covers(replace) {
 		t.Error("approved by nobody")
 	}
 }
@@ -161,18 +164,44 @@ func TestUse(t *testing.T) {
 		return out
 	}
 	a, b := change("a", schema.Delete), change("b", schema.Delete)
-	before := []gate.Approval{{ID: "both", Changes: []plan.Masked{a, b}}, {ID: "again", Changes: []plan.Masked{a}}}
-	left := gate.Use(a, before)
+	before := []gate.Approval{{ID: "both", At: now, Changes: []plan.Masked{a, b}}, {ID: "again", At: now, Changes: []plan.Masked{a}}}
+	left, used := gate.Use(a, before, now)
 	if got := names(left); !slices.Equal(got, []string{"both:b"}) {
 		t.Errorf("a is used up: left are %v", got)
 	}
 	if got := names(before); !slices.Equal(got, []string{"both:a", "both:b", "again:a"}) {
 		t.Errorf("what was given in became %v", got)
 	}
-	if left = gate.Use(b, left); left != nil {
+	if left, used = gate.Use(b, left, now); left != nil || !used {
 		t.Errorf("all is used up: left are %v", left)
 	}
-	if got := names(gate.Use(change("c", schema.Delete), before)); len(got) != 3 {
+	if got := names(unused(t, change("c", schema.Delete), before)); len(got) != 3 {
 		t.Errorf("what nothing was approved for used up something: %v", got)
+	}
+}
+
+func unused(t *testing.T, c plan.Masked, before []gate.Approval) []gate.Approval {
+	t.Helper()
+	left, used := gate.Use(c, before, now)
+	if used {
+		t.Error("something was used that covers nothing")
+	}
+	return left
+}
+
+// A yes is not for ever.
+func TestApprovalsAge(t *testing.T) {
+	c := change("a", schema.Delete)
+	approvals := []gate.Approval{{ID: "x", At: now, Changes: []plan.Masked{c}}}
+	for _, at := range []struct {
+		time.Time
+		good bool
+	}{{now.Add(gate.ApprovalTime), true}, {now.Add(gate.ApprovalTime + 1), false}} {
+		if gate.NewIndex(approvals, at.Time).Covers(c) != at.good {
+			t.Errorf("after %v it covers %t", at.Sub(now), !at.good)
+		}
+		if _, used := gate.Use(c, approvals, at.Time); used != at.good {
+			t.Errorf("after %v it is used: %t", at.Sub(now), used)
+		}
 	}
 }

@@ -35,6 +35,9 @@ func parseKey(b []byte) Key {
 	return Key{string(target), string(handle)}
 }
 
+// String is the key for people and as a name.
+func (k Key) String() string { return k.Target + " " + k.Handle }
+
 // MarshalText makes a Key a JSON string.
 func (k Key) MarshalText() ([]byte, error) { return k.bytes(), nil }
 
@@ -72,6 +75,7 @@ type Settled struct {
 type Intent struct {
 	Owned
 	Outputs  map[string]drivers.Output `json:"outputs,omitempty"`
+	Change   plan.Masked               `json:"change"` // what was begun, for the approval that it uses up
 	Nonce    string                    `json:"nonce"`
 	Attempts int                       `json:"attempts"`
 	BegunAt  time.Time                 `json:"begunAt"`
@@ -82,7 +86,7 @@ type State struct {
 	InForce     sources.Revision     `json:"inForce,omitzero"`    // the last revision that compiled
 	Converged   []sources.Revision   `json:"converged,omitempty"` // oldest first, at most 50
 	Suspended   *Lever               `json:"suspended,omitempty"`
-	Paused      map[string]Lever     `json:"paused,omitempty"` // suspended resources, by ID
+	Paused      map[string]Lever     `json:"paused,omitempty"` // suspended resources, by Key.String
 	Quarantined *Quarantine          `json:"quarantined,omitempty"`
 	Destroyed   map[string]time.Time `json:"destroyed,omitempty"` // unapproved destructions of the last hour, by key
 	Down        bool                 `json:"down,omitempty"`      // a person said so: nothing is declared any more
