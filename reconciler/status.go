@@ -6,6 +6,7 @@ import (
 
 	"github.com/sirupsen/logrus"
 
+	"github.com/aplomb-dev/aplomb/drivers"
 	"github.com/aplomb-dev/aplomb/reconciler/store"
 	"github.com/aplomb-dev/aplomb/schema"
 	"github.com/aplomb-dev/aplomb/sources"
@@ -88,7 +89,6 @@ func (k *statusKeeper) ended(ends []end) {
 			ev.Type, ev.Message = "failed", e.err.Error()
 			log.WithError(e.err).Info("apply failed")
 		case e.drift:
-			ev.Type = "repaired"
 			log.Info("drift repaired")
 		default:
 			log.Info("applied")
@@ -96,6 +96,10 @@ func (k *statusKeeper) ended(ends []end) {
 		if e.err == nil {
 			k.tally[e.change.Action]++
 			k.say()
+		}
+		class := drivers.Class(e.err)
+		if e.drift && e.err == nil || e.err != nil && (class == drivers.ErrStale || class == drivers.ErrWaiting) {
+			continue // a repair is told once the thing is well again; what is merely made again is no news
 		}
 		k.emit(ev)
 	}
@@ -164,7 +168,7 @@ func (k *statusKeeper) tell(n *Node, e *Eval) bool {
 		return false
 	}
 	if e.Drift && e.Pending && s.told == Converged {
-		s.told = Drifted
+		s.told, n.drifted = Drifted, k.r.core.w.Now
 		k.emit(Event{Type: "drift", ID: n.ID, Layer: n.Layer, State: e.State, Message: driftText(n)})
 	}
 	if s.state != e.State {
@@ -176,6 +180,11 @@ func (k *statusKeeper) tell(n *Node, e *Eval) bool {
 		return true
 	}
 	s.told = e.State
+	if e.State == Converged && !n.drifted.IsZero() {
+		k.emit(Event{Type: "repaired", ID: n.ID, Layer: n.Layer, State: Converged, Seconds: k.r.core.w.Now.Sub(n.drifted).Seconds()})
+		n.drifted = time.Time{}
+		return true
+	}
 	reason, _ := explain(n, e)
 	k.emit(Event{Type: "state", ID: n.ID, Layer: n.Layer, State: e.State, Action: pendingAction(n, e), Message: reason})
 	return true

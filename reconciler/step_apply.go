@@ -104,8 +104,10 @@ func (w *World) Started(n *Node, in store.Intent) {
 	if n.Op != Idle {
 		panic("apply of " + n.ID.String() + " while " + n.Op.String())
 	}
-	if !n.drift() { // a repair does not start the time anew: a crash loop is degraded in the end
-		n.wasWell, n.unwell, n.healthFrom = false, time.Time{}, w.Now
+	if n.drift() { // a repair does not start the time anew: a crash loop is degraded in the end
+		n.repairs++
+	} else {
+		n.repairs, n.wasWell, n.unwell, n.healthFrom = 0, false, time.Time{}, w.Now
 	}
 	n.Intent, n.stale = &in, nil
 	n.Op = Applying

@@ -128,7 +128,7 @@ func (w *World) Seen(n *Node, s drivers.State) {
 	}
 	switch well := s.Exists && s.Health.Status == drivers.Healthy; {
 	case well:
-		n.wasWell, n.unwell = true, time.Time{}
+		n.wasWell, n.unwell, n.repairs = true, time.Time{}, 0
 	case n.wasWell && n.unwell.IsZero():
 		n.unwell = w.Now
 	}

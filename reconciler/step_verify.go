@@ -13,6 +13,10 @@ import (
 // settled between, before its driver is named.
 const mostFlaps = 2
 
+// mostRepairs is how often drift may be repaired, without the thing being well
+// between, before it counts as degraded: it comes and goes.
+const mostRepairs = 3
+
 // verify judges a node that planning has nothing to do for: it is converged
 // when it is healthy too. The inventory is told what it does not know yet.
 func (t *turn) verify(n *Node, e *Eval) {
@@ -35,7 +39,7 @@ func (t *turn) verify(n *Node, e *Eval) {
 	}
 	e.Why, e.Text = unhealthy, live.Health.Reason
 	e.State, e.Until = Degraded, n.healthDeadline()
-	if t.Now.Before(e.Until) && (live.Health.Status == drivers.Progressing || !n.wasWell) {
+	if t.Now.Before(e.Until) && n.repairs < mostRepairs && (live.Health.Status == drivers.Progressing || !n.wasWell) {
 		e.State = Progressing
 		t.wake(e.Until)
 	}

@@ -98,6 +98,8 @@ type Node struct {
 	wasWell    bool      // it has been healthy since the last apply
 	unwell     time.Time // since when it no longer is
 	healthFrom time.Time // when something new was applied last
+	repairs    int       // of drift, since it was well last
+	drifted    time.Time // since when, until it is well again; zero: it has not
 	said       *Eval     // what the last turn thought; nil before one
 	shown      shown
 }
