@@ -136,6 +136,7 @@ const (
 	Healthy     HealthStatus = "healthy"
 	Progressing HealthStatus = "progressing"
 	Unhealthy   HealthStatus = "unhealthy"
+	Failed      HealthStatus = "failed" // unhealthy, and it will not become well by itself: nothing is waited for
 )
 
 // Health is part of what was observed. A count of zero is healthy.

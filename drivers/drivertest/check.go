@@ -23,7 +23,7 @@ func (b *bench) checkState(it *drivers.Item, s drivers.State) {
 		b.blame("State.Handle is where it lives", "asked for %q, told of %q", it.Handle, s.Handle)
 	}
 	switch s.Health.Status {
-	case drivers.Healthy, drivers.Progressing, drivers.Unhealthy:
+	case drivers.Healthy, drivers.Progressing, drivers.Unhealthy, drivers.Failed:
 	default:
 		b.blame("a thing without a notion of health is Healthy", "%s: status %q", s.Handle, s.Health.Status)
 	}

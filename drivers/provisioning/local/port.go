@@ -100,6 +100,9 @@ func portState(handle string, rec records.Record[portRecord], taken string) (dri
 	if taken != "" {
 		version += "-taken"
 		health = drivers.Health{Status: drivers.Unhealthy, Reason: fmt.Sprintf("%s is listened on by %s, which is not of this environment", r.address(), taken)}
+		if r.Fixed { // another is moved
+			health.Status = drivers.Failed
+		}
 	}
 	spec, err := embedded.Text(words)
 	return drivers.State{

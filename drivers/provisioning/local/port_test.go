@@ -110,7 +110,7 @@ func TestFixedPortIsUnhealthyWhenTaken(t *testing.T) {
 	l := listen(t, 0)
 	w := newWorld(t, d, PortKind, "web", wantPort(t, l.Addr().(*net.TCPAddr).Port))
 	s := w.settle(schema.Create)
-	if s.Health.Status != drivers.Unhealthy || !strings.Contains(s.Health.Reason, "listened on by process") {
+	if s.Health.Status != drivers.Failed || !strings.Contains(s.Health.Reason, "listened on by process") {
 		t.Fatalf("health %+v", s.Health)
 	}
 	must(t, l.Close())

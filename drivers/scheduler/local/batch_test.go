@@ -53,7 +53,7 @@ func TestBatchRunsOnceForEachSpec(t *testing.T) {
 	run(schema.None, "0", "2", "0", "1")
 	run(schema.Update, "0", "3", "0", "1", "2")
 	run(schema.Update, "4", "3", "0", "0", "1", "1", "2", "2")
-	health(drivers.Unhealthy, "instance 0 exited (status 4)")
+	health(drivers.Failed, "instance 0 exited (status 4)")
 	run(schema.None, "4", "3", "0", "0", "1", "1", "2", "2")
 }
 
@@ -67,7 +67,7 @@ func TestBatchLostIsNotRunAgain(t *testing.T) {
 	}
 	b.kill(b.shim(0))
 	b.kill(pid)
-	b.eventually("unhealthy", func() bool { return b.look().Health.Status == drivers.Unhealthy })
+	b.eventually("failed", func() bool { return b.look().Health.Status == drivers.Failed })
 	b.settled()
 }
 

@@ -123,7 +123,7 @@ func batchHealth(o *observed) drivers.Health {
 	}
 	switch {
 	case len(bad) > 0:
-		return drivers.Health{Status: drivers.Unhealthy, Reason: join(bad) + "; it runs again when its spec changes"}
+		return drivers.Health{Status: drivers.Failed, Reason: join(bad) + "; it runs again when its spec changes"}
 	case done < o.spec.Count:
 		return drivers.Health{Status: drivers.Progressing, Reason: fmt.Sprintf("%d of %d completed", done, o.spec.Count)}
 	default:
