@@ -48,7 +48,7 @@ func (s *Source) admit(ctx context.Context, h plumbing.Hash) error {
 		return s.accept(ctx, h, force)
 	case h == tip:
 		return withHint(fmt.Errorf("%s: %w %s", s.followed(), sources.ErrRewound, force.String()[:7]),
-			"push a commit that contains it, or configure that rewinding is allowed")
+			"to follow it nevertheless: aplomb up --allow-rewind; to keep history: merge the old tip")
 	case ofTip:
 		return nil
 	}
