@@ -83,6 +83,7 @@ func (r *Reconciler) pull(ctx context.Context, by, what, subject, why string, re
 	}
 	r.status.emit(Event{Type: "lever", Message: strings.TrimSpace(by + ": " + what + " " + subject)})
 	r.status.say()
+	r.status.settled = false // what it set going is yet to be seen
 	r.status.changed()
 	nudge(r.wake)
 	return nil
@@ -134,7 +135,7 @@ func (r *Reconciler) Resume(ctx context.Context, by string, id *schema.ID, why s
 		return err
 	}
 	if wasDown && !state.Down {
-		r.core.w.Declared, r.core.w.DownAlso, r.refuse = false, nil, nil
+		r.core.w.Declared, r.core.w.DownAlso, r.refuse, r.looked = false, nil, nil, false
 	}
 	if id == nil {
 		for _, n := range r.core.w.Nodes {
@@ -183,7 +184,7 @@ func (r *Reconciler) Rollback(ctx context.Context, by, revision, why string) (Ro
 	if err := r.pull(ctx, by, "rollback", to.ID, why, store.Result{State: &state, History: []any{rec}}); err != nil {
 		return Rollback{}, err
 	}
-	r.refuse = nil
+	r.refuse, r.looked = nil, false
 	nudge(r.look)
 	return back, nil
 }
