@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -40,20 +41,21 @@ func TestReads(t *testing.T) {
 func TestLevers(t *testing.T) {
 	e := newEnv()
 	c, _ := serve(t, &Server{Control: e})
+	self := peer{uid: uint32(os.Getuid())}.name() // what is said is only added to what the kernel says
 	if err := c.Suspend(t.Context(), "ana", &web, "moving"); err != nil {
 		t.Fatal(err)
 	}
-	if l := c.Status().Suspended; l == nil || l.By != "ana" || l.Why != "moving" {
+	if l := c.Status().Suspended; l == nil || l.By != self+" (as ana)" || l.Why != "moving" {
 		t.Errorf("suspended by %+v", l)
 	}
-	if err := c.Resume(t.Context(), "ana", nil, ""); err != nil {
+	if err := c.Resume(t.Context(), self, nil, ""); err != nil {
 		t.Fatal(err)
 	}
 	if got, err := c.Approve(t.Context(), "ben", pending, "read it"); err != nil || len(got) != 1 || got[0].Action != schema.Delete {
 		t.Errorf("approve: %+v, %v", got, err)
 	}
 	a, err := c.Audit(t.Context(), 2)
-	if err != nil || len(a) != 2 || a[0].What != "approve" || a[0].By != "ben" || a[1].What != "resume" {
+	if err != nil || len(a) != 2 || a[0].What != "approve" || a[0].By != self+" (as ben)" || a[1].What != "resume" || a[1].By != self {
 		t.Errorf("audit: %+v, %v", a, err)
 	}
 	if st, err := c.Down(t.Context(), "ana", []schema.ID{web}, ""); err != nil || !st.Settled {
@@ -160,6 +162,40 @@ func TestEventsResume(t *testing.T) {
 	}
 }
 
+// TestEventsRestart: a daemon that is started anew counts from one again; who
+// goes on with its events misses none of them.
+func TestEventsRestart(t *testing.T) {
+	path := t.TempDir() + "/s"
+	start := func(at int64, what ...string) (stop func()) {
+		e := newEnv()
+		for _, w := range what {
+			e.change("", w, "", "", func(*reconciler.Status) {})
+		}
+		l, err := Listen(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return run(t, &Server{Control: e, Info: Info{Started: time.Unix(at, 0)}}, l)
+	}
+	stop := start(1, "one", "two", "three")
+	c, _, err := Dial(t.Context(), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	past, live := c.Events(t.Context(), 1)
+	if len(past) != 2 {
+		t.Fatalf("past: %+v, %v", past, c.Err())
+	}
+	stop()
+	stop = start(2, "uno", "due")
+	defer stop()
+	for i, want := range []string{"uno", "due"} {
+		if got := <-live; got.Type != want || got.Seq != uint64(i+1) {
+			t.Fatalf("got %+v, want %s", got, want)
+		}
+	}
+}
+
 func TestEventsEnd(t *testing.T) {
 	c, _ := serve(t, &Server{Control: newEnv()})
 	ctx, cancel := context.WithCancel(t.Context())
@@ -229,6 +265,7 @@ func TestRefused(t *testing.T) {
 		{"GET", "/v1/status?after=1&wait=soon", ``, 400},
 		{"GET", "/v1/history?limit=0", ``, 400},
 		{"GET", "/v1/events?after=-1", ``, 400},
+		{"GET", "/v1/events?after=1.x", ``, 400},
 		{"GET", "/v1/resources/local.file/NOT_A_NAME", ``, 400},
 		{"GET", "/v1/resources/local.file/web/logs?lines=-1", ``, 400},
 	} {

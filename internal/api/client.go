@@ -177,6 +177,9 @@ func (c *Client) Logs(ctx context.Context, lq LogsQuery, w io.Writer) error {
 	}
 	q.Set("lines", strconv.Itoa(lq.Lines))
 	q.Set("follow", strconv.FormatBool(lq.Follow))
+	if lq.JSON {
+		q.Set("format", "json")
+	}
 	res, err := c.do(ctx, http.MethodGet, path+"/logs", q, nil, nil)
 	if err != nil {
 		return err

@@ -55,6 +55,7 @@ var codes = []struct {
 	{"unknown-revision", reconciler.ErrNoRevision, http.StatusNotFound},
 	{"refused", reconciler.ErrRefused, http.StatusForbidden},
 	{"bad-request", ErrRequest, http.StatusBadRequest},
+	{"another-user", ErrPeer, http.StatusForbidden},
 	{"not-served", ErrNotServed, http.StatusNotImplemented},
 	{"timeout", context.DeadlineExceeded, http.StatusGatewayTimeout},
 	{"cancelled", context.Canceled, 499},

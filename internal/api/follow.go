@@ -24,19 +24,21 @@ const RetryEvents = time.Second
 func (c *Client) Events(ctx context.Context, seq uint64) ([]reconciler.Event, <-chan reconciler.Event) {
 	live := make(chan reconciler.Event, 64)
 	var past []reconciler.Event
-	res, err := c.subscribe(ctx, seq)
+	last := strconv.FormatUint(seq, 10)
+	res, err := c.subscribe(ctx, last)
 	if err == nil {
 		r := newEventReader(res.Body)
+		r.last = last
 		for {
 			var e reconciler.Event
 			var more bool
 			if e, more, err = r.next(); err != nil || !more {
 				break
 			}
-			past, seq = append(past, e), e.Seq
+			past = append(past, e)
 		}
 		if err == nil {
-			go c.follow(ctx, res.Body, r, seq, live)
+			go c.follow(ctx, res.Body, r, live)
 			return past, live
 		}
 		_ = res.Body.Close()
@@ -48,13 +50,14 @@ func (c *Client) Events(ctx context.Context, seq uint64) ([]reconciler.Event, <-
 	return past, live
 }
 
-func (c *Client) subscribe(ctx context.Context, seq uint64) (*http.Response, error) {
+func (c *Client) subscribe(ctx context.Context, last string) (*http.Response, error) {
 	return c.do(ctx, http.MethodGet, "/v1/events", nil,
-		http.Header{"Last-Event-Id": {strconv.FormatUint(seq, 10)}}, nil)
+		http.Header{"Last-Event-Id": {last}}, nil)
 }
 
-// follow hands events on until ctx ends, resuming after breaks.
-func (c *Client) follow(ctx context.Context, body io.ReadCloser, r *eventReader, seq uint64, live chan<- reconciler.Event) {
+// follow hands events on until ctx ends, resuming after breaks. A daemon that
+// was started anew meanwhile tells all that it remembers.
+func (c *Client) follow(ctx context.Context, body io.ReadCloser, r *eventReader, live chan<- reconciler.Event) {
 	defer close(live)
 	for {
 		for {
@@ -65,7 +68,6 @@ func (c *Client) follow(ctx context.Context, body io.ReadCloser, r *eventReader,
 			if !more {
 				continue // caught up, after a resumption
 			}
-			seq = e.Seq
 			select {
 			case live <- e:
 			case <-ctx.Done():
@@ -79,27 +81,32 @@ func (c *Client) follow(ctx context.Context, body io.ReadCloser, r *eventReader,
 			return
 		case <-time.After(RetryEvents):
 		}
-		res, err := c.subscribe(ctx, seq)
+		res, err := c.subscribe(ctx, r.last)
 		if err != nil {
 			return
 		}
+		last := r.last
 		body, r = res.Body, newEventReader(res.Body)
+		r.last = last
 	}
 }
 
 // eventReader reads server-sent events.
-type eventReader struct{ lines *bufio.Scanner }
+type eventReader struct {
+	lines *bufio.Scanner
+	last  string // id of the last event
+}
 
 func newEventReader(r io.Reader) *eventReader {
 	s := bufio.NewScanner(r)
 	s.Buffer(nil, MaxEvent)
-	return &eventReader{s}
+	return &eventReader{lines: s}
 }
 
 // next is the next event; more is false for the mark between the remembered
 // ones and those to come.
 func (r *eventReader) next() (e reconciler.Event, more bool, err error) {
-	var kind string
+	kind, id := "", r.last
 	var data []byte
 	for r.lines.Scan() {
 		line := r.lines.Bytes()
@@ -112,9 +119,12 @@ func (r *eventReader) next() (e reconciler.Event, more bool, err error) {
 			if err := json.Unmarshal(data, &e); err != nil {
 				return e, false, fmt.Errorf("read event: %w", err)
 			}
+			r.last = id
 			return e, true, nil
 		case len(line) == 0:
 			kind = ""
+		case string(field) == "id":
+			id = string(value)
 		case string(field) == "event":
 			kind = string(value)
 		case string(field) == "data":

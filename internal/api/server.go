@@ -41,11 +41,12 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	base, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
 	hs := &http.Server{
-		Handler:           s.Handler(),
+		Handler:           admitted(s.Handler()),
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    64 << 10,
 		BaseContext:       func(net.Listener) context.Context { return base },
+		ConnContext:       withPeer,
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- hs.Serve(l) }()
@@ -102,6 +103,7 @@ func (s *Server) levers(m *http.ServeMux) {
 				if err != nil {
 					return nil, err
 				}
+				l.By = person(r.Context(), l.By)
 				return f(r.Context(), l)
 			})
 		})

@@ -9,6 +9,22 @@ import (
 	"testing"
 )
 
+// TestPeer: only the user who runs the daemon, and root, are answered.
+func TestPeer(t *testing.T) {
+	for _, tc := range []struct {
+		peer peer
+		self int
+		good bool
+	}{
+		{peer{uid: 1000}, 1000, true}, {peer{uid: 0}, 1000, true}, {peer{uid: 1001}, 1000, false}, {peer{uid: 1000}, 0, false},
+		{peer{err: errors.New("not known")}, 0, false},
+	} {
+		if err := tc.peer.admit(tc.self); (err == nil) != tc.good || err != nil && !errors.Is(err, ErrPeer) {
+			t.Errorf("%+v at %d: %v", tc.peer, tc.self, err)
+		}
+	}
+}
+
 func TestRuntimeDir(t *testing.T) {
 	tmp := t.TempDir()
 	xdg := t.TempDir()

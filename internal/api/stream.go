@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/aplomb-dev/aplomb/reconciler"
@@ -22,21 +23,17 @@ const writeTimeout = 10 * time.Second
 // events is a stream of server-sent events: first the remembered ones after
 // Last-Event-ID (or ?after=), then one of type "caught-up", then those to come.
 func (s *Server) events(w http.ResponseWriter, r *http.Request) {
-	var after uint64
 	from := r.Header.Get("Last-Event-ID")
 	if from == "" {
 		from = r.URL.Query().Get("after")
 	}
-	if from != "" {
-		n, err := strconv.ParseUint(from, 10, 64)
-		if err != nil {
-			writeError(w, fmt.Errorf("%w: the last event's id is not a number", ErrRequest))
-			return
-		}
-		after = n
+	after, err := s.after(from)
+	if err != nil {
+		writeError(w, err)
+		return
 	}
 	past, live := s.Control.Events(r.Context(), after)
-	out := &stream{w: w, rc: http.NewResponseController(w)}
+	out := &stream{w: w, rc: http.NewResponseController(w), start: s.start()}
 	h := w.Header()
 	h.Set("Content-Type", "text/event-stream")
 	h.Set("Cache-Control", "no-store")
@@ -65,11 +62,37 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// start tells this start of the daemon from every other one: the numbers of
+// events begin anew with it.
+func (s *Server) start() string { return strconv.FormatInt(s.Info.Started.UnixNano(), 36) }
+
+// after is the number of the event that somebody has seen last. An id of
+// another start of the daemon is none of this one's: all is news then.
+func (s *Server) after(id string) (uint64, error) {
+	start, number, whole := strings.Cut(id, ".")
+	switch {
+	case id == "":
+		return 0, nil
+	case !whole:
+		number = id // counted by hand
+	}
+	n, err := strconv.ParseUint(number, 10, 64)
+	if err != nil {
+		return 0, fmt.Errorf("%w: %q is no event's id", ErrRequest, id)
+	}
+	if whole && start != s.start() {
+		return 0, nil
+	}
+	return n, nil
+}
+
 // stream writes and flushes each piece; the first error stays.
 type stream struct {
 	w   http.ResponseWriter
 	rc  *http.ResponseController
 	err error
+
+	start string // of the daemon, of a stream of events
 }
 
 func (s *stream) event(e reconciler.Event) {
@@ -78,7 +101,7 @@ func (s *stream) event(e reconciler.Event) {
 		s.err = err
 		return
 	}
-	s.send(fmt.Sprintf("id: %d\nevent: %s\ndata: %s\n\n", e.Seq, e.Type, b))
+	s.send(fmt.Sprintf("id: %s.%d\nevent: %s\ndata: %s\n\n", s.start, e.Seq, e.Type, b))
 }
 
 func (s *stream) send(text string) { _, _ = s.Write([]byte(text)) }
@@ -108,7 +131,7 @@ func (s *Server) logs(w http.ResponseWriter, r *http.Request) {
 		writeError(w, err)
 		return
 	}
-	q := LogsQuery{ID: v, Follow: r.URL.Query().Get("follow") == "true"}
+	q := LogsQuery{ID: v, Follow: r.URL.Query().Get("follow") == "true", JSON: r.URL.Query().Get("format") == "json"}
 	var lines *int
 	if q.Instance, err = number(r, "instance"); err == nil {
 		lines, err = number(r, "lines")
@@ -125,6 +148,9 @@ func (s *Server) logs(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	if q.JSON {
+		w.Header().Set("Content-Type", "application/x-ndjson")
+	}
 	w.Header().Set("Trailer", logTrailer)
 	out := &counted{w: &stream{w: w, rc: http.NewResponseController(w)}}
 	err = s.Logs(r.Context(), q, out)

@@ -55,6 +55,13 @@ type LogsQuery struct {
 	Instance *int // counts from 0; nil: every instance
 	Lines    int  // the last ones of what was written before; 0: none
 	Follow   bool // go on until the request ends
+	JSON     bool // a LogLine a line instead of text
+}
+
+// LogLine is one line that an instance wrote.
+type LogLine struct {
+	Instance int    `json:"instance"`
+	Text     string `json:"text"`
 }
 
 // lever is the body of every request that changes something. Each route uses
