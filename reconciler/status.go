@@ -120,9 +120,6 @@ func (k *statusKeeper) turned(d *Decision) {
 	}
 	settled := quiet && k.r.looked && k.r.calls == 0 && len(k.r.ends) == 0
 	all = all && k.r.looked && k.r.refuse == nil && w.State.Suspended == nil
-	if news || all != k.converged {
-		k.say()
-	}
 	moved := news || all != k.converged || settled != k.settled
 	k.settled = settled
 	k.turn(all)
@@ -169,6 +166,7 @@ func (k *statusKeeper) tell(n *Node, e *Eval) bool {
 	}
 	if e.Drift && e.Pending && s.told == Converged {
 		s.told, n.drifted = Drifted, k.r.core.w.Now
+		k.say()
 		k.emit(Event{Type: "drift", ID: n.ID, Layer: n.Layer, State: e.State, Message: driftText(n)})
 	}
 	if s.state != e.State {
@@ -179,7 +177,12 @@ func (k *statusKeeper) tell(n *Node, e *Eval) bool {
 	if e.State == Waiting || e.State == s.told && !reworded || e.State == Converged && s.told == Converged {
 		return true
 	}
+	untold := s.told == ""
 	s.told = e.State
+	if untold && e.State == Converged && n.Owned != nil && n.Owned.AppliedAt.Before(k.r.core.w.Env.Started) {
+		return true // as it was before this process: no news
+	}
+	k.say()
 	if e.State == Converged && !n.drifted.IsZero() {
 		k.emit(Event{Type: "repaired", ID: n.ID, Layer: n.Layer, State: Converged, Seconds: k.r.core.w.Now.Sub(n.drifted).Seconds()})
 		n.drifted = time.Time{}
@@ -224,7 +227,6 @@ func lastIs(revs []sources.Revision, rev sources.Revision) bool {
 
 func (k *statusKeeper) declared(rev sources.Revision, began time.Time) {
 	k.converged, k.settled, k.since = false, false, began
-	k.say()
 	k.emit(Event{Type: "revision", Revision: rev.ID, Message: rev.Title, Seconds: time.Since(began).Seconds()})
 	k.changed()
 }

@@ -227,6 +227,7 @@ func (r *Reconciler) declare(ctx context.Context, rev sources.Revision, nodes []
 	}
 	if state.InForce.ID != rev.ID && !state.Down {
 		state.InForce = rev
+		r.status.say()
 		if err := r.setState(ctx, state, []any{Record{At: began, Revision: rev.ID, Title: rev.Title, What: "in force"}}); err != nil {
 			return err
 		}

@@ -62,6 +62,11 @@ func (n *Node) drift() bool {
 		n.Plan.WantSum == n.Owned.Want
 }
 
+// takesOver says whether applying means taking over what nobody here made.
+func (n *Node) takesOver() bool {
+	return n.Live.State.Exists && n.Live.State.Owner == "" && !n.ours()
+}
+
 func (t *turn) judgement(n *Node, drift bool) gate.Input {
 	in := gate.Input{Change: n.Plan.Masked, Drift: drift, ReportDrift: t.Env.ReportDrift, Budget: t.budget}
 	if n.Owned != nil {
@@ -78,6 +83,7 @@ func (t *turn) judgement(n *Node, drift bool) gate.Input {
 		now := n.Plan.Change.Action
 		in.Finishing = n.Intent.Want == n.Plan.WantSum && (now == n.Intent.Action || now.Milder(n.Intent.Action))
 	}
+	in.TakesOver = n.takesOver()
 	if t.State.Down && n.Decl == nil {
 		in.Budget = gate.Budget{}
 		if t.DownAlso[n.ID] {

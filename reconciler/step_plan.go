@@ -166,7 +166,7 @@ func (w *World) PlanMade(p PlanCall, c drivers.Change, err error) {
 		n.Fail = nil
 	}
 	c.ID = n.ID
-	if takesOver := n.Live.State.Exists && !n.ours() && n.Live.State.Owner == ""; takesOver && (c.Action == schema.None || c.Action == schema.Update) {
+	if n.takesOver() && (c.Action == schema.None || c.Action == schema.Update) {
 		c.Action = schema.Adopt
 	}
 	n.Plan = &Planned{Change: c, Want: p.Want, WantSum: p.Sum, Inputs: p.Inputs, decl: p.decl, seq: p.Seq, owned: p.owned}

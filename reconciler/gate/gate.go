@@ -67,6 +67,7 @@ type Input struct {
 	Data        bool            // it holds data
 	Drift       bool            // back to what was last applied; nothing new is declared
 	ReportDrift bool            // the environment only reports drift
+	TakesOver   bool            // it lives already, and nobody's mark is on it
 	Finishing   bool            // a pending intent for the same resolved want covers it
 	Budget      Budget
 }
@@ -96,8 +97,8 @@ func reasons(in Input) []string {
 	if in.Data && a.Destroys() {
 		why = append(why, fmt.Sprintf("%s wants approval: it holds data", a))
 	}
-	if a == schema.Adopt {
-		why = append(why, "adopt wants approval: it lives already and was not made by this environment")
+	if a == schema.Adopt || in.TakesOver {
+		why = append(why, fmt.Sprintf("%s wants approval: it lives already and was not made by this environment", a))
 	}
 	if in.Drift && in.ReportDrift {
 		why = append(why, "drift is only reported here")
