@@ -122,6 +122,7 @@ func appendHistory(tx *bbolt.Tx, records []any) error {
 }
 
 // History calls fn with records as JSON, newest first, at most limit (0: all).
+// An error of fn says that a record cannot be read: ErrCorrupt.
 func (s *Store) History(_ context.Context, limit int, fn func(raw []byte) error) error {
 	return s.newest(bHistory, limit, fn)
 }
@@ -133,7 +134,7 @@ func (s *Store) newest(bucket []byte, limit int, fn func(raw []byte) error) (err
 		n := 0
 		for k, raw := c.Last(); k != nil && (limit <= 0 || n < limit); k, raw = c.Prev() {
 			if err := fn(raw); err != nil {
-				return err
+				return corrupt(s.path, err)
 			}
 			n++
 		}
