@@ -35,7 +35,7 @@ type Live struct {
 // done to it. It is for terminals only.
 func (p *Printer) Live(since time.Time) *Live {
 	l := &Live{p: p, since: since}
-	l.progress = mpb.New(mpb.WithOutput(p.Out), mpb.WithWidth(max(p.Width/3, 10)), mpb.WithRefreshRate(refresh))
+	l.progress = mpb.New(mpb.WithOutput(p.Out), mpb.WithAutoRefresh(), mpb.WithWidth(max(p.Width/3, 10)), mpb.WithRefreshRate(refresh))
 	l.bar = l.progress.New(0, mpb.BarStyle().Lbound("[").Filler("=").Tip(">").Padding(" ").Rbound("]"),
 		mpb.BarExtender(mpb.BarFillerFunc(l.fill), true),
 		mpb.PrependDecorators(decor.Name("  ")),
@@ -48,8 +48,8 @@ func (p *Printer) Live(since time.Time) *Live {
 // Update shows s from the next drawing on.
 func (l *Live) Update(s reconciler.Status) {
 	l.mu.Lock()
-	defer l.mu.Unlock()
 	l.status = s
+	l.mu.Unlock() // before the bar is told: it waits for fill, which wants the lock
 	l.bar.SetTotal(int64(len(s.Resources)), false)
 	l.bar.SetCurrent(int64(s.Counts[reconciler.Converged]))
 }
@@ -143,17 +143,31 @@ func (p *Printer) outcome(r reconciler.ResourceStatus, since time.Time) cell {
 	return stateCell(r.State)
 }
 
-// Heading writes what is followed, and where.
+// leastTitle is how many columns of a commit's title are worth showing.
+const leastTitle = 12
+
+// Heading writes what is followed, and where: on one line where the terminal is
+// wide enough for what matters most.
 func (p *Printer) Heading(source, environment, data string, rev reconciler.Status) {
-	at := ""
+	what, where := "aplomb up "+source, fmt.Sprintf("     environment %q · data %s", environment, data)
+	at, title, end := "", "", " · Ctrl-C leaves everything running"
 	if r := rev.Revision; r.ID != "" {
 		at = " · at " + r.Short()
 		if r.Title != "" {
-			at = fmt.Sprintf(" · commit %s %q", r.Short(), r.Title)
+			at, title = " · commit "+r.Short()+" ", fmt.Sprintf("%q", r.Title)
 		}
 	}
-	p.flow(2, styled("aplomb up "+source, bold), text(fmt.Sprintf("     environment %q", environment)),
-		text(" · data "+data), text(at), text(" · Ctrl-C leaves everything running"))
+	if left := p.Width - cells1(what+where+at); p.Width > 0 {
+		if cells1(title+end) > left {
+			end = ""
+		}
+		if cells1(title) > left && left >= leastTitle {
+			title = clip(title, left)
+		} else if cells1(title) > left {
+			title = ""
+		}
+	}
+	p.flow(2, styled(what, bold), text(where), text(at+title), text(end))
 }
 
 // Outcome writes how a turn ended: converged or not, what was done since, and

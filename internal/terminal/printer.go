@@ -21,7 +21,8 @@ type Printer struct {
 	Now      func() time.Time                    // nil: time.Now
 	Size     func() (width, height int, ok bool) // asked again while lines change in place; nil: Width and Height stay
 
-	err error
+	err  error
+	said said
 }
 
 // Detect is the Printer for out: a terminal is found out, its size and what

@@ -68,10 +68,9 @@ func (p *Printer) Audit(es []reconciler.AuditEntry) {
 }
 
 // Event is one line about something that happened: a time, a word, what it is
-// about, and what there is to say. That a resource waits for another is not
-// told: what it waits for is.
+// about, and what there is to say. What was told already is not told again.
 func (p *Printer) Event(e reconciler.Event) {
-	if e.Type == "state" && e.State == reconciler.Waiting {
+	if silent(e) || !p.news(e) {
 		return
 	}
 	p.prose(9, append([]cell{styled(e.At.In(p.now().Location()).Format("15:04:05")+" ", dim)}, eventCells(e)...)...)
@@ -91,7 +90,10 @@ func eventCells(e reconciler.Event) []cell {
 	if about != "" {
 		cells = append(cells, text(": "+about))
 	}
-	if msg != "" {
+	switch {
+	case msg != "" && e.Type == "drift" && about != "":
+		cells = append(cells, text(" "+msg))
+	case msg != "":
 		cells = append(cells, text(": "+msg))
 	}
 	if e.Seconds > 0 {
@@ -112,7 +114,7 @@ func eventWord(e reconciler.Event) cell {
 	case "failed", "refused":
 		return styled("✗ "+e.Type, red)
 	case "drift":
-		return styled("≠ drift", yellow)
+		return styled("drift", yellow)
 	case "converged":
 		return styled("✓ converged", green)
 	case "source", "target", "report":

@@ -125,10 +125,18 @@ func events() []reconciler.Event {
 		{At: now, Type: "drift", ID: web, Message: "instance 2 exited (killed)"},
 		{At: now, Type: "repaired", ID: web, Seconds: 0.3},
 		{At: now, Type: "failed", ID: web, Message: "start: \x1b[2J\x07no such file"},
+		{At: now, Type: "state", ID: web, State: reconciler.Degraded, Message: "retry 1 in 700ms"},
+		{At: now, Type: "failed", ID: web, Message: "start: \x1b[2J\x07no such file"},
+		{At: now, Type: "state", ID: web, State: reconciler.Degraded, Message: "retry 2 in 1.5s"},
+		{At: now, Type: "failed", ID: web, Message: drivers.ErrStale.Error()},
+		{At: now, Type: "refused", Revision: "8c1d2e0aa", Message: "main: the branch was rewound"},
+		{At: now, Type: "source", Message: "main: the branch was rewound"},
+		{At: now, Type: "applied", ID: web, Action: schema.Adopt},
 		{At: now, Type: "source", Message: "fetch: 503"},
 		{At: now, Type: "source"},
 		{At: now, Type: "lever", Message: "ana: suspend"},
 		{At: now, Type: "converged", Revision: "3f2a91c00", Seconds: 125},
+		{At: now, Type: "converged", Revision: "3f2a91c00", Seconds: 126},
 	}
 }
 
@@ -193,6 +201,23 @@ var screens = map[string]func(*Printer){
 		p.Outcome(s, now.Add(-2400*time.Millisecond))
 		s.Converged = true
 		p.Outcome(s, now.Add(-2400*time.Millisecond))
+	},
+	"status-many": func(p *Printer) {
+		s := reconciler.Status{Environment: "prod", Counts: map[reconciler.State]int{reconciler.Held: 312, reconciler.Converged: 5, reconciler.Degraded: 1}}
+		for i := range 312 {
+			s.Resources = append(s.Resources, reconciler.ResourceStatus{ID: id(fmt.Sprintf("local.file/f%d@local", i)), State: reconciler.Held})
+		}
+		s.Resources = append(s.Resources, reconciler.ResourceStatus{ID: id("local.file/last@local"), State: reconciler.Degraded})
+		p.Status(s, false)
+	},
+	"heading": func(p *Printer) {
+		if p.Width == 120 {
+			p.Width = 110
+		}
+		rev := reconciler.Status{Revision: sources.Revision{ID: "3f2a91c00", Title: "make the front page say what the shop sells, and where it is"}}
+		p.Heading("examples/shop", "local", ".aplomb", rev)
+		rev.Revision.Title = "first"
+		p.Heading("https://git.example.org/fleet.git", "local", ".aplomb", rev)
 	},
 	"up-many": func(p *Printer) {
 		var s reconciler.Status

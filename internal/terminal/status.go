@@ -37,22 +37,34 @@ func stateCell(s reconciler.State) cell {
 	return styled(r+" "+string(s), st)
 }
 
+// mostOfState is how many resources of one state are listed where not all were
+// asked for.
+const mostOfState = 30
+
 // Status writes how the environment is: a line of summary, then what is not
-// converged; all adds what is.
+// converged, of each state the first; all adds what is, and the rest.
 func (p *Printer) Status(s reconciler.Status, all bool) {
 	p.summary(s)
 	p.circumstances(s)
 	var rows []reconciler.ResourceStatus
 	ids := make([]schema.ID, 0, len(s.Resources))
+	shown := map[reconciler.State]int{}
 	for _, r := range s.Resources {
 		ids = append(ids, r.ID)
-		if all || r.State != reconciler.Converged {
+		if all || r.State != reconciler.Converged && shown[r.State] < mostOfState {
+			shown[r.State]++
 			rows = append(rows, r)
 		}
 	}
-	if len(rows) > 0 {
-		p.blank()
-		p.resources(rows, names(ids...))
+	if len(rows) == 0 {
+		return
+	}
+	p.blank()
+	p.resources(rows, names(ids...))
+	for _, st := range reconciler.States {
+		if more := s.Counts[st] - shown[st]; shown[st] > 0 && more > 0 {
+			p.flow(4, styled(fmt.Sprintf("  … and %d more %s: aplomb status --all", more, st), dim))
+		}
 	}
 }
 
