@@ -93,8 +93,8 @@ type Node struct {
 	recheckAt  time.Time   // observe again then, because it is not healthy or could not be read
 	recheck    time.Duration
 	quiet      time.Time // before that, an earlier call may still land
-	flaps      int       // applied, and yet to be applied again, without having been settled between
-	applied    string    // digest of the last apply since it was settled
+	flaps      int       // applies of one want, since planning answered "nothing to do" last
+	applied    string    // hash of that want
 	wasWell    bool      // it has been healthy since the last apply
 	unwell     time.Time // since when it no longer is
 	healthFrom time.Time // when something new was applied last
