@@ -24,6 +24,8 @@ type Node struct {
 	Needs  []*Node // ascending Index
 	By     []*Node // who needs it, ascending Index
 	Fields []Field // strings of the spec that hold references
+
+	unaddressed bool // its driver refused the address, which was said
 }
 
 // Field is one string of a spec, taken apart, with what its references mean.
@@ -36,7 +38,51 @@ type Field struct {
 // Build answers the nodes in order, needs first and otherwise by layer and
 // identity; or findings, and then no node.
 func Build(resources []schema.Resource, reg *drivers.Registry) ([]*Node, []schema.Diagnostic) {
-	b := &builder{reg: reg, byID: make(map[schema.ID]*Node, len(resources)), byName: make(map[schema.ID][]*Node, len(resources))}
+	b := newBuilder(reg, len(resources))
+	order := b.build(resources)
+	if len(b.findings) > 0 {
+		return nil, schema.SortDiagnostics(b.findings)
+	}
+	return order, nil
+}
+
+// Check answers the findings among declarations of which some have findings of
+// their own already: those have no Spec, and an empty Kind, Name or target
+// where that is not known (compile.Result.Seen). What may be declared by one of
+// them is never said to be missing.
+func Check(seen []schema.Resource, reg *drivers.Registry) []schema.Diagnostic {
+	b := newBuilder(reg, len(seen))
+	b.torn = true
+	for i := range seen {
+		if seen[i].Spec == nil {
+			b.presumed[schema.ID{Kind: seen[i].ID.Kind, Name: seen[i].ID.Name}] = true
+		}
+	}
+	_ = b.build(seen)
+	return schema.SortDiagnostics(b.findings)
+}
+
+type builder struct {
+	reg      *drivers.Registry
+	nodes    []*Node
+	byID     map[schema.ID]*Node
+	byName   map[schema.ID][]*Node          // Target empty
+	declared map[schema.ID]*schema.Resource // Target empty where it is not said and cannot be known
+	presumed map[schema.ID]bool             // what exists somewhere, or may: Target empty, "" for any kind or name
+	torn     bool                           // some resources have findings of their own, and no Spec
+	findings []schema.Diagnostic
+}
+
+func newBuilder(reg *drivers.Registry, size int) *builder {
+	return &builder{
+		reg: reg, byID: make(map[schema.ID]*Node, size), byName: make(map[schema.ID][]*Node, size),
+		declared: make(map[schema.ID]*schema.Resource, size), presumed: map[schema.ID]bool{},
+	}
+}
+
+// build finds all that there is to find, and answers the nodes in order as far
+// as there is one.
+func (b *builder) build(resources []schema.Resource) []*Node {
 	for i := range resources {
 		b.place(&resources[i])
 	}
@@ -44,68 +90,112 @@ func Build(resources []schema.Resource, reg *drivers.Registry) ([]*Node, []schem
 		b.connect(n)
 	}
 	b.addresses()
-	if len(b.findings) > 0 {
-		return nil, schema.SortDiagnostics(b.findings)
-	}
+	b.judge()
 	order := sorted(b.nodes)
 	if len(order) < len(b.nodes) {
 		b.cycles()
-		return nil, schema.SortDiagnostics(b.findings)
 	}
-	return order, nil
+	return order
 }
 
-type builder struct {
-	reg      *drivers.Registry
-	nodes    []*Node
-	byID     map[schema.ID]*Node
-	byName   map[schema.ID][]*Node // Target empty
-	findings []schema.Diagnostic
+// broken says whether a declaration has findings of its own.
+func (b *builder) broken(r *schema.Resource) bool { return b.torn && r.Spec == nil }
+
+// loose makes a node for what lives nowhere that is known, only to find what
+// is wrong with its needs.
+func (b *builder) loose(r *schema.Resource) {
+	b.nodes = append(b.nodes, &Node{ID: schema.ID{Kind: r.ID.Kind, Name: r.ID.Name}, Res: r})
+	b.presumed[schema.ID{Kind: r.ID.Kind, Name: r.ID.Name}] = true
+}
+
+// mayBe says whether id may be declared all the same.
+func (b *builder) mayBe(id schema.ID) bool {
+	return b.presumed[schema.ID{}] || b.presumed[schema.ID{Kind: id.Kind}] || b.presumed[schema.ID{Name: id.Name}] ||
+		b.presumed[schema.ID{Kind: id.Kind, Name: id.Name}]
 }
 
 func (b *builder) find(pos schema.Pos, id schema.ID, hint, format string, args ...any) {
-	b.findings = append(b.findings, schema.Diagnostic{Pos: pos, Subject: id.Short(), Message: fmt.Sprintf(format, args...), Hint: hint})
+	subject := ""
+	if id.Kind != "" && id.Name != "" {
+		subject = id.Short()
+	}
+	b.findings = append(b.findings, schema.Diagnostic{Pos: pos, Subject: subject, Message: fmt.Sprintf(format, args...), Hint: hint})
 }
 
 // place makes one node for each target of a declaration.
 func (b *builder) place(r *schema.Resource) {
+	if b.broken(r) && (r.ID.Kind == "" || slices.Contains(r.Targets, "")) {
+		b.loose(r)
+		return
+	}
 	serving := b.reg.For(r.ID.Kind)
 	targets := r.Targets
 	switch {
 	case len(serving) == 0:
 		b.find(r.Pos, r.ID, "", "no configured target serves %s", r.ID.Kind)
+		b.first(r, targets)
+		b.loose(r)
 		return
 	case len(targets) == 0 && len(serving) > 1:
 		b.find(r.Pos, r.ID, "metadata.target: one of "+strings.Join(serving, ", "), "several targets serve %s, and none is named", r.ID.Kind)
+		b.first(r, targets)
+		b.loose(r)
 		return
 	case len(targets) == 0:
 		targets = serving
 	}
-	for _, t := range targets {
+	for _, t := range b.first(r, targets) {
 		if !slices.Contains(serving, t) {
 			b.find(r.Pos, r.ID, "one of "+strings.Join(serving, ", "), "no target %q serves %s", t, r.ID.Kind)
+			b.loose(r)
 			continue
 		}
-		id := schema.ID{Kind: r.ID.Kind, Name: r.ID.Name, Target: t}
-		if first := b.byID[id]; first != nil {
-			b.findings = append(b.findings, schema.Diagnostic{Pos: r.Pos, Subject: id.Short(), Message: "declared twice", Also: []schema.Pos{first.Res.Pos}})
-			continue
-		}
-		b.add(id, r)
+		b.add(schema.ID{Kind: r.ID.Kind, Name: r.ID.Name, Target: t}, r)
 	}
 }
 
-func (b *builder) add(id schema.ID, r *schema.Resource) {
-	handle, err := b.reg.Target(id.Target).Driver.Address(id.Kind, id.Name, r.Spec)
-	if err != nil {
-		b.find(r.Pos, id, drivers.HintOf(err), "%v", err)
-		return
+// first are the targets in which r is declared for the first time; it is a
+// finding where it is not.
+func (b *builder) first(r *schema.Resource, targets []string) []string {
+	if r.ID.Name == "" {
+		return targets
 	}
-	n := &Node{ID: id, Res: r, Handle: handle}
+	if len(targets) == 0 {
+		targets = []string{""}
+	}
+	var fresh []string
+	for _, t := range targets {
+		id := schema.ID{Kind: r.ID.Kind, Name: r.ID.Name, Target: t}
+		if before := b.declared[id]; before != nil {
+			b.find(r.Pos, id, "", "declared twice")
+			b.findings[len(b.findings)-1].Also = []schema.Pos{before.Pos}
+			b.loose(r)
+			continue
+		}
+		b.declared[id] = r
+		fresh = append(fresh, t)
+	}
+	return fresh
+}
+
+// add makes a node. One without an address, which is a finding, is a node all
+// the same: others may refer to it.
+func (b *builder) add(id schema.ID, r *schema.Resource) {
+	n := &Node{ID: id, Res: r}
+	if !b.broken(r) {
+		handle, err := b.reg.Target(id.Target).Driver.Address(id.Kind, id.Name, r.Spec)
+		if err != nil {
+			b.refuse(r.Pos, id, err)
+		}
+		n.Handle, n.unaddressed = handle, err != nil
+	}
 	if k, ok := schema.KindOf(id.Kind); ok {
 		n.Layer = k.Layer
 	}
 	b.nodes = append(b.nodes, n)
+	if id.Name == "" {
+		return
+	}
 	b.byID[id] = n
 	short := schema.ID{Kind: id.Kind, Name: id.Name}
 	b.byName[short] = append(b.byName[short], n)
@@ -160,6 +250,9 @@ func (b *builder) resolve(from *Node, id schema.ID, pos schema.Pos, verb string)
 		if own := b.byID[schema.ID{Kind: id.Kind, Name: id.Name, Target: from.ID.Target}]; own != nil {
 			return own
 		}
+		if len(all) > 1 && (from.ID.Target == "" || b.mayBe(id)) {
+			return nil // which one cannot be said before what is broken is mended
+		}
 		if len(all) == 1 {
 			return all[0]
 		}
@@ -168,7 +261,9 @@ func (b *builder) resolve(from *Node, id schema.ID, pos schema.Pos, verb string)
 			return nil
 		}
 	}
-	b.find(pos, from.ID, b.meant(from, id), "%s%s, which is not declared", verb, id)
+	if !b.mayBe(id) {
+		b.find(pos, from.ID, b.meant(from, id), "%s%s, which is not declared", verb, id)
+	}
 	return nil
 }
 

@@ -143,7 +143,7 @@ func TestBuild(t *testing.T) {
 		},
 		{
 			"an address that the engine refuses", []string{"eu"}, []schema.Resource{thing("a", 1, map[string]any{"id": "@{memory.thing/b.id}"}), thing("b", 9, nil)},
-			[]string{"a.yaml:1: memory.thing/a: read spec memory.thing/a: id is the address and may hold no reference"},
+			[]string{"a.yaml:1: memory.thing/a: id is the address and may hold no reference"},
 		},
 		{
 			"a dangling need", []string{"eu"}, []schema.Resource{thing("database", 1, nil), thing("b", 5, nil, "databaes")},

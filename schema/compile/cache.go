@@ -15,7 +15,7 @@ import (
 )
 
 // cacheVersion changes with what is stored.
-const cacheVersion = "1"
+const cacheVersion = "2"
 
 // keepRounds is for how many compiles an entry that nobody asks for is kept:
 // several environments may share a Compiler.

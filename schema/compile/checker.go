@@ -30,7 +30,8 @@ type checker struct {
 // fileResult is what one file yielded. It depends on the file's path and
 // content and on the schemas only.
 type fileResult struct {
-	Resources []schema.Resource   `json:"resources,omitempty"` // without Files
+	Resources []schema.Resource   `json:"resources,omitempty"` // of documents without findings; without Files
+	Broken    []fragment          `json:"broken,omitempty"`    // what is known of the others
 	Uses      []fileUse           `json:"uses,omitempty"`      // also of resources with findings
 	Findings  []schema.Diagnostic `json:"findings,omitempty"`
 	Foreign   bool                `json:"foreign,omitempty"` // no document of aplomb in it: it may be a resource's data
@@ -38,7 +39,7 @@ type fileResult struct {
 
 // fileUse is a file that a resource's spec names.
 type fileUse struct {
-	Resource int         `json:"resource"` // index in fileResult.Resources
+	Resource int         `json:"resource"` // index in fileResult.Resources; -1 if its document has findings
 	Subject  string      `json:"subject"`  // kind/name
 	Path     schema.Path `json:"path"`     // of the field, below the spec
 	File     string      `json:"file"`     // relative to the root of the tree
@@ -63,7 +64,7 @@ func (c *checker) file(name string, data []byte) (res fileResult) {
 		if r := recover(); r != nil { // a fault of a parser is no reason to stop reading everything else
 			b.report(1, 1, "", "this file cannot be read: %s", shorten(fmt.Sprint(r)))
 			c.cctx = nil
-			res.Resources, res.Uses, res.Findings = nil, nil, b.findings
+			res.Resources, res.Uses, res.Findings, res.Broken = nil, nil, b.findings, []fragment{{}}
 		}
 	}()
 	return c.documents(b, data)
@@ -71,34 +72,72 @@ func (c *checker) file(name string, data []byte) (res fileResult) {
 
 // documents is file without the net under it.
 func (c *checker) documents(b *builder, data []byte) (res fileResult) {
-	docs := b.parse(data)
-	res.Foreign = !declares(data)
-	for _, v := range docs {
+	docs, whole := b.parse(data)
+	declaring := declares(data)
+	res.Foreign = !declaring
+	if !whole && (declaring || badText(data) >= 0) {
+		res.Broken = append(res.Broken, fragment{Pos: schema.Pos{File: b.file, Line: 1, Col: 1}})
+	}
+	for _, p := range docs {
 		if c.cctx == nil || c.used >= recycleDocuments {
 			if err := c.recycle(); err != nil {
 				panic(err)
 			}
 		}
 		c.used++
-		d := &document{builder: b, checker: c, root: v}
-		if d.foreign() {
-			b.report(v.line, v.col, "list the file in .aplombignore if it is no declaration", "missing field apiVersion")
-			continue
-		}
-		res.Foreign = false
-		good := d.check()
-		for _, u := range d.uses {
-			u.Resource = len(res.Resources)
-			res.Uses = append(res.Uses, u)
-		}
-		if good {
-			res.Resources = append(res.Resources, d.out)
-		}
+		c.document(&document{builder: b, checker: c, root: p.root, found: p.to > p.from}, p, &res, declaring)
 	}
 	if len(b.findings) > 0 {
-		res.Resources, res.Findings = nil, bound(schema.SortDiagnostics(b.findings))
+		res.Findings = bound(schema.SortDiagnostics(b.findings))
 	}
 	return res
+}
+
+// document checks one document and adds what it yields to res.
+func (c *checker) document(d *document, p parsed, res *fileResult, declaring bool) {
+	d.identify()
+	for i := range d.findings[p.from:p.to] {
+		d.findings[p.from+i].Subject = d.subject
+	}
+	if d.foreign() {
+		d.outsider()
+		if f, may := d.stray(declaring); may {
+			res.Broken = append(res.Broken, f)
+		}
+		return
+	}
+	res.Foreign = false
+	good := d.check()
+	for _, u := range d.uses {
+		u.Resource = -1
+		if good {
+			u.Resource = len(res.Resources)
+		}
+		res.Uses = append(res.Uses, u)
+	}
+	if good {
+		res.Resources = append(res.Resources, d.out)
+	} else {
+		res.Broken = append(res.Broken, d.fragment())
+	}
+}
+
+// outsider says of a document that nothing marks as a declaration what it is.
+func (d *document) outsider() {
+	msg := "missing field apiVersion"
+	switch d.root.kind {
+	case brokenValue:
+		return
+	case listValue:
+		msg = "a list is not a declaration, which is a mapping with apiVersion, kind and metadata"
+	case mapValue:
+		if d.root.partial {
+			return
+		}
+	default:
+		msg = fmt.Sprintf("%s is not a declaration, which is a mapping with apiVersion, kind and metadata", d.root.words())
+	}
+	d.find(d.root.pos(d.file), "", "list the file in .aplombignore if it is no declaration", "%s", msg)
 }
 
 var declaresRE = regexp.MustCompile(`(?m)^[ \t{,]*"?apiVersion"?[ \t]*:[ \t]*["']?aplomb\.dev/`)
@@ -107,13 +146,14 @@ var declaresRE = regexp.MustCompile(`(?m)^[ \t{,]*"?apiVersion"?[ \t]*:[ \t]*["'
 // parse, so that a broken one is never taken for data.
 func declares(data []byte) bool { return declaresRE.Match(data) }
 
-func (b *builder) parse(data []byte) []*value {
+// parse reads every document of a file; false if some of it could not be read.
+func (b *builder) parse(data []byte) (docs []parsed, whole bool) {
 	data = bytes.TrimPrefix(data, []byte("\ufeff"))
 	if at := badText(data); at >= 0 {
 		line := 1 + bytes.Count(data[:at], []byte{'\n'})
 		col := at - bytes.LastIndexByte(data[:at], '\n')
 		b.report(line, col, "", "%s", cmp.Or(map[bool]string{true: "a NUL byte"}[data[at] == 0], "not UTF-8"))
-		return nil
+		return nil, false
 	}
 	if strings.EqualFold(path.Ext(b.file), ".json") {
 		return b.parseJSON(data)

@@ -30,11 +30,18 @@ type Options struct {
 }
 
 // Result is what a tree declares: all resources, ordered by file and place, or
-// all findings.
+// all findings about one document at a time. What documents mean to each other
+// (duplicates, what refers to nothing, cycles) is for the graph to say.
 type Result struct {
 	Resources []schema.Resource   // nil if there are findings
 	Findings  []schema.Diagnostic // ordered by place
 	Files     int                 // declaration files that were looked at
+
+	// Seen is Resources; with findings it is what could be made out in spite
+	// of them, so that the graph can look for more. A declaration with findings
+	// is there without Spec; its Kind or Name is empty where it is not known,
+	// and a target of it is "" where they are not. It is never to be planned.
+	Seen []schema.Resource
 }
 
 // Compiler compiles trees. It is safe for concurrent use; Close it when it is
@@ -139,22 +146,33 @@ func (t *tree) assemble(inputs []input, results []fileResult) Result {
 		first := len(all)
 		all = append(all, r.Resources...)
 		for _, u := range r.Uses {
-			if f, ok := loader.load(u); ok && len(r.Findings) == 0 {
-				res := &all[first+u.Resource]
-				res.Files = addFile(res.Files, f)
+			f, ok := loader.load(u)
+			if u.Resource < 0 {
+				continue
 			}
+			if res := &all[first+u.Resource]; ok {
+				res.Files = addFile(res.Files, f)
+			} else {
+				res.Spec = nil // without its files nobody can judge it
+			}
+		}
+		for _, f := range r.Broken {
+			all = append(all, f.resource())
 		}
 	}
 	findings = append(findings, loader.findings...)
-	findings = append(findings, duplicates(all)...)
+	if t.holes {
+		all = append(all, schema.Resource{})
+	}
 	if len(all) == 0 && len(findings) == 0 {
 		findings = []schema.Diagnostic{{Message: "no declaration is found below the root: an empty tree deletes nothing",
 			Hint: "declarations are files that end in .yaml, .yml or .json"}}
 	}
 	if len(findings) > 0 {
-		return Result{Findings: bound(schema.SortDiagnostics(findings)), Files: len(results)}
+		slices.SortStableFunc(all, func(a, b schema.Resource) int { return a.Pos.Compare(b.Pos) })
+		return Result{Findings: bound(schema.SortDiagnostics(findings)), Files: len(results), Seen: all}
 	}
-	return Result{Resources: all, Files: len(results)}
+	return Result{Resources: all, Files: len(results), Seen: all}
 }
 
 func addFile(files schema.Tree, f schema.File) schema.Tree {
@@ -163,34 +181,4 @@ func addFile(files schema.Tree, f schema.File) schema.Tree {
 		return files
 	}
 	return slices.Insert(slices.Clip(files), at, f)
-}
-
-// duplicates finds resources that share kind, name and a target. Whether a
-// resource without target meets one with, only the graph can say.
-func duplicates(all []schema.Resource) []schema.Diagnostic {
-	type place struct {
-		id     schema.ID
-		target string
-	}
-	first := make(map[place]schema.Pos, len(all))
-	var findings []schema.Diagnostic
-	for i := range all {
-		r := &all[i]
-		targets := r.Targets
-		if len(targets) == 0 {
-			targets = []string{""}
-		}
-		for _, target := range targets {
-			at := place{r.ID, target}
-			if pos, dup := first[at]; dup {
-				id := r.ID
-				id.Target = target
-				findings = append(findings, schema.Diagnostic{Pos: r.Pos, Subject: r.ID.Short(),
-					Message: fmt.Sprintf("%s is declared twice", id), Also: []schema.Pos{pos}})
-				continue
-			}
-			first[at] = r.Pos
-		}
-	}
-	return findings
 }

@@ -15,6 +15,8 @@ type document struct {
 	*builder
 	checker *checker
 	root    *value
+	found   bool   // reading it made findings already
+	adrift  bool   // its targets are not known
 	subject string // kind/name once it is known
 	kind    *kind
 	out     schema.Resource
@@ -31,8 +33,12 @@ func (d *document) find(pos schema.Pos, path schema.Path, hint, format string, a
 	})
 }
 
-// wrong reports a value that is not what it should be.
+// wrong reports a value that is not what it should be. Of one that could not
+// be read that was said already.
 func (d *document) wrong(v *value, path schema.Path, want string) {
+	if v.kind == brokenValue {
+		return
+	}
 	d.find(v.pos(d.file), path, "", "%s: %s is not %s", path, v.words(), want)
 }
 
@@ -43,16 +49,20 @@ func (d *document) check() bool {
 	if spec := d.spec(); d.kind != nil {
 		d.checkSpec(spec)
 	}
-	return len(d.findings) == before
+	return len(d.findings) == before && !d.found
+}
+
+// identify fills in d.subject, as far as the document says it.
+func (d *document) identify() {
+	if k, n := d.root.get("kind"), d.root.get("metadata").get("name"); k != nil && n != nil && schema.ValidKind(k.text) && schema.ValidName(n.text) {
+		d.subject = k.text + "/" + n.text
+	}
 }
 
 var envelopeFields = []string{"apiVersion", "kind", "metadata", "spec"}
 
 func (d *document) envelope() {
 	d.out.Pos = d.root.keys[0].pos(d.file)
-	if k, n := d.root.get("kind"), d.root.get("metadata").get("name"); k != nil && n != nil && schema.ValidKind(k.text) && schema.ValidName(n.text) {
-		d.subject = k.text + "/" + n.text
-	}
 	d.unknown(d.root, "", envelopeFields)
 	if v := d.root.get("apiVersion"); v.kind != stringValue || v.text != schema.APIVersion {
 		d.wrong(v, "/apiVersion", fmt.Sprintf("%q", schema.APIVersion))
@@ -124,6 +134,9 @@ func (d *document) unknown(v *value, path schema.Path, known []string) {
 }
 
 func (d *document) missing(parent *value, path schema.Path, name string) {
+	if parent.partial {
+		return
+	}
 	at := path.Child(name)
 	d.find(parent.pos(d.file), at, "", "missing field %s", at)
 }
@@ -200,6 +213,10 @@ func (d *document) list(v *value, path schema.Path) []*value {
 
 func (d *document) targets(m *value) {
 	one, many := m.get("target"), m.get("targets")
+	before := len(d.findings)
+	defer func() {
+		d.adrift = len(d.findings) > before || m.partial || d.found && (one != nil || many != nil)
+	}()
 	if one != nil && d.name(one, "/metadata/target") {
 		d.out.Targets = []string{one.text}
 	}
@@ -253,6 +270,7 @@ func (d *document) need(v *value, path schema.Path) {
 	}
 	if d.checker.kinds[id.Kind] == nil {
 		d.find(v.pos(d.file), path, d.kindHint(id.Kind), "%s: unknown kind %s", path, id.Kind)
+		return
 	}
 	d.out.Needs = append(d.out.Needs, schema.Need{ID: id, Pos: v.pos(d.file)})
 }

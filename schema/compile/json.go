@@ -11,8 +11,9 @@ import (
 	"strings"
 )
 
-// parseJSON reads every value of a file, one after another.
-func (b *builder) parseJSON(data []byte) []*value {
+// parseJSON reads every value of a file, one after another; false if it does
+// not parse to its end.
+func (b *builder) parseJSON(data []byte) (docs []parsed, whole bool) {
 	j := jsonReader{builder: b, data: data, dec: json.NewDecoder(bytes.NewReader(data))}
 	j.dec.UseNumber()
 	for i, c := range data {
@@ -20,18 +21,18 @@ func (b *builder) parseJSON(data []byte) []*value {
 			j.lines = append(j.lines, i)
 		}
 	}
-	var docs []*value
 	for {
+		from := len(b.findings)
 		tok, line, col, err := j.token()
 		if err == io.EOF {
-			return docs
+			return docs, true
 		}
 		v, err := j.read(tok, line, col, err, 1)
 		if err != nil {
-			return docs
+			return docs, false
 		}
-		if v != nil && v.kind != nullValue {
-			docs = append(docs, v)
+		if v.kind != nullValue {
+			docs = append(docs, parsed{v, from, len(b.findings)})
 		}
 	}
 }
@@ -70,7 +71,7 @@ func (j *jsonReader) place(at int) (line, col int) {
 }
 
 // read makes a value of a token and what follows it. The error is errJSON once
-// reading cannot go on; a nil value has a finding.
+// reading cannot go on.
 func (j *jsonReader) read(tok json.Token, line, col int, err error, depth int) (*value, error) {
 	if err != nil {
 		j.report(line, col, "", "not JSON: %s", strings.TrimPrefix(err.Error(), "json: "))
@@ -92,7 +93,7 @@ func (j *jsonReader) read(tok json.Token, line, col int, err error, depth int) (
 		var ok bool
 		if v.kind, v.text, ok = jsonNumber(v.raw); !ok {
 			j.report(line, col, "quote it if it is to be a string", "%s is not a number that fits into 64 bits", shorten(v.raw))
-			return nil, nil
+			return broken(line, col), nil
 		}
 	default:
 		v.kind, v.text = nullValue, "null"
@@ -106,7 +107,6 @@ func (j *jsonReader) composite(v *value, open json.Delim, depth int) (*value, er
 	if open == '{' {
 		v.kind = mapValue
 	}
-	ok := true
 	for {
 		tok, line, col, err := j.token()
 		if end, is := tok.(json.Delim); is && (end == '}' || end == ']') {
@@ -121,14 +121,10 @@ func (j *jsonReader) composite(v *value, open json.Delim, depth int) (*value, er
 		if err != nil {
 			return nil, err
 		}
-		if item == nil {
-			ok = false
-			item = &value{}
-		}
 		v.items = append(v.items, item)
 	}
-	if v.kind == mapValue && !j.distinct(v.keys) || !ok {
-		return nil, nil
+	if v.kind == mapValue {
+		j.distinct(v)
 	}
 	return j.weigh(v), nil
 }

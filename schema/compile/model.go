@@ -32,13 +32,13 @@ type model struct {
 	fields   []*model // in the schema's order
 	sorted   []*model // by name
 	byName   map[string]*model
-	elem     *model    // of a list or mapping
-	minimum  int       // of a list: elements that must be there
-	oneof    []string  // exactly one of these fields
-	excludes []string  // siblings that cannot stand beside it
-	address  bool      // makes up the address: no references
-	accepts  cue.Value // the constraint itself
-	expr     ast.Expr  // the same, as written
+	elem     *model     // of a list or mapping
+	head     []ast.Expr // of a list: elements that must be there, as written
+	oneof    []string   // exactly one of these fields
+	excludes []string   // siblings that cannot stand beside it
+	address  bool       // makes up the address: no references
+	accepts  cue.Value  // the constraint itself
+	expr     ast.Expr   // the same, as written
 }
 
 // kind is a kind with the model of its spec.
@@ -184,7 +184,7 @@ func (m *model) readList(v cue.Value, lit *ast.ListLit) error {
 	for _, e := range lit.Elts {
 		more, ok := e.(*ast.Ellipsis)
 		if !ok {
-			m.minimum++
+			m.head = append(m.head, e)
 			m.Type = typeOf(lit)
 			continue
 		}

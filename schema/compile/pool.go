@@ -220,7 +220,7 @@ func (j *job) blame(i int, err error) {
 }
 
 func (j *job) fail(i int, message string) {
-	j.done(i, fileResult{Findings: []schema.Diagnostic{{
+	j.done(i, fileResult{Broken: []fragment{{}}, Findings: []schema.Diagnostic{{
 		Pos: schema.Pos{File: j.inputs[i].Path, Line: 1, Col: 1}, Message: message, Hint: "split the file up",
 	}}}, false)
 }

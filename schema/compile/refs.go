@@ -35,7 +35,15 @@ func (d *document) text(v *value, m *model, at schema.Path) {
 	for _, r := range refs {
 		d.ref(r, m, pos, full, single)
 	}
+	if d.kindless(refs) {
+		return // it is not looked for in the rest of the tree
+	}
 	d.out.Refs = append(d.out.Refs, schema.FieldRef{Path: at, Text: v.text, Secret: m.Secret, Pos: pos})
+}
+
+// kindless says whether one of refs names a kind that there is not.
+func (d *document) kindless(refs []schema.Ref) bool {
+	return slices.ContainsFunc(refs, func(r schema.Ref) bool { return d.checker.kinds[r.ID.Kind] == nil })
 }
 
 func (d *document) ref(r schema.Ref, m *model, pos schema.Pos, full schema.Path, single bool) {

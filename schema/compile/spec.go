@@ -26,11 +26,11 @@ func (d *document) checkSpec(spec *value) {
 	err := d.kind.spec.accepts.Unify(cv).Validate(cue.Concrete(false))
 	if err != nil {
 		d.explain(spec, d.kind.spec, "")
-		if len(d.findings) == before { // no words for it: CUE's place, at least
+		if len(d.findings) == before && !d.found { // no words for it: CUE's place, at least
 			d.find(spec.pos(d.file), "/spec", "", "spec does not fit the schema of %s", d.kind.Name)
 		}
 	}
-	if len(d.findings) > before {
+	if len(d.findings) > before || d.found {
 		return
 	}
 	var buf bytes.Buffer
@@ -89,7 +89,7 @@ func (d *document) checkOneOf(v *value, m *model, at schema.Path) {
 			have = append(have, at.Child(name).String())
 		}
 	}
-	if len(m.oneof) > 0 && len(have) != 1 {
+	if len(m.oneof) > 0 && len(have) != 1 && (len(have) > 1 || !v.partial) {
 		var want []string
 		for _, name := range m.oneof {
 			want = append(want, at.Child(name).String())
@@ -126,6 +126,8 @@ func expression(v *value) ast.Expr {
 		return ast.NewBool(v.text == "true")
 	case nullValue:
 		return ast.NewNull()
+	case brokenValue:
+		return ast.NewIdent("_")
 	}
 	kind := token.INT
 	if v.kind == floatValue {
@@ -142,6 +144,8 @@ func expression(v *value) ast.Expr {
 func (d *document) explain(v *value, m *model, path schema.Path) {
 	before := len(d.findings)
 	switch {
+	case v.kind == brokenValue:
+		return
 	case v.kind == mapValue && m.shape != leaf && m.shape != list:
 		for i, item := range v.items {
 			if c := m.child(v.keys[i].name); c != nil {
@@ -153,7 +157,7 @@ func (d *document) explain(v *value, m *model, path schema.Path) {
 		for i, item := range v.items {
 			d.explain(item, m.elem, path.Index(i))
 		}
-		if len(d.findings) > before || len(v.items) >= m.minimum {
+		if len(d.findings) > before || len(v.items) >= len(m.head) {
 			d.explainHead(v, m, path)
 			return
 		}
@@ -168,10 +172,12 @@ func (d *document) explain(v *value, m *model, path schema.Path) {
 // explainHead checks the leading elements of a list that have a constraint of
 // their own.
 func (d *document) explainHead(v *value, m *model, path schema.Path) {
-	for i := range min(m.minimum, len(v.items)) {
-		own := m.accepts.LookupPath(cue.MakePath(cue.Index(i)))
-		if own.Unify(d.checker.cctx.BuildExpr(expression(v.items[i]))).Validate(cue.Concrete(false)) != nil {
-			d.misfit(v.items[i], m.elem, path.Index(i))
+	for i := range min(len(m.head), len(v.items)) {
+		accepts := m.accepts.LookupPath(cue.MakePath(cue.Index(i)))
+		if accepts.Unify(d.checker.cctx.BuildExpr(expression(v.items[i]))).Validate(cue.Concrete(false)) != nil {
+			own := *m.elem
+			own.expr = m.head[i]
+			d.misfit(v.items[i], &own, path.Index(i))
 		}
 	}
 }
@@ -188,7 +194,7 @@ func (d *document) misfit(v *value, m *model, path schema.Path) {
 	if m.Secret && (v.kind == stringValue || isNumberOrBool(v)) {
 		what = "the value"
 	}
-	if v.kind == listValue && m.shape == list && len(v.items) < m.minimum {
+	if v.kind == listValue && m.shape == list && len(v.items) < len(m.head) {
 		d.find(v.pos(d.file), at, "", "%s: the list is empty", at)
 		return
 	}

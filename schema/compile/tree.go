@@ -42,9 +42,11 @@ type tree struct {
 	limits   Limits
 	files    []listed
 	findings []schema.Diagnostic
+	holes    bool // something that may hold declarations could not be read
 }
 
 func (t *tree) find(name, hint, format string, args ...any) {
+	t.holes = true
 	t.findings = append(t.findings, schema.Diagnostic{
 		Pos: schema.Pos{File: name, Line: 1, Col: 1}, Message: fmt.Sprintf(format, args...), Hint: hint,
 	})

@@ -10,7 +10,8 @@ import (
 type valueKind uint8
 
 const (
-	nullValue valueKind = iota
+	brokenValue valueKind = iota // has a finding already: it fits everywhere
+	nullValue
 	boolValue
 	intValue
 	floatValue
@@ -28,10 +29,14 @@ type value struct {
 	items     []*value
 	keys      []key // of a map, in the file's order; keys[i] belongs to items[i]
 	line, col int
-	height    int // levels, itself included
-	nodes     int // itself and all below it, aliases written out
-	bytes     int // of text, likewise
+	partial   bool // a map of which a key could not be read: what it lacks is not known
+	height    int  // levels, itself included
+	nodes     int  // itself and all below it, aliases written out
+	bytes     int  // of text, likewise
 }
+
+// broken stands where a value would that has a finding.
+func broken(line, col int) *value { return &value{line: line, col: col, nodes: 1, height: 1} }
 
 type key struct {
 	name      string
@@ -121,24 +126,32 @@ func (b *builder) weigh(v *value) *value {
 		if v.nodes > b.limits.Nodes || v.bytes > maxExpandedBytes {
 			b.report(v.line, v.col, "split it up, or use fewer aliases",
 				"more than %d values or %d MiB of text in one document, aliases written out", b.limits.Nodes, maxExpandedBytes>>20)
-			return nil
+			return broken(v.line, v.col)
 		}
 	}
 	return v
 }
 
-// distinct reports the second of two equal keys.
-func (b *builder) distinct(keys []key) bool {
-	seen := make(map[string]int, len(keys))
-	ok := true
-	for i, k := range keys {
+// distinct reports the second of two equal keys of a map, and leaves it out.
+func (b *builder) distinct(v *value) {
+	seen := make(map[string]key, len(v.keys))
+	n := 0
+	for i, k := range v.keys {
 		if first, dup := seen[k.name]; dup {
 			b.report(k.line, k.col, "", "the key %q stands twice", shorten(k.name))
-			b.findings[len(b.findings)-1].Also = []schema.Pos{keys[first].pos(b.file)}
-			ok = false
+			b.findings[len(b.findings)-1].Also = []schema.Pos{first.pos(b.file)}
 			continue
 		}
-		seen[k.name] = i
+		seen[k.name] = k
+		v.keys[n], v.items[n] = k, v.items[i]
+		n++
 	}
-	return ok
+	v.keys, v.items = v.keys[:n], v.items[:n]
+}
+
+// parsed is one document of a file, with the findings that reading it made:
+// builder.findings[from:to].
+type parsed struct {
+	root     *value
+	from, to int
 }

@@ -10,31 +10,128 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-// parseYAML reads every document of a file. A document that is empty is left
-// out, and so is one with a finding.
-func (b *builder) parseYAML(data []byte) []*value {
+// parseYAML reads every document of a file, those that are empty left out;
+// false if not all of it parses. One that does not parse hides no other: the
+// file is then read piece by piece, from each line of --- to the next.
+func (b *builder) parseYAML(data []byte) (docs []parsed, whole bool) {
+	from := len(b.findings)
+	docs, err := b.yamlStream(data, 0)
+	if err == nil {
+		return docs, true
+	}
+	pieces := yamlPieces(data)
+	if len(pieces) < 2 {
+		b.yamlBroken(data, 0, err)
+		return docs, false
+	}
+	b.findings, docs = b.findings[:from], nil
+	line, ended := 0, true
+	for _, piece := range pieces {
+		more, err := b.yamlStream(piece, line)
+		if err != nil {
+			b.yamlBroken(piece, line, err)
+			ended = false
+		}
+		docs = append(docs, more...)
+		line += countLines(piece) - 1
+	}
+	return docs, ended
+}
+
+// yamlPieces cuts a file before each line of ---, which always begins a
+// document; one with directives stays whole, since they belong to what follows.
+func yamlPieces(data []byte) [][]byte {
+	if directiveRE.Match(data) {
+		return [][]byte{data}
+	}
+	var pieces [][]byte
+	at := 0
+	for _, m := range markerRE.FindAllIndex(data, -1) {
+		if m[0] > at {
+			pieces = append(pieces, data[at:m[0]])
+			at = m[0]
+		}
+	}
+	return append(pieces, data[at:])
+}
+
+var (
+	directiveRE = regexp.MustCompile(`(?m)^%`)
+	markerRE    = regexp.MustCompile(`(?m)^---(?:[ \t\r]|$)`)
+)
+
+// yamlStream reads documents until one does not parse. base is how many lines
+// come before data.
+func (b *builder) yamlStream(data []byte, base int) (docs []parsed, err error) {
 	dec := yaml.NewDecoder(bytes.NewReader(data))
-	var docs []*value
 	for {
 		var n yaml.Node
 		err := dec.Decode(&n)
 		if err == io.EOF {
-			return docs
+			return docs, nil
 		}
 		if err != nil {
-			line, msg := yamlError(err)
-			b.report(min(line, countLines(data)), 1, "", "not YAML: %s", msg)
-			return docs
+			return docs, err
 		}
 		if len(n.Content) == 0 {
 			continue
 		}
+		shift(&n, base)
+		from := len(b.findings)
 		y := yamlReader{builder: b, anchored: map[*yaml.Node]*value{}, open: map[*yaml.Node]bool{}}
-		if v := y.read(n.Content[0], 1); v != nil && (v.kind != nullValue || v.raw != "") {
-			docs = append(docs, v)
+		if v := y.read(n.Content[0], 1); v.kind != nullValue || v.raw != "" {
+			docs = append(docs, parsed{v, from, len(b.findings)})
 		}
 	}
 }
+
+// shift moves a tree down by lines.
+func shift(n *yaml.Node, lines int) {
+	if lines == 0 {
+		return
+	}
+	n.Line += lines
+	for _, c := range n.Content {
+		shift(c, lines)
+	}
+}
+
+// yamlBroken reports that data, which begins after base lines, does not parse.
+func (b *builder) yamlBroken(data []byte, base int, err error) {
+	line, msg := yamlError(err)
+	line = min(line, countLines(data))
+	lines := bytes.Split(data, []byte{'\n'})
+	for at := line; at <= min(line+1, len(lines)); at++ {
+		text := lines[at-1]
+		indent := text[:len(text)-len(bytes.TrimLeft(text, " \t"))]
+		if tab := bytes.IndexByte(indent, '\t'); tab >= 0 && len(indent) < len(text) {
+			b.report(base+at, tab+1, "indent with spaces", "not YAML: a tab is used for indentation")
+			return
+		}
+	}
+	b.report(base+line, 1, unclosed(lines[:min(line, len(lines))], base, msg), "not YAML: %s", msg)
+}
+
+// unclosed says where the { or [ began that an error of the parser is probably
+// about.
+func unclosed(lines [][]byte, base int, msg string) string {
+	if !strings.HasPrefix(msg, "did not find expected ',' or ") {
+		return ""
+	}
+	const most = 200
+	for i := len(lines) - 1; i >= max(0, len(lines)-most); i-- {
+		for _, m := range openerRE.FindAllSubmatchIndex(lines[i], -1) {
+			rest := bytes.Join(append([][]byte{lines[i][m[2]:]}, lines[i+1:]...), []byte{'\n'})
+			if bytes.Count(rest, []byte{'{'}) > bytes.Count(rest, []byte{'}'}) || bytes.Count(rest, []byte{'['}) > bytes.Count(rest, []byte{']'}) {
+				return "is the " + string(lines[i][m[2]]) + " of line " + strconv.Itoa(base+i+1) + " closed?"
+			}
+		}
+	}
+	return ""
+}
+
+// openerRE finds where a value begins with { or [.
+var openerRE = regexp.MustCompile(`(?:^|[:-])[ \t]+([{\[])`)
 
 var yamlLine = regexp.MustCompile(`^yaml: (?:line (\d+): )?`)
 
@@ -68,14 +165,14 @@ type yamlReader struct {
 	open     map[*yaml.Node]bool // anchors being read: one that contains itself
 }
 
-// read answers nil for what has a finding.
+// read answers a broken value for what has a finding.
 func (y *yamlReader) read(n *yaml.Node, depth int) *value {
 	if y.deep(depth, n.Line, n.Column) {
-		return nil
+		return broken(n.Line, n.Column)
 	}
 	if n.Kind != yaml.AliasNode && n.Style&yaml.TaggedStyle != 0 && n.ShortTag() != "!!str" {
 		y.report(n.Line, n.Column, "leave the tag out; quote what is to be a string", "the tag %s is not read", shorten(n.Tag))
-		return nil
+		return broken(n.Line, n.Column)
 	}
 	if n.Anchor == "" {
 		return y.readNode(n, depth)
@@ -93,17 +190,8 @@ func (y *yamlReader) readNode(n *yaml.Node, depth int) *value {
 		return y.mapping(n, depth)
 	case yaml.SequenceNode:
 		v := &value{kind: listValue, line: n.Line, col: n.Column}
-		ok := true
 		for _, c := range n.Content {
-			item := y.read(c, depth+1)
-			if item == nil {
-				ok = false
-				continue
-			}
-			v.items = append(v.items, item)
-		}
-		if !ok {
-			return nil
+			v.items = append(v.items, y.read(c, depth+1))
 		}
 		return y.weigh(v)
 	case yaml.AliasNode:
@@ -118,11 +206,11 @@ func (y *yamlReader) readNode(n *yaml.Node, depth int) *value {
 func (y *yamlReader) alias(n *yaml.Node, depth int) *value {
 	if y.open[n.Alias] {
 		y.report(n.Line, n.Column, "", "the alias *%s stands inside what it names", shorten(n.Value))
-		return nil
+		return broken(n.Line, n.Column)
 	}
 	v := y.anchored[n.Alias]
-	if v != nil && y.deep(depth+v.height-1, n.Line, n.Column) {
-		return nil
+	if v == nil || y.deep(depth+v.height-1, n.Line, n.Column) { // nil: its anchor was not read, which was said
+		return broken(n.Line, n.Column)
 	}
 	return v
 }
@@ -131,20 +219,17 @@ func (y *yamlReader) mapping(n *yaml.Node, depth int) *value {
 	v := &value{kind: mapValue, line: n.Line, col: n.Column}
 	size := len(n.Content) / 2
 	v.keys, v.items = make([]key, 0, size), make([]*value, 0, size)
-	ok := true
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		name, good := y.key(n.Content[i])
 		item := y.read(n.Content[i+1], depth+1)
-		if !good || item == nil {
-			ok = false
+		if !good {
+			v.partial = true
 			continue
 		}
 		v.keys = append(v.keys, key{name, n.Content[i].Line, n.Content[i].Column})
 		v.items = append(v.items, item)
 	}
-	if !y.distinct(v.keys) || !ok {
-		return nil
-	}
+	y.distinct(v)
 	return y.weigh(v)
 }
 
@@ -184,7 +269,7 @@ func (y *yamlReader) scalar(n *yaml.Node) *value {
 	v.bytes = len(v.text)
 	if !ok {
 		y.report(n.Line, n.Column, "quote it if it is to be a string", "%s is not a number that fits into 64 bits", shorten(n.Value))
-		return nil
+		return broken(n.Line, n.Column)
 	}
 	return v
 }

@@ -1,0 +1,92 @@
+package graph
+
+import (
+	"errors"
+	"strings"
+
+	"github.com/aplomb-dev/aplomb/drivers"
+	"github.com/aplomb-dev/aplomb/schema"
+)
+
+// judge asks the drivers what they can say of a declaration alone.
+func (b *builder) judge() {
+	held := map[claim]holders{}
+	for _, n := range b.nodes {
+		if n.ID.Target == "" || n.unaddressed || b.broken(n.Res) {
+			continue
+		}
+		d := b.reg.Target(n.ID.Target).Driver
+		checker, checks := drivers.As[drivers.Checker](d)
+		claimer, claims := drivers.As[drivers.Claimer](d)
+		if !checks && !claims {
+			continue
+		}
+		want := n.desired()
+		if checks {
+			if err := checker.Check(n.ID.Kind, n.ID.Name, want); err != nil {
+				b.refuse(n.Res.Pos, n.ID, err)
+				continue
+			}
+		}
+		if claims {
+			b.claim(held, n, claimer.Claims(n.ID.Kind, n.ID.Name, want))
+		}
+	}
+}
+
+// refuse reports what a driver said of a declaration: the cause, and of what
+// where that is not the resource itself. What the driver was about to do when
+// it found out is of no interest here.
+func (b *builder) refuse(pos schema.Pos, id schema.ID, err error) {
+	msg := err.Error()
+	var e *drivers.Error
+	if errors.As(err, &e) && e.Err != nil {
+		msg = e.Err.Error()
+		if e.Subject != id.Kind && !strings.HasSuffix(e.Subject, "/"+id.Name) {
+			msg = e.Subject + ": " + msg
+		}
+	}
+	b.find(pos, id, drivers.HintOf(err), "%s", msg)
+}
+
+// desired is a declaration as far as it is known by itself.
+func (n *Node) desired() drivers.Desired {
+	d := drivers.Desired{Spec: n.Res.Spec, Files: n.Res.Files}
+	for _, f := range n.Res.Refs {
+		if d.Unknown == nil {
+			d.Unknown = make(map[schema.Path]string, len(n.Res.Refs))
+		}
+		d.Unknown[f.Path] = f.Text
+	}
+	return d
+}
+
+type claim struct{ target, thing string }
+
+// holders are the first that has a thing to itself and the first that shares
+// it.
+type holders struct{ alone, shared *Node }
+
+// claim finds what two resources want of which only one can have it.
+func (b *builder) claim(held map[claim]holders, n *Node, claims []drivers.Claim) {
+	for _, c := range claims {
+		at := claim{n.ID.Target, c.Thing}
+		h := held[at]
+		other := h.alone
+		if other == nil && !c.Shared {
+			other = h.shared
+		}
+		switch {
+		case other != nil && other != n:
+			if other.Handle != n.Handle { // that was said of the address
+				b.find(n.Res.Pos, n.ID, "", "wants the %s, and so does %s", c.Thing, other.ID.Short())
+				b.findings[len(b.findings)-1].Also = []schema.Pos{other.Res.Pos}
+			}
+		case c.Shared && h.shared == nil:
+			h.shared = n
+		case !c.Shared:
+			h.alone = n
+		}
+		held[at] = h
+	}
+}
