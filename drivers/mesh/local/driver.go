@@ -53,6 +53,7 @@ var (
 	_ drivers.Driver  = (*Driver)(nil)
 	_ drivers.Watcher = (*Driver)(nil)
 	_ drivers.Lister  = (*Driver)(nil)
+	_ drivers.Checker = (*Driver)(nil)
 )
 
 // record is an entry of the registry.
@@ -122,6 +123,37 @@ func (s serviceSpec) check() error {
 	}
 	if s.Address == "" || strings.ContainsAny(s.Address, "/@?# ") {
 		return fmt.Errorf("%q is not an address", s.Address)
+	}
+	return nil
+}
+
+// Check says what is wrong with a declaration, without looking at anything;
+// a part of it with a reference is not judged.
+func (d *Driver) Check(kind, name string, want drivers.Desired) error {
+	if kind != Kind {
+		return unserved(kind)
+	}
+	s := serviceSpec{Address: "127.0.0.1"}
+	err := embedded.Decode(&want, &s)
+	if _, unknown := want.Unknown["/port"]; unknown {
+		s.Port = 1
+	}
+	if _, unknown := want.Unknown["/address"]; unknown {
+		s.Address = "127.0.0.1"
+	}
+	for p := range want.Unknown {
+		if p.Within("/checks") {
+			s.Checks = nil
+		}
+	}
+	if err == nil {
+		err = s.check()
+	}
+	if err == nil {
+		_, err = s.probes()
+	}
+	if err != nil {
+		return embedded.Refuse("read", prefix+name, err, "")
 	}
 	return nil
 }

@@ -144,9 +144,9 @@ func (b *budget) funcs() template.FuncMap {
 // its text may repeat values.
 func execute(file schema.File, vars map[string]any, secret bool) ([]byte, error) {
 	b := &budget{}
-	t, err := template.New(file.Path).Option("missingkey=error").Funcs(b.funcs()).Parse(string(file.Data))
+	t, err := parseTemplate(file, b)
 	if err != nil {
-		return nil, embedded.Refuse("parse", file.Path, err, "")
+		return nil, err
 	}
 	meter(t)
 	if vars == nil {

@@ -60,6 +60,7 @@ var (
 	_ drivers.Driver  = (*Driver)(nil)
 	_ drivers.Watcher = (*Driver)(nil)
 	_ drivers.Lister  = (*Driver)(nil)
+	_ drivers.Checker = (*Driver)(nil)
 )
 
 func (d *Driver) now() time.Time {

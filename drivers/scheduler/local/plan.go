@@ -89,7 +89,7 @@ func (d *Driver) planWant(c drivers.Change, name string, item drivers.Item, o *o
 	if len(item.Want.Unknown) == 0 { // what is not known yet has another type; it is looked at again
 		s, err := want.typed()
 		if err == nil {
-			err = d.placed(s.Dir)
+			err = d.sane(s)
 		}
 		if err != nil {
 			return refused(err)

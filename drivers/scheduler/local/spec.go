@@ -35,7 +35,7 @@ const (
 
 // spec is the spec of a local.process.
 type spec struct {
-	Argv    []string       `json:"argv"`
+	Argv    arguments      `json:"argv"`
 	Env     map[string]any `json:"env"` // string, json.Number or bool; a secret as its token
 	Dir     string         `json:"dir"`
 	Count   int            `json:"count"`
@@ -204,11 +204,45 @@ func text(v any) (string, error) {
 	case string:
 		return v, nil
 	case json.Number:
-		return v.String(), nil
+		return plain(v.String()), nil
 	case bool:
 		return strconv.FormatBool(v), nil
 	}
 	return "", errors.New("it is neither string, number nor bool")
+}
+
+// plain is a number as people write it: without an exponent.
+func plain(number string) string {
+	if !strings.ContainsAny(number, "eE") {
+		return number
+	}
+	f, err := strconv.ParseFloat(number, 64)
+	if err != nil {
+		return number
+	}
+	return strconv.FormatFloat(f, 'f', -1, 64)
+}
+
+// arguments are those of a program: scalars, as text.
+type arguments []string
+
+// UnmarshalJSON reads a list of scalars.
+func (a *arguments) UnmarshalJSON(b []byte) error {
+	dec := json.NewDecoder(bytes.NewReader(b))
+	dec.UseNumber()
+	var list []any
+	if err := dec.Decode(&list); err != nil {
+		return fmt.Errorf("argv: %w", err)
+	}
+	*a = nil
+	for i, v := range list {
+		s, err := text(v)
+		if err != nil {
+			return fmt.Errorf("argv[%d]: %w", i, err)
+		}
+		*a = append(*a, s)
+	}
+	return nil
 }
 
 // runFields are the fields that a running instance was started with: to change

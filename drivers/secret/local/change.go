@@ -1,12 +1,17 @@
 package local
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"strconv"
+	"strings"
+
+	"filippo.io/age/armor"
 
 	"github.com/aplomb-dev/aplomb/drivers"
 	"github.com/aplomb-dev/aplomb/internal/embedded"
@@ -40,6 +45,51 @@ func specOf(raw json.RawMessage, handle string) (secretSpec, error) {
 		return s, embedded.Refuse("read", handle, fmt.Errorf("length %d of the alphabet %q", s.Length, s.Alphabet), "8 to 1024 of alphanumeric, hex, base64url or ascii")
 	}
 	return s, nil
+}
+
+// ageHeader is how every age ciphertext begins.
+const ageHeader = "age-encryption.org/v1\n"
+
+// Check says what is wrong with a declaration, without decrypting anything; a
+// part of it with a reference is not judged.
+func (d *Driver) Check(kind, name string, want drivers.Desired) error {
+	if kind != Kind {
+		return unserved(kind)
+	}
+	var words map[string]json.RawMessage
+	if err := json.Unmarshal(want.Spec, &words); err != nil {
+		return embedded.Refuse("read", prefix+name, err, "")
+	}
+	for p := range want.Unknown {
+		delete(words, p.Steps()[0])
+	}
+	known, err := json.Marshal(words)
+	if err != nil {
+		return embedded.Refuse("read", prefix+name, err, "")
+	}
+	s, err := specOf(known, prefix+name)
+	if err != nil || s.Age == "" {
+		return err
+	}
+	return checkAge(prefix+name, s.Age)
+}
+
+// checkAge reads the armor and the first line within. What is wrong with them
+// is told without repeating any of the text, which may be a plaintext in the
+// wrong place.
+func checkAge(handle, text string) error {
+	const hint = "it is what age -a -r RECIPIENT writes, with the recipient of this environment"
+	if len(text) > 2*MaxSecret {
+		return embedded.Refuse("read", handle, fmt.Errorf("age: a ciphertext of %d bytes (at most %d)", len(text), 2*MaxSecret), "")
+	}
+	sealed, err := io.ReadAll(armor.NewReader(strings.NewReader(text)))
+	if err != nil {
+		return embedded.Refuse("read", handle, errors.New("age: this is no armored age ciphertext"), hint)
+	}
+	if !bytes.HasPrefix(sealed, []byte(ageHeader)) {
+		return embedded.Refuse("read", handle, errors.New("age: what the armor holds is not encrypted with age"), hint)
+	}
+	return nil
 }
 
 // anew says whether a declaration asks for another value than the one that

@@ -69,6 +69,7 @@ var (
 	_ drivers.Watcher  = (*Driver)(nil)
 	_ drivers.Lister   = (*Driver)(nil)
 	_ drivers.Revealer = (*Driver)(nil)
+	_ drivers.Checker  = (*Driver)(nil)
 )
 
 // Kinds are the kinds that the driver serves.
