@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/aplomb-dev/aplomb/internal/terminal"
+	"github.com/aplomb-dev/aplomb/schema"
 )
 
 // The formats of output.
@@ -21,6 +22,9 @@ const (
 	formatDOT     = "dot"
 	formatMermaid = "mermaid"
 )
+
+// defaultData is the data folder where nothing names another one.
+const defaultData = ".aplomb"
 
 // app is what every command shares.
 type app struct {
@@ -42,7 +46,7 @@ func (a *app) root() *cobra.Command {
 		SilenceErrors: true, SilenceUsage: true,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
-				return usage("aplomb --help lists the commands", "unknown command %q", args[0])
+				return usage(meant(cmd, args[0]), "unknown command %q", args[0])
 			}
 			return nil
 		},
@@ -54,7 +58,7 @@ func (a *app) root() *cobra.Command {
 	root.CompletionOptions.HiddenDefaultCmd = true
 	data := a.getenv("APLOMB_DATA")
 	if data == "" {
-		data = ".aplomb"
+		data = defaultData
 	}
 	f := root.PersistentFlags()
 	f.StringVar(&a.data, "data", data, "data folder (or APLOMB_DATA)")
@@ -67,6 +71,20 @@ func (a *app) root() *cobra.Command {
 	root.AddCommand(a.up(), a.plan(), a.apply(), a.validate(), a.status(), a.show(), a.approve(), a.suspend(),
 		a.resume(), a.rollback(), a.history(), a.audit(), a.graph(), a.explain(), a.down(), a.version())
 	return root
+}
+
+// meant says which command was probably meant.
+func meant(cmd *cobra.Command, name string) string {
+	var names []string
+	for _, c := range cmd.Commands() {
+		if !c.Hidden {
+			names = append(names, c.Name())
+		}
+	}
+	if n := schema.Closest(name, names); n != "" {
+		return fmt.Sprintf("did you mean aplomb %s? aplomb --help lists the commands", n)
+	}
+	return "aplomb --help lists the commands"
 }
 
 func (a *app) checkFlags(cmd *cobra.Command, _ []string) error {

@@ -48,6 +48,7 @@ type record struct {
 	Name   string `json:"name"`
 	Root   string `json:"root,omitempty"` // where relative paths of files lie; "": files in the data folder
 	Source follow `json:"source,omitzero"`
+	Store  bool   `json:"store,omitempty"` // the store was made: if it is missing, it is lost
 }
 
 // folder is an open data folder.
@@ -204,19 +205,46 @@ func once(dir, name string, data []byte) error {
 	return nil
 }
 
+// errNoStore is a store that was there and is not any more, which never means
+// "nothing is owned" either.
+var errNoStore = errors.New("the store is missing, and it was there before")
+
+// hasStore refuses a data folder whose store is lost.
+func (f *folder) hasStore() error {
+	if _, err := os.Stat(f.join(storeFile)); f.Store && errors.Is(err, fs.ErrNotExist) {
+		return hinted{fmt.Errorf("data folder %s: %s: %w", f.path, storeFile, errNoStore),
+			"restore the data folder from a backup; nothing was changed"}
+	}
+	return nil
+}
+
+// stored writes down, for good, that there is a store. Who calls it holds the
+// store's lock. What else the record says in memory is not written.
+func (f *folder) stored() error {
+	if f.Store {
+		return nil
+	}
+	now, err := openFolder(f.path)
+	if err != nil {
+		return err
+	}
+	now.Store, f.Store = true, true
+	return now.save()
+}
+
 // save writes environment.json again.
 func (f *folder) save() error {
 	b, err := json.MarshalIndent(f.record, "", "  ")
 	if err != nil {
-		return fmt.Errorf("remember the source: %w", err)
+		return fmt.Errorf("write %s: %w", recordFile, err)
 	}
 	root, err := os.OpenRoot(f.path)
 	if err != nil {
-		return fmt.Errorf("remember the source: %w", err)
+		return fmt.Errorf("write %s: %w", recordFile, err)
 	}
 	defer func() { _ = root.Close() }()
 	if err := atomicfile.Replace(root, recordFile, append(b, '\n'), 0o600); err != nil {
-		return fmt.Errorf("remember the source: %w", err)
+		return fmt.Errorf("write %s: %w", recordFile, err)
 	}
 	return nil
 }

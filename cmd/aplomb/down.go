@@ -64,8 +64,12 @@ func (a *app) runDown(ctx context.Context, yes bool, also []schema.ID, why strin
 		return hinted{errors.New("nothing was changed"), ""}
 	}
 	s.run()
-	for {
-		if st, err = s.Down(ctx, person(), also, why); err != nil {
+	for first := true; ; first = false {
+		owned, err := a.owned(s, also, first)
+		if err != nil {
+			return err
+		}
+		if st, err = s.Down(ctx, person(), owned, why); err != nil {
 			return fmt.Errorf("down: %w", err)
 		}
 		more := a.askAlso(in, st, asks && !yes, also)
@@ -75,6 +79,24 @@ func (a *app) runDown(ctx context.Context, yes bool, also []schema.ID, why strin
 		also = more
 	}
 	return a.left(st)
+}
+
+// owned are those of ids that are owned still: what is gone needs no deleting.
+func (a *app) owned(s *session, ids []schema.ID, tell bool) ([]schema.ID, error) {
+	var left []schema.ID
+	for _, id := range ids {
+		_, err := s.Show(id)
+		switch {
+		case errors.Is(err, reconciler.ErrUnknown) && !tell:
+		case errors.Is(err, reconciler.ErrUnknown):
+			a.errs.Note(fmt.Sprintf("%s is not owned, or not any more", id.Short()))
+		case err != nil:
+			return nil, err
+		default:
+			left = append(left, id)
+		}
+	}
+	return left, nil
 }
 
 // askAlso asks about each thing that is left because it holds data or is held.

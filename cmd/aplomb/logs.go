@@ -26,7 +26,7 @@ func (e *embedded) logs(handle func(schema.ID) (schema.ID, string, error)) func(
 			return hinted{fmt.Errorf("logs of %s: %w: it is no process", id.Short(), api.ErrNotServed), "only local.process has logs"}
 		}
 		if q.Instance != nil {
-			return e.scheduler.Logs(ctx, at, scheduler.LogOptions{Instance: *q.Instance, Lines: q.Lines, Follow: q.Follow}, w)
+			return e.one(ctx, at, *q.Instance, q, w)
 		}
 		n, err := e.instances(ctx, id, at)
 		if err != nil {
@@ -58,7 +58,7 @@ func (e *embedded) instances(ctx context.Context, id schema.ID, handle string) (
 // several, each line says whose it is.
 func (e *embedded) allLogs(ctx context.Context, handle string, n int, q api.LogsQuery, w io.Writer) error {
 	if n == 1 {
-		return e.scheduler.Logs(ctx, handle, scheduler.LogOptions{Lines: q.Lines, Follow: q.Follow}, w)
+		return e.one(ctx, handle, 0, q, w)
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -66,10 +66,9 @@ func (e *embedded) allLogs(ctx context.Context, handle string, n int, q api.Logs
 	ended := make(chan error, n)
 	for i := range n {
 		one := func() {
-			lines := &lineWriter{out: w, mu: &mu, prefix: fmt.Sprintf("%d | ", i)}
-			err := e.scheduler.Logs(ctx, handle, scheduler.LogOptions{Instance: i, Lines: q.Lines, Follow: q.Follow}, lines)
-			lines.flush()
-			ended <- err
+			lines := asLines(w, i, fmt.Sprintf("%d | ", i), q.JSON)
+			lines.mu = &mu
+			ended <- e.log(ctx, handle, i, q, lines)
 		}
 		if q.Follow {
 			go one()
@@ -87,15 +86,42 @@ func (e *embedded) allLogs(ctx context.Context, handle string, n int, q api.Logs
 	return first
 }
 
+// one writes what one instance wrote, as it is where text is wanted.
+func (e *embedded) one(ctx context.Context, handle string, instance int, q api.LogsQuery, w io.Writer) error {
+	if q.JSON {
+		return e.log(ctx, handle, instance, q, asLines(w, instance, "", true))
+	}
+	return e.scheduler.Logs(ctx, handle, scheduler.LogOptions{Instance: instance, Lines: q.Lines, Follow: q.Follow}, w)
+}
+
+// log writes the lines that one instance wrote.
+func (e *embedded) log(ctx context.Context, handle string, instance int, q api.LogsQuery, w *lineWriter) error {
+	err := e.scheduler.Logs(ctx, handle, scheduler.LogOptions{Instance: instance, Lines: q.Lines, Follow: q.Follow}, w)
+	w.flush()
+	return err
+}
+
+// asLines writes the lines of an instance: as JSON, or as text with a prefix.
+func asLines(w io.Writer, instance int, prefix string, asJSON bool) *lineWriter {
+	l := &lineWriter{out: w, mu: &sync.Mutex{}}
+	l.form = func(text []byte) ([]byte, error) { return append([]byte(prefix), text...), nil }
+	if asJSON {
+		l.form = func(text []byte) ([]byte, error) {
+			return json.Marshal(api.LogLine{Instance: instance, Text: string(text)})
+		}
+	}
+	return l
+}
+
 // maxLine is how many bytes of a line are held back until it ends.
 const maxLine = 64 << 10
 
-// lineWriter writes whole lines, each with a prefix.
+// lineWriter writes whole lines, each in a form of its own.
 type lineWriter struct {
-	out    io.Writer
-	mu     *sync.Mutex // shared by the writers of one out
-	prefix string
-	part   []byte
+	out  io.Writer
+	mu   *sync.Mutex // shared by the writers of one out
+	form func(text []byte) ([]byte, error)
+	part []byte
 }
 
 // Write holds back a line that has not ended yet.
@@ -119,7 +145,10 @@ func (l *lineWriter) Write(b []byte) (int, error) {
 func (l *lineWriter) line(text []byte) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	_, err := fmt.Fprintf(l.out, "%s%s\n", l.prefix, text)
+	line, err := l.form(text)
+	if err == nil {
+		_, err = l.out.Write(append(line, '\n'))
+	}
 	return err
 }
 

@@ -73,6 +73,7 @@ var (
 	errChanges      = errors.New("changes are pending")
 	errNotConverged = errors.New("not everything is converged")
 	errHeld         = errors.New("a person's approval is wanted")
+	errSuspended    = errors.New("the environment is suspended")
 	errUsage        = errors.New("the command line is wrong")
 )
 
@@ -85,7 +86,7 @@ func exitCode(err error) int {
 		return codeChanges
 	case errors.Is(err, errNotConverged):
 		return codeNotConverged
-	case errors.Is(err, errHeld), errors.Is(err, reconciler.ErrRefused):
+	case errors.Is(err, errHeld), errors.Is(err, errSuspended), errors.Is(err, reconciler.ErrRefused):
 		return codeRefused
 	case errors.Is(err, errUsage):
 		return codeUsage
@@ -137,7 +138,7 @@ var codes = []struct {
 	err  error
 	code string
 }{
-	{errUsage, "usage"}, {errHeld, "held"}, {errNoData, "no-data"}, {api.ErrNotRunning, "not-running"},
+	{errUsage, "usage"}, {errHeld, "held"}, {errSuspended, "suspended"}, {errNoPath, "no-path"}, {errNoData, "no-data"}, {errNoStore, "no-store"}, {api.ErrNotRunning, "not-running"},
 	{store.ErrLocked, "locked"}, {store.ErrForeign, "foreign"}, {store.ErrCorrupt, "corrupt"},
 }
 

@@ -45,14 +45,15 @@ func (a *app) apply() *cobra.Command {
 		},
 	}
 	o.register(c, applyTimeout)
+	c.Flags().BoolVar(&o.resume, "resume", false, "end a suspension, or what down began, first")
 	return c
 }
 
 // turnFlags are the flags of plan and apply.
 type turnFlags struct {
 	sourceFlags
-	timeout    time.Duration
-	init, full bool
+	timeout            time.Duration
+	init, full, resume bool
 }
 
 func (o *turnFlags) register(c *cobra.Command, timeout time.Duration) {
@@ -64,6 +65,9 @@ func (o *turnFlags) register(c *cobra.Command, timeout time.Duration) {
 // turn is a session for one turn: the daemon's, or the data folder opened
 // here. keep says whether what is followed is remembered.
 func (a *app) turn(ctx context.Context, o turnFlags, args []string, how opening, keep bool) (*session, error) {
+	if err := o.check(args); err != nil {
+		return nil, err
+	}
 	f, err := openFolder(a.data)
 	if o.init && errors.Is(err, errNoData) {
 		f, err = makeFolder(a.data, o.name)
@@ -80,8 +84,9 @@ func (a *app) turn(ctx context.Context, o turnFlags, args []string, how opening,
 		return nil, err
 	}
 	s, err := a.dial(ctx, f.path)
-	if err == nil && src.where() != s.info.Source {
-		return nil, errors.Join(usage("leave PATH out, or end the daemon first", "the daemon (process %d) follows %s, not %s", s.info.PID, s.info.Source, src.where()), s.Close())
+	if err == nil && (!src.same(f.Source) || o.rewind) {
+		return nil, errors.Join(usage(fmt.Sprintf("end it first: kill %d; or leave the flags and PATH out", s.info.PID),
+			"the daemon (process %d) follows %s, and decides by itself how", s.info.PID, s.info.Source), s.Close())
 	}
 	if !errors.Is(err, api.ErrNotRunning) {
 		return s, err
@@ -90,7 +95,7 @@ func (a *app) turn(ctx context.Context, o turnFlags, args []string, how opening,
 	if err != nil {
 		return nil, err
 	}
-	how.source = src
+	how.source, how.rewind = src, o.rewind
 	if s, err = a.open(ctx, f, how); err == nil && changed && keep {
 		err = f.save()
 	}
@@ -121,7 +126,7 @@ func (a *app) refusal(st reconciler.Status) error {
 	case r == nil:
 		return nil
 	case len(r.Findings) == 0:
-		return fmt.Errorf("revision %s: %s", r.Revision.Short(), r.Error)
+		return hinted{fmt.Errorf("revision %s: %s", r.Revision.Short(), r.Error), st.Source.Hint}
 	}
 	if done, err := a.json(struct {
 		Findings []schema.Diagnostic `json:"findings"`
@@ -172,13 +177,16 @@ func (a *app) runApply(ctx context.Context, o turnFlags, args []string) (err err
 	began := time.Now()
 	within, cancel := context.WithTimeout(ctx, o.timeout)
 	defer cancel()
-	s, err := a.turn(within, o, args, opening{once: true}, true)
+	frozen := func(c reconciler.Control) error { return a.frozen(ctx, c, o.resume) }
+	s, err := a.turn(within, o, args, opening{once: true, before: frozen}, true)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
-	if err := revive(ctx, s); err != nil {
-		return err
+	if s.daemon {
+		if err := errors.Join(frozen(s), s.err()); err != nil {
+			return err
+		}
 	}
 	st, err := a.follow(within, s, began)
 	if err != nil && (within.Err() == nil || ctx.Err() != nil) {
@@ -198,6 +206,28 @@ func (a *app) runApply(ctx context.Context, o turnFlags, args []string) (err err
 		a.outcome(st, began)
 	}
 	return verdict(st)
+}
+
+// frozen refuses to apply what a person has suspended or taken down, unless
+// that is to be ended.
+func (a *app) frozen(ctx context.Context, c reconciler.Control, resume bool) error {
+	st := c.Status()
+	switch l := st.Suspended; {
+	case l == nil:
+		return nil
+	case resume:
+		return c.Resume(ctx, person(), nil, "apply --resume")
+	default:
+		what := "suspended"
+		if st.Down {
+			what = "taken down"
+		}
+		if l.Why != "" && l.Why != what {
+			what += " (" + l.Why + ")"
+		}
+		return hinted{fmt.Errorf("%w: %s by %s at %s; nothing was applied", errSuspended, what, l.By, l.At.Local().Format(time.DateTime)),
+			"to go on: " + a.command("resume") + ", or apply --resume"}
+	}
 }
 
 // follow shows progress until the turn is through.

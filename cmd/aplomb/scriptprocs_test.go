@@ -14,16 +14,19 @@ import (
 	"github.com/aplomb-dev/aplomb/internal/detached"
 )
 
-// endRuns kills the processes whose run lies below dir and waits for their
-// shims to be gone.
+// endRuns kills all that a script left: first whatever runs in its environment,
+// so that nobody starts anything again, then the processes of its runs and
+// their shims. It waits until all are gone.
 func endRuns(dir string) {
+	dirs := []string{dir}
+	if real, err := filepath.EvalSymlinks(dir); err == nil && real != dir {
+		dirs = append(dirs, real)
+	}
 	_ = poll(patience, func() error {
 		left := 0
 		for _, p := range procs() {
-			if p.run != "" && strings.HasPrefix(p.run, dir) {
+			if p.pid != os.Getpid() && slices.ContainsFunc(dirs, p.of) {
 				_ = syscall.Kill(p.pid, syscall.SIGKILL)
-				left++
-			} else if slices.Contains(p.argv, detached.ShimCommand) && strings.Contains(strings.Join(p.argv, " "), dir) {
 				left++
 			}
 		}
@@ -38,7 +41,14 @@ func endRuns(dir string) {
 type proc struct {
 	pid  int
 	run  string // folder of its run
+	work string // the script's folder, of what a script started
 	argv []string
+}
+
+// of says whether a process belongs to the script in dir.
+func (p proc) of(dir string) bool {
+	return p.work == dir || p.run != "" && strings.HasPrefix(p.run, dir) ||
+		slices.Contains(p.argv, detached.ShimCommand) && strings.Contains(strings.Join(p.argv, " "), dir)
 }
 
 func procs() []proc {
@@ -58,6 +68,9 @@ func procs() []proc {
 		for v := range strings.SplitSeq(string(environ), "\x00") {
 			if run, ok := strings.CutPrefix(v, detached.MarkVariable+"="); ok && len(cmdline) > 0 {
 				p.run = run
+			}
+			if work, ok := strings.CutPrefix(v, "WORK="); ok && len(cmdline) > 0 {
+				p.work = work
 			}
 		}
 		all = append(all, p)

@@ -69,6 +69,7 @@ func (a *app) runShow(ctx context.Context, logs bool, q api.LogsQuery) (err erro
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
 	if logs {
+		q.JSON = a.format == formatJSON
 		return ended(ctx, s.logs(ctx, q, a.logWriter()))
 	}
 	d, err := s.Show(q.ID)
@@ -112,7 +113,7 @@ func (a *app) unknown(s *session, id schema.ID, err error) error {
 }
 
 func (a *app) graph() *cobra.Command {
-	return &cobra.Command{
+	c := &cobra.Command{
 		Use:   "graph",
 		Short: "The order of things, as text, DOT, Mermaid or JSON (-o)",
 		Args:  args(0, 0, "no argument"),
@@ -139,6 +140,8 @@ func (a *app) graph() *cobra.Command {
 			return err
 		},
 	}
+	c.Flags().StringVarP(&a.format, "output", "o", formatText, "text, json, dot or mermaid")
+	return c
 }
 
 func (a *app) history() *cobra.Command {

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -13,6 +15,7 @@ import (
 
 	"github.com/sirupsen/logrus"
 
+	"github.com/aplomb-dev/aplomb/schema"
 	"github.com/aplomb-dev/aplomb/sources"
 	"github.com/aplomb-dev/aplomb/sources/dir"
 	"github.com/aplomb-dev/aplomb/sources/git"
@@ -35,6 +38,39 @@ func (f follow) interval() time.Duration {
 	return d
 }
 
+// same says whether two name the same: symbolic links, and slashes at the end,
+// make no difference.
+func (f follow) same(o follow) bool {
+	plain := func(f follow) follow {
+		f.Git, f.Dir, f.Interval = spelled(f.Git), spelled(f.Dir), ""
+		return f
+	}
+	return plain(f) == plain(o)
+}
+
+// spelled is one spelling of a path or URL.
+func spelled(where string) string {
+	if real, err := filepath.EvalSymlinks(where); err == nil && filepath.IsAbs(where) {
+		return real
+	}
+	return strings.TrimRight(where, "/")
+}
+
+// String is what a person reads: the path or URL, with branch and folder.
+func (f follow) String() string {
+	s := f.where()
+	if f.Branch != "" {
+		s += ", branch " + f.Branch
+	}
+	if f.Path != "" {
+		s += ", folder " + f.Path
+	}
+	return s
+}
+
+// errNoPath is a path that names nothing of use.
+var errNoPath = errors.New("there is no such folder")
+
 var urlRE = regexp.MustCompile(`^([A-Za-z][A-Za-z0-9+.-]*://|[A-Za-z0-9._-]+@[A-Za-z0-9.:\[\]-]+:)`)
 
 // choose finds out what a PATH or URL is.
@@ -49,11 +85,11 @@ func choose(arg string) (follow, error) {
 	st, err := os.Stat(abs)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return follow{}, hinted{fmt.Errorf("source %s: there is no such folder", arg), "name a folder, a Git repository or a URL"}
+		return follow{}, hinted{fmt.Errorf("source %s: %w", arg, errNoPath), "name a folder, a Git repository or a URL"}
 	case err != nil:
 		return follow{}, fmt.Errorf("source: %w", err)
 	case !st.IsDir():
-		return follow{}, hinted{fmt.Errorf("source %s: it is not a folder", arg), "name the folder that holds it"}
+		return follow{}, hinted{fmt.Errorf("source %s: %w: it is a file", arg, errNoPath), "name the folder that holds it"}
 	}
 	if repository(abs) {
 		return follow{Git: abs}, nil
@@ -79,11 +115,43 @@ func repository(path string) bool {
 type sourceFlags struct {
 	branch, path, root, name string
 	interval                 time.Duration
+	change, rewind           bool // --switch, --allow-rewind
+}
+
+// check finds what is wrong about the flags and the PATH by themselves, before a
+// data folder is made for nothing.
+func (sf sourceFlags) check(args []string) error {
+	switch {
+	case sf.name != "" && !schema.ValidName(sf.name):
+		return usage("lower-case letters, digits and inner hyphens", "--name: %q is not a name", sf.name)
+	case sf.interval < 0:
+		return usage("--interval 30s", "--interval is negative")
+	case len(args) == 0:
+		return nil
+	}
+	src, err := choose(args[0])
+	if err != nil {
+		return err
+	}
+	return sf.fits(src)
+}
+
+// fits refuses flags that a source has no use for.
+func (sf sourceFlags) fits(src follow) error {
+	if src.Dir != "" && (sf.branch != "" || sf.path != "") {
+		return usage("leave --branch and --path out", "%s is a plain folder; it has neither branches nor a path", src.Dir)
+	}
+	return nil
 }
 
 // pick decides what an environment follows: what the command line says, else
 // what was remembered, else fallback (which may be empty).
+// Another source than the remembered one is refused, unless --switch says so:
+// what the old one declared, and the new one does not, would be deleted.
 func (sf sourceFlags) pick(f *folder, args []string, fallback string) (follow, error) {
+	if sf.name != "" && sf.name != f.Name {
+		return follow{}, usage("leave --name out; a new environment wants another data folder: --data DIR", "--name %s: this environment is named %s, for good", sf.name, f.Name)
+	}
 	arg := fallback
 	if len(args) > 0 {
 		arg = args[0]
@@ -97,22 +165,23 @@ func (sf sourceFlags) pick(f *folder, args []string, fallback string) (follow, e
 		if err != nil {
 			return src, err
 		}
-		if chosen.where() == src.where() { // the same again: what was said of it stands
+		if (follow{Git: chosen.Git, Dir: chosen.Dir}).same(follow{Git: src.Git, Dir: src.Dir}) { // the same again: what was said of it stands
 			chosen = src
 		}
 		src = chosen
 	}
-	if sf.interval < 0 {
-		return src, usage("--interval 30s", "--interval is negative")
-	}
-	if src.Dir != "" && (sf.branch != "" || sf.path != "") {
-		return src, usage("leave --branch and --path out", "%s is a plain folder; it has neither branches nor a path", src.Dir)
+	if err := sf.fits(src); err != nil {
+		return src, err
 	}
 	if sf.branch != "" {
 		src.Branch = sf.branch
 	}
 	if sf.path != "" {
-		src.Path = filepath.ToSlash(filepath.Clean(sf.path))
+		src.Path = strings.TrimPrefix(filepath.ToSlash(filepath.Clean(sf.path)), ".")
+	}
+	if f.Source != (follow{}) && !src.same(f.Source) && !sf.change {
+		return src, usage("another environment: --data DIR; to follow the new one from now on, and delete what only the old one declares: --switch",
+			"environment %q follows %s, not %s", f.Name, f.Source, src)
 	}
 	if sf.interval > 0 {
 		src.Interval = sf.interval.String()
@@ -121,20 +190,41 @@ func (sf sourceFlags) pick(f *folder, args []string, fallback string) (follow, e
 }
 
 // openSource makes the source of an environment and where reports go.
-func openSource(f *folder, src follow, log logrus.FieldLogger) (sources.Source, sources.Reporter, error) {
+func openSource(f *folder, how opening, c *closers, log logrus.FieldLogger) (sources.Source, sources.Reporter, error) {
+	src := how.source
 	if src.Dir != "" {
 		return &dir.Source{Path: src.Dir, Ignore: ignoreData(src.Dir, f.path), Log: log}, dir.Reporter{Root: f.join(statusDir)}, nil
 	}
-	cfg := git.Config{URL: src.Git, Branch: src.Branch, Path: src.Path, Dir: f.join(gitDir), Interval: src.interval(), Log: log}
+	dir, err := mirror(f, how, c)
+	if err != nil {
+		return nil, nil, err
+	}
+	cfg := git.Config{URL: src.Git, Branch: src.Branch, Path: src.Path, Dir: dir, Interval: src.interval(), AllowRewind: how.rewind, Log: log}
 	s, err := git.Open(cfg)
 	if err != nil {
 		return nil, nil, err
 	}
-	r, err := git.NewReporter(git.ReporterConfig{URL: src.Git, Dir: f.join(gitDir), Tracked: src.Branch, Log: log})
+	r, err := git.NewReporter(git.ReporterConfig{URL: src.Git, Dir: dir, Tracked: src.Branch, Log: log})
 	if err != nil {
 		return nil, nil, err
 	}
 	return s, r, nil
+}
+
+// mirror is the folder for what is kept of a repository: one for each URL, so
+// that switching does not mix two histories. What only a plan looks at, without
+// minding which revision is in force, goes to a folder for that plan alone.
+func mirror(f *folder, how opening, c *closers) (string, error) {
+	if how.readOnly && how.rewind {
+		dir, err := os.MkdirTemp("", "aplomb-plan-")
+		if err != nil {
+			return "", fmt.Errorf("look at the source: %w", err)
+		}
+		c.add(func() error { return os.RemoveAll(dir) })
+		return dir, nil
+	}
+	sum := sha256.Sum256([]byte(spelled(how.source.Git)))
+	return filepath.Join(f.join(gitDir), hex.EncodeToString(sum[:8])), nil
 }
 
 // ignoreData leaves the data folder out of a plain folder that it lies in.
@@ -169,11 +259,34 @@ func warnInside(src follow, f *folder, note func(string)) {
 	note(fmt.Sprintf("warning: the data folder %s lies in %s, and its name does not begin with a dot: keep it out of commits and copies", rel, src.where()))
 }
 
-// tree is the files of a PATH as they lie there now, for validate.
-func tree(path string) (fs.FS, io.Closer, error) {
+// tree is the files of a folder as they lie there now, for validate; where only
+// is not "", only that one is listed, and the others can be opened by those that
+// name them.
+func tree(path, only string) (fs.FS, io.Closer, error) {
 	root, err := os.OpenRoot(path)
 	if err != nil {
 		return nil, nil, fmt.Errorf("read declarations: %w", err)
 	}
-	return root.FS(), root, nil
+	if only == "" {
+		return root.FS(), root, nil
+	}
+	return oneFile{root.FS(), only}, root, nil
+}
+
+// oneFile is a file system whose root lists one file.
+type oneFile struct {
+	fs.FS
+	name string
+}
+
+// ReadDir implements fs.ReadDirFS.
+func (o oneFile) ReadDir(name string) ([]fs.DirEntry, error) {
+	if name != "." {
+		return nil, nil
+	}
+	st, err := fs.Stat(o.FS, o.name)
+	if err != nil {
+		return nil, err
+	}
+	return []fs.DirEntry{fs.FileInfoToDirEntry(st)}, nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"time"
 
@@ -11,7 +12,6 @@ import (
 
 	"github.com/aplomb-dev/aplomb/internal/api"
 	"github.com/aplomb-dev/aplomb/reconciler"
-	"github.com/aplomb-dev/aplomb/schema"
 )
 
 func (a *app) up() *cobra.Command {
@@ -29,6 +29,7 @@ second one ends at once.`,
 		RunE: func(cmd *cobra.Command, args []string) error { return a.runUp(cmd.Context(), sf, args) },
 	}
 	sf.register(c)
+	c.Flags().DurationVar(&sf.interval, "interval", 0, "between two looks at the source (default 30s)")
 	return c
 }
 
@@ -37,8 +38,9 @@ func (sf *sourceFlags) register(c *cobra.Command) {
 	f.StringVar(&sf.branch, "branch", "", "branch to follow (default: the one that HEAD names)")
 	f.StringVar(&sf.path, "path", "", "folder in the repository")
 	f.StringVar(&sf.root, "root", "", "folder for files with relative paths (default: files in the data folder)")
-	f.DurationVar(&sf.interval, "interval", 0, "between two looks at the source (default 30s)")
 	f.StringVar(&sf.name, "name", "", `name of a new environment (default "local")`)
+	f.BoolVar(&sf.change, "switch", false, "follow another source than before; what only the old one declared is deleted")
+	f.BoolVar(&sf.rewind, "allow-rewind", false, "in this run, follow a branch that was rewound")
 }
 
 // adopt puts what the flags say into the folder's record, and says whether
@@ -51,25 +53,14 @@ func (sf sourceFlags) adopt(f *folder, src follow) (changed bool, err error) {
 			return false, fmt.Errorf("--root: %w", err)
 		}
 	}
-	if sf.name != "" {
-		if !schema.ValidName(sf.name) {
-			return false, usage("lower-case letters, digits and inner hyphens", "--name: %q is not a name", sf.name)
-		}
-		f.Name = sf.name
-	}
 	return f.record != before, nil
 }
 
 // runUp opens the data folder, serves the API, shows the way to converged, and
 // then tells what happens until ctx ends.
 func (a *app) runUp(ctx context.Context, sf sourceFlags, args []string) error {
-	if sf.name != "" && !schema.ValidName(sf.name) {
-		return usage("lower-case letters, digits and inner hyphens", "--name: %q is not a name", sf.name)
-	}
-	if len(args) > 0 { // before a data folder is made for nothing
-		if _, err := choose(args[0]); err != nil {
-			return err
-		}
+	if err := sf.check(args); err != nil {
+		return err
 	}
 	f, err := makeFolder(a.data, sf.name)
 	if err != nil {
@@ -84,7 +75,7 @@ func (a *app) runUp(ctx context.Context, sf sourceFlags, args []string) error {
 		return err
 	}
 	began := time.Now()
-	s, err := a.open(ctx, f, opening{source: src})
+	s, err := a.open(ctx, f, opening{source: src, rewind: sf.rewind, before: func(c reconciler.Control) error { return a.revive(ctx, c) }})
 	if err != nil {
 		return err
 	}
@@ -93,21 +84,35 @@ func (a *app) runUp(ctx context.Context, sf sourceFlags, args []string) error {
 	}
 	warnInside(src, f, a.errs.Note)
 	if err == nil {
-		err = revive(ctx, s)
-	}
-	if err == nil {
 		err = a.serve(ctx, s, func(ctx context.Context) error { return a.watch(ctx, s, began) })
 	}
-	return errors.Join(err, s.Close())
+	if err = errors.Join(err, s.Close()); err == nil && a.format == formatText {
+		a.out.Note("everything runs on; to go on watching: " + a.command("up") + "; to delete it all: " + a.command("down"))
+	}
+	return err
+}
+
+// command is a command line for this data folder.
+func (a *app) command(name string) string {
+	if a.data == defaultData || a.data == a.getenv("APLOMB_DATA") {
+		return "aplomb " + name
+	}
+	return "aplomb " + name + " --data " + a.data
 }
 
 // revive ends what down began: who asks for an environment wants it. A person's
 // suspend stays.
-func revive(ctx context.Context, s *session) error {
-	if st := s.Status(); !st.Down {
+func (a *app) revive(ctx context.Context, c reconciler.Control) error {
+	st := c.Status()
+	if !st.Down {
 		return nil
 	}
-	return s.Resume(ctx, person(), nil, "up after down")
+	by := ""
+	if st.Suspended != nil {
+		by = " by " + st.Suspended.By
+	}
+	a.errs.Note("the environment was taken down" + by + "; up brings it back")
+	return c.Resume(ctx, person(), nil, "up after down")
 }
 
 // serve answers the API while f runs.
@@ -141,13 +146,25 @@ func (a *app) watch(ctx context.Context, s *session, began time.Time) error {
 	if a.format == formatJSON {
 		return a.eventLines(ctx, s, 0)
 	}
-	a.out.Heading(s.info.Source, s.info.Environment, a.data, st)
+	a.out.Heading(shortest(s.info.Source), s.info.Environment, a.data, st)
 	a.out.Note("")
 	seq, err := a.converge(ctx, s, began)
 	if err != nil {
 		return ended(ctx, err)
 	}
 	return a.tell(ctx, s, seq)
+}
+
+// shortest is a path as seen from the working folder, where that is shorter.
+func shortest(path string) string {
+	wd, err := os.Getwd()
+	if err != nil || !filepath.IsAbs(path) {
+		return path
+	}
+	if rel, err := filepath.Rel(wd, path); err == nil && len(rel) < len(path) {
+		return rel
+	}
+	return path
 }
 
 // looked says whether the source has been looked at since the start, so that
@@ -216,7 +233,10 @@ func (a *app) converge(ctx context.Context, s *session, began time.Time) (uint64
 // step tells an event on the way to converged; that it is reached, or why not,
 // is told by the outcome.
 func (a *app) step(e reconciler.Event) {
-	if e.Type != "converged" && e.Type != "refused" {
+	switch e.Type {
+	case "converged", "refused", "source":
+		a.out.Told(e)
+	default:
 		a.out.Event(e)
 	}
 }
@@ -237,6 +257,7 @@ func (a *app) convergeLive(ctx context.Context, s *session, began time.Time) (ui
 	live.Stop()
 	past, _ := s.Events(canceled(), 0)
 	for _, e := range past {
+		a.out.Told(e)
 		last = e.Seq
 	}
 	if err == nil {
@@ -261,7 +282,7 @@ func (a *app) outcome(st reconciler.Status, began time.Time) {
 	case r != nil && len(r.Findings) > 0:
 		a.errs.Diagnostics(r.Findings, r.Files)
 	case r != nil:
-		a.errs.Error(fmt.Sprintf("revision %s: %s", r.Revision.Short(), r.Error), "")
+		a.errs.Error(fmt.Sprintf("revision %s: %s", r.Revision.Short(), r.Error), st.Source.Hint)
 	case !st.Source.OK:
 		a.errs.Error(st.Source.Error, st.Source.Hint)
 	case st.Converged:

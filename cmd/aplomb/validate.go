@@ -5,6 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
 
 	"github.com/sirupsen/logrus"
 	"github.com/spf13/cobra"
@@ -20,7 +24,10 @@ func (a *app) validate() *cobra.Command {
 		Long: `Checks the declarations below PATH as they lie there, without a daemon, a data
 folder or the network. Every finding is a line on standard output:
 
-    file:line:col: kind/name: message`,
+    file:line:col: kind/name: message
+
+Where PATH is a file, that file alone is checked: what it refers to in others is
+not looked for.`,
 		Args: args(0, 1, "at most one PATH"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			path := "."
@@ -65,14 +72,15 @@ func (a *app) runValidate(ctx context.Context, path string) error {
 func check(ctx context.Context, path string) (_ validation, err error) {
 	quiet := logrus.New()
 	quiet.SetOutput(io.Discard)
-	c, err := compiler("", quiet)
+	c := compiler("", quiet)
+	defer func() { err = errors.Join(err, c.Close()) }()
+	dir, file, err := split(path)
 	if err != nil {
 		return validation{}, err
 	}
-	defer func() { err = errors.Join(err, c.Close()) }()
-	fsys, closer, err := tree(path)
+	fsys, closer, err := tree(dir, file)
 	if err != nil {
-		return validation{}, hinted{err, "name the folder that holds the declarations"}
+		return validation{}, err
 	}
 	defer func() { err = errors.Join(err, closer.Close()) }()
 	got, err := c.Compile(ctx, fsys)
@@ -80,15 +88,49 @@ func check(ctx context.Context, path string) (_ validation, err error) {
 		return validation{}, fmt.Errorf("validate %s: %w", path, err)
 	}
 	v := validation{Files: got.Files, Resources: len(got.Resources), Findings: got.Findings}
-	if len(v.Findings) == 0 {
+	if len(v.Findings) == 0 && file == "" {
 		reg, err := newEmbedded(nowhere(), make([]byte, keySize), quiet).registry("", quiet)
 		if err != nil {
 			return v, err
 		}
 		_, v.Findings = graph.Build(got.Resources, reg)
 	}
-	if v.Findings == nil {
-		v.Findings = []schema.Diagnostic{}
-	}
+	v.Findings = below(dir, v.Findings)
 	return v, nil
+}
+
+// split takes a PATH apart: the folder, and the one file of it that is meant;
+// "" is all of them.
+func split(path string) (dir, file string, err error) {
+	st, err := os.Stat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return "", "", hinted{fmt.Errorf("validate %s: %w or file", path, errNoPath), "name the folder that holds the declarations, or one file of it"}
+	case err != nil:
+		return "", "", fmt.Errorf("validate: %w", err)
+	case st.IsDir():
+		return path, "", nil
+	default:
+		return filepath.Dir(path), filepath.Base(path), nil
+	}
+}
+
+// below names the files of findings as they are reached from the working
+// folder.
+func below(dir string, ds []schema.Diagnostic) []schema.Diagnostic {
+	out := make([]schema.Diagnostic, 0, len(ds))
+	at := func(p schema.Pos) schema.Pos {
+		if p.File != "" {
+			p.File = filepath.ToSlash(filepath.Join(dir, filepath.FromSlash(p.File)))
+		}
+		return p
+	}
+	for _, d := range ds {
+		d.Pos, d.Also = at(d.Pos), slices.Clone(d.Also)
+		for i, p := range d.Also {
+			d.Also[i] = at(p)
+		}
+		out = append(out, d)
+	}
+	return out
 }

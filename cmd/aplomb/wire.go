@@ -6,7 +6,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"maps"
@@ -106,15 +105,11 @@ func (e *embedded) registry(identity string, log logrus.FieldLogger) (*drivers.R
 const driversVersion = "1"
 
 // compiler makes the compiler, whose workers are this very binary.
-func compiler(cache string, log logrus.FieldLogger) (*compile.Compiler, error) {
-	self, err := os.Executable()
-	if err != nil {
-		return nil, fmt.Errorf("find this program: %w", err)
-	}
+func compiler(cache string, log logrus.FieldLogger) *compile.Compiler {
 	return compile.New(compile.Options{
-		Worker:   func() *exec.Cmd { return compile.WorkerCommand(self) },
+		Worker:   func() *exec.Cmd { return compile.WorkerCommand("") }, // also where its file was replaced since
 		CacheDir: cache, Log: log,
-	}), nil
+	})
 }
 
 // opening says how a data folder is opened in this process.
@@ -123,6 +118,9 @@ type opening struct {
 	readOnly bool // plan, and write nothing anywhere
 	once     bool // look at the source once
 	idle     bool // do not run: only what the store holds is wanted
+	rewind   bool // follow a branch that was rewound
+
+	before func(reconciler.Control) error // what comes first of all; nil: nothing
 }
 
 // open opens a data folder in this process: takes its lock, wires everything
@@ -138,16 +136,19 @@ func (a *app) open(ctx context.Context, f *folder, how opening) (_ *session, err
 	if err != nil {
 		return nil, err
 	}
+	if err := f.hasStore(); err != nil {
+		return nil, err
+	}
 	st, err := store.Open(f.join(storeFile), f.ID)
 	if err != nil {
 		return nil, a.locked(ctx, f.path, err)
 	}
 	closers.add(st.Close)
-	log := a.logger(f, closers)
-	c, err := compiler(f.join(cacheDir), log)
-	if err != nil {
+	if err := f.stored(); err != nil {
 		return nil, err
 	}
+	log := a.logger(f, closers)
+	c := compiler(f.join(cacheDir), log)
 	closers.add(c.Close)
 	drv := newEmbedded(f, key, log)
 	reg, err := drv.registry(f.ID, log)
@@ -158,8 +159,13 @@ func (a *app) open(ctx context.Context, f *folder, how opening) (_ *session, err
 	var rep sources.Reporter
 	if how.source == (follow{}) {
 		src = nothing{}
-	} else if src, rep, err = openSource(f, how.source, log); err != nil {
+	} else if src, rep, err = openSource(f, how, closers, log); err != nil {
 		return nil, err
+	}
+	if !how.readOnly && !how.idle { // a check of the key, before anything is done with it
+		if _, err := drv.secret.Recipient(); err != nil {
+			return nil, err
+		}
 	}
 	r, err := reconciler.New(ctx, reconciler.Config{
 		ID: f.ID, Name: f.Name, Source: src, Reporter: rep, Registry: reg, Store: st, Key: key,
@@ -171,6 +177,11 @@ func (a *app) open(ctx context.Context, f *folder, how opening) (_ *session, err
 	})
 	if err != nil {
 		return nil, err
+	}
+	if how.before != nil {
+		if err := how.before(r); err != nil {
+			return nil, err
+		}
 	}
 	run := func() { closers.add(start(ctx, r)) }
 	if !how.idle {

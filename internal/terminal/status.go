@@ -143,7 +143,7 @@ func (p *Printer) circumstances(s reconciler.Status) {
 	if !s.Report.OK && s.Report.Error != "" {
 		p.prose(6, styled("  ✗ report: ", yellow), text(s.Report.Error))
 	}
-	if r := s.Refused; r != nil {
+	if r := s.Refused; r != nil && (r.Error == "" || r.Error != s.Source.Error) { // a rewound branch is told above
 		what := r.Error
 		if len(r.Findings) > 0 {
 			what = Findings(len(r.Findings), r.Files)
