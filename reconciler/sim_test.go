@@ -129,13 +129,15 @@ type sim struct {
 	cov     *coverage
 	trouble bool // foreign hands, kills and outages may happen
 	last    *Decision
+	foreign map[string]bool // handles at which somebody else made a thing
+	taken   map[string]bool // of those, the ones that were taken over
 }
 
 const simEnv = "env-sim"
 
 func simulate(t *testing.T, seed uint64, q memory.Quirks, cov *coverage) error {
 	s := &sim{t: t, rng: rand.New(rand.NewPCG(seed, 7)), eng: &memory.Engine{Seed: seed, Quirks: q}, quirks: q, cov: cov,
-		path: filepath.Join(fastDir(t), "store.db"), now: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), trouble: true}
+		path: filepath.Join(fastDir(t), "store.db"), now: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), trouble: true, foreign: map[string]bool{}, taken: map[string]bool{}}
 	defer func() {
 		if s.core != nil {
 			_ = s.core.store.Close()
@@ -159,7 +161,7 @@ func simulate(t *testing.T, seed uint64, q memory.Quirks, cov *coverage) error {
 	if err := s.settle(); err != nil {
 		return err
 	}
-	if err := s.check(len(s.decl)); err != nil {
+	if err := s.check(s.alive()); err != nil {
 		return err
 	}
 	if err := s.declare(nil); err != nil {
@@ -215,6 +217,7 @@ func (s *sim) restart() error {
 	}
 	for _, c := range s.pending { // what was in flight died before it, or at the very door
 		if c.op == Applying && s.rng.IntN(2) == 0 {
+			s.made(c)
 			c.make(context.Background())
 		}
 	}
@@ -231,6 +234,11 @@ func (s *sim) restart() error {
 	loaded, err := st.Load(context.Background())
 	if err != nil {
 		return err
+	}
+	for k, in := range loaded.Intents {
+		if in.Action != schema.Delete {
+			s.taken[k.Handle] = true
+		}
 	}
 	env := Env{ID: simEnv, Name: "sim", Gates: gate.Config{Destroys: 3}, Resync: 10 * time.Minute, Started: s.now}
 	s.core = &core{w: NewWorld(env, reg, loaded), store: st}
@@ -293,6 +301,14 @@ func (s *sim) dead() bool {
 	return err != nil && !errors.Is(err, drivers.ErrDenied) && strings.Contains(err.Error(), "client is gone")
 }
 
+// made notes what is taken over: also by an intent, since what is found where
+// a create died is taken for what it made.
+func (s *sim) made(cl call) {
+	if cl.op == Applying && cl.change.Action != schema.Delete {
+		s.taken[cl.change.Handle] = true
+	}
+}
+
 // step absorbs one or more ends, decides, and lets something happen.
 func (s *sim) step() error {
 	w := s.core.w
@@ -302,6 +318,7 @@ func (s *sim) step() error {
 		i := s.rng.IntN(len(s.pending))
 		cl := s.pending[i]
 		s.pending = slices.Delete(s.pending, i, i+1)
+		s.made(cl)
 		e := cl.make(context.Background())
 		if s.dead() {
 			return errKilled
@@ -355,7 +372,7 @@ func (s *sim) converged() bool {
 			return false
 		}
 	}
-	return len(s.core.w.Nodes) == len(s.decl)
+	return len(s.core.w.Nodes) == s.alive()
 }
 
 // settle runs without trouble until all is converged, lets a resync pass, and

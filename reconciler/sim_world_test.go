@@ -8,10 +8,12 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/aplomb-dev/aplomb/drivers"
 	"github.com/aplomb-dev/aplomb/drivers/memory"
 	"github.com/aplomb-dev/aplomb/reconciler/gate"
+	"github.com/aplomb-dev/aplomb/reconciler/graph"
 	"github.com/aplomb-dev/aplomb/reconciler/store"
 	"github.com/aplomb-dev/aplomb/schema"
 )
@@ -34,7 +36,31 @@ func (s *sim) meddle() {
 		if len(objects) > 0 {
 			o := objects[s.rng.IntN(len(objects))]
 			_ = s.eng.ForeignDelete(o.Handle)
+			delete(s.foreign, o.Handle)
 			s.heard(o.Handle)
+		}
+	case 5, 6:
+		s.settleIn()
+	}
+}
+
+// settleIn is somebody who makes a thing where one is declared, to be adopted,
+// and is not there yet.
+func (s *sim) settleIn() {
+	if s.quirks.NoMarks || s.quirks.LateLanding > 0 && s.quirks.NoCAS {
+		return // there nobody can tell what a create that died has made, or it overwrites whatever came meanwhile
+	}
+	for _, g := range s.decl {
+		n := s.core.w.byKey[store.Key{Target: "mem", Handle: g.Handle}]
+		if !g.Res.Adopt || g.Handle == "" || n == nil || n.ours() {
+			continue
+		}
+		_, id, _ := strings.Cut(g.Handle, "/")
+		if _, err := s.eng.ForeignCreate(g.ID.Kind, id, "", json.RawMessage(`{"value":"foreign"}`)); err == nil {
+			s.foreign[g.Handle] = true
+			delete(s.taken, g.Handle)
+			s.heard(g.Handle)
+			return
 		}
 	}
 }
@@ -87,8 +113,19 @@ func (s *sim) check(declared int) error {
 	if s.quirks.NonceUnsupported {
 		return nil // at-least-once, and documented so
 	}
-	if n := len(s.eng.Objects()); n != declared {
+	n := 0
+	for _, o := range s.eng.Objects() {
+		if _, owned := loaded.Owned[store.Key{Target: "mem", Handle: o.Handle}]; owned || !s.foreign[o.Handle] {
+			n++
+		}
+	}
+	if n != declared {
 		return fmt.Errorf("%d live, %d are declared\n%s", n, declared, s.state())
+	}
+	for handle := range s.foreign {
+		if _, lives := s.eng.Object(handle); !lives && !s.taken[handle] {
+			return fmt.Errorf("%s was somebody else's, and was deleted\n%s", handle, s.state())
+		}
 	}
 	orphans := s.eng.Orphans(simEnv, func(h string) bool { _, ok := loaded.Owned[store.Key{Target: "mem", Handle: h}]; return ok })
 	if len(orphans) > 0 {
@@ -113,7 +150,7 @@ func (s *sim) check(declared int) error {
 // draw invents what is declared: up to n resources that refer to earlier ones.
 func (s *sim) draw(n int) []schema.Resource {
 	var all []schema.Resource
-	names := s.rng.Perm(9)
+	names, ids := s.rng.Perm(9), s.rng.Perm(9)
 	for i := range n {
 		name := fmt.Sprintf("r%d", names[i])
 		kind := []string{memory.KindThing, memory.KindThing, memory.KindGiven, memory.KindSecret}[s.rng.IntN(4)]
@@ -124,8 +161,10 @@ func (s *sim) draw(n int) []schema.Resource {
 		if s.rng.IntN(4) == 0 {
 			spec["class"] = fmt.Sprintf("c%d", s.rng.IntN(2))
 		}
+		handle := kind + "/" + name
 		if kind == memory.KindThing && s.rng.IntN(4) == 0 {
-			spec["id"] = fmt.Sprintf("at%d", names[i])
+			spec["id"] = fmt.Sprintf("at%d", ids[i])
+			handle = fmt.Sprintf("%s/at%d", kind, ids[i])
 		}
 		for _, earlier := range all {
 			s.refer(spec, earlier.ID)
@@ -133,9 +172,43 @@ func (s *sim) draw(n int) []schema.Resource {
 		if _, ok := spec["value"]; !ok && kind != memory.KindSecret {
 			spec["value"] = s.rng.IntN(4)
 		}
-		all = append(all, resource(kind, name, spec))
+		adopt := kind == memory.KindThing && (s.foreign[handle] || s.rng.IntN(4) == 0)
+		if adopt {
+			delete(spec, "class") // it could not be taken over as it is
+		}
+		r := resource(kind, name, spec)
+		r.Adopt = adopt
+		s.metadata(&r, all)
+		all = append(all, r)
 	}
 	return all
+}
+
+// metadata is what a declaration says beside its spec.
+func (s *sim) metadata(r *schema.Resource, earlier []schema.Resource) {
+	if s.rng.IntN(5) == 0 {
+		r.Expires = s.now.Add(time.Duration(s.rng.IntN(40)) * time.Minute)
+	}
+	if s.rng.IntN(6) == 0 {
+		r.Hold = []schema.Action{schema.Create, schema.Update, schema.Replace, schema.Delete}[s.rng.IntN(4):]
+	}
+	r.Data = s.rng.IntN(8) == 0
+	if len(earlier) > 0 && s.rng.IntN(5) == 0 {
+		r.Needs = []schema.Need{{ID: earlier[s.rng.IntN(len(earlier))].ID}}
+	}
+}
+
+// alive counts what is declared now: what has passed its day stays while
+// something that stays needs it.
+func (s *sim) alive() int {
+	stays := map[*graph.Node]bool{}
+	for _, g := range slices.Backward(s.decl) {
+		at := g.Res.Expires
+		if at.IsZero() || s.now.Before(at) || slices.ContainsFunc(g.By, func(by *graph.Node) bool { return stays[by] }) {
+			stays[g] = true
+		}
+	}
+	return len(stays)
 }
 
 func (s *sim) refer(spec map[string]any, id schema.ID) {
