@@ -216,6 +216,25 @@ func TestRevealOutOfReach(t *testing.T) {
 	}
 }
 
+// TestAdoptReplaces: making somebody's thing anew is not adopting it: it is
+// told for what it is, and needs a person all the same.
+func TestAdoptReplaces(t *testing.T) {
+	d, o := oddly(t, "mem")
+	_, err := d.eng["mem"].ForeignCreate(memory.KindThing, "a", "", json.RawMessage(`{"size":9}`))
+	d.must(err)
+	o.plan = func(_ drivers.Item, live drivers.State, c drivers.Change) drivers.Change {
+		if live.Exists {
+			c.Action = schema.Replace
+		}
+		return c
+	}
+	d.declare(decl("a", `{"size":1}`, adopt))
+	if got := writes(d.steps()); got != "" {
+		t.Errorf("written: %s", got)
+	}
+	d.states(map[string]string{"a": "held: replace wants approval: it lives already and was not made by this environment"})
+}
+
 // TestPauseFollows: a person's freeze is of the thing at its address: it stays
 // when the name changes there, and goes when the thing is gone.
 func TestPauseFollows(t *testing.T) {
