@@ -43,6 +43,8 @@ type fault struct {
 	before  func(c drivers.Change) drivers.Change
 	after   func(b *broken, c drivers.Change, s drivers.State, err error) (drivers.State, error)
 	deaf    bool
+	strict  bool // Check refuses what Plan takes
+	claims  func(name string) drivers.Claim
 	reveals func(call int64) string
 }
 
@@ -97,6 +99,20 @@ func (b *broken) Reveal(ctx context.Context, item drivers.Item, output string) (
 	return b.Driver.Reveal(ctx, item, output)
 }
 
+func (b *broken) Check(_, name string, _ drivers.Desired) error {
+	if b.strict {
+		return &drivers.Error{Op: "check", Subject: name, Class: drivers.ErrPermanent}
+	}
+	return nil
+}
+
+func (b *broken) Claims(_, name string, _ drivers.Desired) []drivers.Claim {
+	if b.claims != nil {
+		return []drivers.Claim{b.claims(name)}
+	}
+	return nil
+}
+
 // each alters every state that exists.
 func each(f func(*drivers.State)) func([]drivers.Item, []drivers.State, error) ([]drivers.State, error) {
 	return func(_ []drivers.Item, states []drivers.State, err error) ([]drivers.State, error) {
@@ -114,7 +130,10 @@ var counter atomic.Int64
 func faults() map[string]fault {
 	const plaintext = "No plaintext secret is in State, Change, logs, errors or files"
 	return map[string]fault{
-		"wandering address": {says: "Address is the engine's own address", address: func(h string, n int64) string { return fmt.Sprint(h, n) }},
+		"too strict":         {says: "What Check refuses Plan or Apply would too", strict: true},
+		"claims all":         {says: "no other of the target may claim the same", claims: func(string) drivers.Claim { return drivers.Claim{Thing: "all"} }},
+		"claims what it may": {says: "Claims is pure", claims: func(string) drivers.Claim { return drivers.Claim{Thing: fmt.Sprint(counter.Add(1))} }},
+		"wandering address":  {says: "Address is the engine's own address", address: func(h string, n int64) string { return fmt.Sprint(h, n) }},
 		"answers in another order": {says: "in the same order", states: func(_ []drivers.Item, s []drivers.State, err error) ([]drivers.State, error) {
 			slices.Reverse(s)
 			return s, err

@@ -53,6 +53,9 @@ type need func(*bench) string
 
 func cases() []aCase {
 	return []aCase{
+		{"checked", checked, []need{checker}},
+		{"claims", claims, []need{claimer}},
+
 		{"absent", absent, nil},
 		{"create", create, nil},
 		{"restart", restart, nil},

@@ -1,0 +1,62 @@
+package drivertest
+
+import (
+	"slices"
+
+	"github.com/aplomb-dev/aplomb/drivers"
+	"github.com/aplomb-dev/aplomb/schema"
+)
+
+func checker(b *bench) string {
+	_, ok := drivers.As[drivers.Checker](b.d)
+	return lacking(!ok, "drivers.Checker")
+}
+
+func claimer(b *bench) string {
+	_, ok := drivers.As[drivers.Claimer](b.d)
+	return lacking(!ok, "drivers.Claimer")
+}
+
+// checked: what can be applied passes Check, also while a field of it is not
+// known.
+func checked(b *bench) {
+	c, _ := drivers.As[drivers.Checker](b.d)
+	pass := func(it *drivers.Item) {
+		if err := c.Check(b.s.Kind, it.ID.Name, *it.Want); err != nil {
+			b.blame("What Check refuses Plan or Apply would too", "%s: %v", it.Want.Spec, err)
+		}
+	}
+	for _, variant := range []string{b.s.A, b.s.B, b.s.C, b.s.D, b.s.P} {
+		if variant != "" {
+			pass(b.sample(variant))
+		}
+	}
+	if b.s.Unknown == "" {
+		return
+	}
+	const text = "@{test.kind/other.output}"
+	it := b.sample(b.s.A)
+	b.want(it, with(b.T, b.s.spec(b.s.A, b.s.name()), b.s.Unknown, text))
+	it.Want.Unknown = map[schema.Path]string{b.s.Unknown: text}
+	pass(it)
+}
+
+// claims: they are the same whenever they are asked for, and two that can live
+// at once do not want the same.
+func claims(b *bench) {
+	c, _ := drivers.As[drivers.Claimer](b.d)
+	ask := func(name string) []drivers.Claim {
+		it := b.item(b.s.A, name)
+		first := c.Claims(b.s.Kind, name, *it.Want)
+		if again := c.Claims(b.s.Kind, name, *it.Want); !slices.Equal(first, again) {
+			b.blame("Claims is pure", "%v, then %v", first, again)
+		}
+		return first
+	}
+	one, two := ask("one"), ask("two")
+	for _, x := range one {
+		if slices.ContainsFunc(two, func(y drivers.Claim) bool { return x.Thing == y.Thing && !(x.Shared && y.Shared) }) && !b.s.Alone {
+			b.blame("no other of the target may claim the same, unless both share it", "two samples claim %s", x.Thing)
+		}
+	}
+}
