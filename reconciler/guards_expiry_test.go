@@ -119,19 +119,21 @@ func TestExpiredHeld(t *testing.T) {
 }
 
 // TestWasStillDeclared: a name that is still declared keeps its thing, whatever
-// another says that it was.
+// another, be it before it in the order, says that it was.
 func TestWasStillDeclared(t *testing.T) {
-	d := newDesk(t, "mem")
-	given := kind(memory.KindGiven)
-	d.declare(decl("a", `{"size":1}`, given))
-	d.steps()
-	first := d.node("a").Key
-	d.declare(decl("a", `{"size":1}`, given), decl("b", `{"size":2}`, given, was("memory.given/a")))
-	if got := writes(d.steps()); got != "create b" {
-		t.Errorf("written: %q", got)
-	}
-	if d.node("a").Key != first || d.node("b").Key == first || len(d.eng["mem"].Objects()) != 2 {
-		t.Errorf("a lives at %v, which was %v; b at %v", d.node("a").Key, first, d.node("b").Key)
+	for _, other := range []string{"a", "c"} {
+		d := newDesk(t, "mem")
+		given := kind(memory.KindGiven)
+		d.declare(decl("b", `{"size":1}`, given))
+		d.steps()
+		first := d.node("b").Key
+		d.declare(decl("b", `{"size":1}`, given), decl(other, `{"size":2}`, given, was("memory.given/b")))
+		if got := writes(d.steps()); got != "create "+other {
+			t.Errorf("%s: written: %q", other, got)
+		}
+		if d.node("b").Key != first || d.node(other).Key == first || len(d.eng["mem"].Objects()) != 2 {
+			t.Errorf("b lives at %v, which was %v; %s at %v", d.node("b").Key, first, other, d.node(other).Key)
+		}
 	}
 }
 
