@@ -84,12 +84,12 @@ func matches(pattern, steps []string) bool {
 const mostSuggested = 64
 
 // Closest is the candidate that was probably meant by got, or "": at most two
-// edits away, or a third of its length.
+// edits away, or a third of its length, and never with nothing of it left.
 func Closest(got string, candidates []string) string {
 	if len(got) > mostSuggested {
 		return ""
 	}
-	best, at := "", max(2, len(got)/3)+1
+	best, at := "", min(max(2, len(got)/3), len(got)-1)+1
 	sorted := append([]string(nil), candidates...)
 	sort.Strings(sorted)
 	for _, c := range sorted {

@@ -127,7 +127,7 @@ func TestClosest(t *testing.T) {
 	fields := []string{"path", "content", "template", "vars", "mode"}
 	for got, want := range map[string]string{
 		"pth": "path", "Path": "path", "contnet": "content", "templates": "template", "mdoe": "mode",
-		"wholly-different": "", "": "", "var": "vars",
+		"wholly-different": "", "": "", "var": "vars", "x": "", "me": "",
 	} {
 		if c := schema.Closest(got, fields); c != want && !(got == "" && c == "") {
 			t.Errorf("closest to %q is %q, want %q", got, c, want)
