@@ -37,7 +37,7 @@ and then try:
     sed -i.bak s/Welcome/Hello/ shop/web.yaml     # edit and commit: the file changes,
     git -C shop commit -qam "say hello"           # the processes follow, one at a time
 
-    pkill -9 -n -x shop                           # kill a process: it comes back
+    pkill -9 -n -f "shop web -config \$PWD/"      # kill one of this demo's processes: it comes back
 
     echo "count: two" >> shop/web.yaml            # break a file: nothing is changed,
     git -C shop commit -qam "oops"                # and the place is named

@@ -75,7 +75,7 @@ func TestDemo(t *testing.T) {
 	if last := "aplomb up shop in " + dir + "\n"; !strings.HasSuffix(out, last) {
 		t.Errorf("the last thing done is not %q:\n%s", last, out)
 	}
-	for _, want := range []string{"aplomb status -w", "git -C shop commit", "pkill", "Ctrl-C", "aplomb down"} {
+	for _, want := range []string{"aplomb status -w", "git -C shop commit", `pkill -9 -n -f "shop web -config $PWD/"`, "Ctrl-C", "aplomb down"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("the screen does not say %q", want)
 		}
