@@ -39,7 +39,8 @@ func (t *turn) verify(n *Node, e *Eval) {
 	}
 	e.Why, e.Text = unhealthy, live.Health.Reason
 	e.State, e.Until = Degraded, n.healthDeadline()
-	if t.Now.Before(e.Until) && n.repairs < mostRepairs && (live.Health.Status == drivers.Progressing || !n.wasWell) {
+	hopeless := live.Health.Status == drivers.Failed || n.repairs >= mostRepairs
+	if t.Now.Before(e.Until) && !hopeless && (live.Health.Status == drivers.Progressing || !n.wasWell) {
 		e.State = Progressing
 		t.wake(e.Until)
 	}
