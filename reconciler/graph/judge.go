@@ -35,14 +35,14 @@ func (b *builder) judge() {
 }
 
 // refuse reports what a driver said of a declaration: the cause, and of what
-// where that is not the resource itself. What the driver was about to do when
+// where that is neither the resource itself nor said by the cause. What the driver was about to do when
 // it found out is of no interest here.
 func (b *builder) refuse(pos schema.Pos, id schema.ID, err error) {
 	msg := err.Error()
 	var e *drivers.Error
 	if errors.As(err, &e) && e.Err != nil {
 		msg = e.Err.Error()
-		if e.Subject != id.Kind && !strings.HasSuffix(e.Subject, "/"+id.Name) {
+		if e.Subject != id.Kind && !strings.HasSuffix(e.Subject, "/"+id.Name) && !strings.Contains(msg, e.Subject) {
 			msg = e.Subject + ": " + msg
 		}
 	}

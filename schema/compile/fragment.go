@@ -1,6 +1,8 @@
 package compile
 
 import (
+	"slices"
+
 	"github.com/aplomb-dev/aplomb/schema"
 )
 
@@ -34,7 +36,7 @@ func (d *document) fragment() fragment {
 
 // stray is what a document without an apiVersion may declare once it has one;
 // false where nothing about it looks like a declaration. declares says so of
-// the file around it.
+// the text of the file around it, for what could not be read.
 func (d *document) stray(declares bool) (fragment, bool) {
 	f := fragment{Targets: []string{""}, Pos: d.root.pos(d.file)}
 	k, n := d.root.get("kind"), d.root.get("metadata").get("name")
@@ -44,5 +46,6 @@ func (d *document) stray(declares bool) (fragment, bool) {
 	if n != nil && schema.ValidName(n.text) {
 		f.Name = n.text
 	}
-	return f, declares || k != nil || n != nil
+	held := slices.ContainsFunc(d.root.items, func(v *value) bool { return v.get("kind") != nil })
+	return f, k != nil || n != nil || held || declares && d.root.kind == brokenValue
 }

@@ -134,24 +134,34 @@ func parseTemplate(file schema.File, b *budget) (*template.Template, error) {
 func (d *Driver) Claims(kind, name string, want drivers.Desired) []drivers.Claim {
 	switch kind {
 	case FileKind:
-		handle, err := d.fileAddress(want.Spec)
-		if err != nil {
-			return nil
-		}
-		at, err := d.place(handle)
-		if err != nil {
-			return nil
-		}
-		claims := []drivers.Claim{{Thing: "path " + at.abs()}}
-		for dir := path.Dir(at.rel); dir != "."; dir = path.Dir(dir) {
-			claims = append(claims, drivers.Claim{Thing: "path " + place{at.base, dir}.abs(), Shared: true})
-		}
-		return claims
+		return d.fileClaims(want)
 	case PortKind:
 		return d.portClaims(name, want)
 	default:
 		return nil
 	}
+}
+
+func (d *Driver) fileClaims(want drivers.Desired) []drivers.Claim {
+	handle, err := d.fileAddress(want.Spec)
+	if err != nil {
+		return nil
+	}
+	at, err := d.place(handle)
+	if err != nil {
+		return nil
+	}
+	name := func(rel string) string {
+		if at.base == d.Root {
+			return "path " + rel
+		}
+		return "path " + place{at.base, rel}.abs()
+	}
+	claims := []drivers.Claim{{Thing: name(at.rel)}}
+	for dir := path.Dir(at.rel); dir != "."; dir = path.Dir(dir) {
+		claims = append(claims, drivers.Claim{Thing: name(dir), Shared: true})
+	}
+	return claims
 }
 
 // portClaims: a number on all addresses leaves none for anybody else.

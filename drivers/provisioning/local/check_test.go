@@ -60,12 +60,14 @@ func TestCheck(t *testing.T) {
 
 func TestClaims(t *testing.T) {
 	d := newDriver(t)
+	d.Allow = []string{t.TempDir()}
 	for name, c := range map[string]struct {
 		kind string
 		spec map[string]any
 		want []string
 	}{
-		"file":       {FileKind, map[string]any{"path": "./a/b/../c"}, []string{"path ROOT/a/c", "path ROOT/a shared"}},
+		"file":       {FileKind, map[string]any{"path": "./a/b/../c"}, []string{"path a/c", "path a shared"}},
+		"absolute":   {FileKind, map[string]any{"path": d.Allow[0] + "/a/c"}, []string{"path " + d.Allow[0] + "/a/c", "path " + d.Allow[0] + "/a shared"}},
 		"no address": {FileKind, map[string]any{"path": "../a"}, nil},
 		"fixed":      {PortKind, map[string]any{"number": 80}, []string{"port 80 shared", "port 80 of 127.0.0.1"}},
 		"localhost":  {PortKind, map[string]any{"number": 80, "host": "localhost"}, []string{"port 80 shared", "port 80 of 127.0.0.1"}},
@@ -74,7 +76,7 @@ func TestClaims(t *testing.T) {
 	} {
 		var got []string
 		for _, claim := range d.Claims(c.kind, "web", drivers.Desired{Spec: spec(t, c.spec)}) {
-			s := strings.ReplaceAll(claim.Thing, d.Root, "ROOT")
+			s := claim.Thing
 			if claim.Shared {
 				s += " shared"
 			}
