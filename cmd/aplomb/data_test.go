@@ -100,6 +100,30 @@ func TestChoose(t *testing.T) {
 	}
 }
 
+// TestSame: a source is the same by whatever spelling it is named.
+func TestSame(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.Symlink(dir, dir+"-link"); err != nil {
+		t.Fatal(err)
+	}
+	for _, tc := range []struct {
+		a, b follow
+		want bool
+	}{
+		{follow{Dir: dir}, follow{Dir: dir + "-link"}, true},
+		{follow{Git: "https://git.example.org/a"}, follow{Git: "https://git.example.org/a/"}, true},
+		{follow{Git: "https://git.example.org/a", Interval: "3s"}, follow{Git: "https://git.example.org/a"}, true},
+		{follow{Git: "https://git.example.org/a"}, follow{Git: "https://git.example.org/b"}, false},
+		{follow{Git: "/a", Branch: "main"}, follow{Git: "/a"}, false},
+		{follow{Git: "/a", Path: "x"}, follow{Git: "/a", Path: "y"}, false},
+		{follow{Git: dir}, follow{Dir: dir}, false},
+	} {
+		if got := tc.a.same(tc.b); got != tc.want {
+			t.Errorf("%s and %s: %v", tc.a, tc.b, got)
+		}
+	}
+}
+
 func TestInside(t *testing.T) {
 	for _, tc := range []struct{ path, data, want string }{
 		{"/a", "/a/data", "data"}, {"/a", "/a/b/data", "b/data"}, {"/a", "/ab", ""}, {"/a", "/a", ""}, {"/a/b", "/a", ""},

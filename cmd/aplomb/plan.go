@@ -91,6 +91,7 @@ func (a *app) turn(ctx context.Context, o turnFlags, args []string, how opening,
 	if !errors.Is(err, api.ErrNotRunning) {
 		return s, err
 	}
+	how.apart = o.rewind || f.Source != (follow{}) && !src.same(f.Source)
 	changed, err := o.adopt(f, src)
 	if err != nil {
 		return nil, err
@@ -240,11 +241,14 @@ func (a *app) follow(ctx context.Context, s *session, began time.Time) (reconcil
 	}
 	if a.out.Terminal {
 		live := a.out.Live(began)
-		defer live.Stop()
-		return a.kick(ctx, s, func(st reconciler.Status) bool {
+		st, err := a.kick(ctx, s, func(st reconciler.Status) bool {
 			live.Update(st)
 			return done(st)
 		})
+		live.Stop()
+		past, _ := s.Events(canceled(), 0)
+		a.toldSince(past, began)
+		return st, err
 	}
 	inner, cancel := context.WithCancel(ctx)
 	defer cancel()

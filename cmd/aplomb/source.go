@@ -212,10 +212,11 @@ func openSource(f *folder, how opening, c *closers, log logrus.FieldLogger) (sou
 }
 
 // mirror is the folder for what is kept of a repository: one for each URL, so
-// that switching does not mix two histories. What only a plan looks at, without
-// minding which revision is in force, goes to a folder for that plan alone.
+// that switching does not mix two histories. What only a plan looks at, another
+// source or a rewound branch, goes to a folder for that plan alone: it must not
+// move what is in force.
 func mirror(f *folder, how opening, c *closers) (string, error) {
-	if how.readOnly && how.rewind {
+	if how.readOnly && how.apart {
 		dir, err := os.MkdirTemp("", "aplomb-plan-")
 		if err != nil {
 			return "", fmt.Errorf("look at the source: %w", err)

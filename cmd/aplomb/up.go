@@ -256,15 +256,24 @@ func (a *app) convergeLive(ctx context.Context, s *session, began time.Time) (ui
 	})
 	live.Stop()
 	past, _ := s.Events(canceled(), 0)
-	for _, e := range past {
-		a.out.Told(e)
-		last = e.Seq
+	a.toldSince(past, began)
+	if n := len(past); n > 0 {
+		last = past[n-1].Seq
 	}
 	if err == nil {
 		a.out.Note("")
 		a.outcome(st, began)
 	}
 	return last, err
+}
+
+// toldSince notes what lines that change in place have told.
+func (a *app) toldSince(past []reconciler.Event, since time.Time) {
+	for _, e := range past {
+		if !e.At.Before(since) {
+			a.out.Told(e)
+		}
+	}
 }
 
 // canceled is a context that has ended: what is remembered is wanted, and

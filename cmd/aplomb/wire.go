@@ -119,6 +119,7 @@ type opening struct {
 	once     bool // look at the source once
 	idle     bool // do not run: only what the store holds is wanted
 	rewind   bool // follow a branch that was rewound
+	apart    bool // what a plan sees is no business of who applies
 
 	before func(reconciler.Control) error // what comes first of all; nil: nothing
 }

@@ -196,6 +196,7 @@ func (p *Printer) doneSince(s reconciler.Status, since time.Time) string {
 			counts[r.LastAction]++
 		}
 	}
+	counts[schema.Delete] = max(counts[schema.Delete], p.deleted)
 	var parts []string
 	for _, a := range []schema.Action{schema.Create, schema.Adopt, schema.Update, schema.Replace, schema.Delete} {
 		if n := counts[a]; n > 0 {

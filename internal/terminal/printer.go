@@ -21,8 +21,9 @@ type Printer struct {
 	Now      func() time.Time                    // nil: time.Now
 	Size     func() (width, height int, ok bool) // asked again while lines change in place; nil: Width and Height stay
 
-	err  error
-	said said
+	err     error
+	said    said
+	deleted int // resources, in what was told
 }
 
 // Detect is the Printer for out: a terminal is found out, its size and what

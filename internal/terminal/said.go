@@ -56,6 +56,9 @@ func (p *Printer) news(e reconciler.Event) bool {
 	if p.said == nil {
 		p.said = said{}
 	}
+	if e.Type == "applied" && e.Action == schema.Delete {
+		p.deleted++ // no status says what is not there any more
+	}
 	return p.said.news(e)
 }
 
