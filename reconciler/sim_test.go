@@ -173,20 +173,6 @@ func simulate(t *testing.T, seed uint64, q memory.Quirks, cov *coverage) error {
 	return s.check(0)
 }
 
-// fastDir is a folder in memory where there is one: thousands of fsyncs of the
-// simulation prove nothing about a disk.
-func fastDir(t *testing.T) string {
-	root := ""
-	if fi, err := os.Stat("/dev/shm"); err == nil && fi.IsDir() {
-		root = "/dev/shm"
-	}
-	dir, err := os.MkdirTemp(root, "aplomb-sim-*")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return dir
-}
-
 // burn is called at every step at which the process could die.
 func (s *sim) burn(step string) error {
 	if s.fuse < 0 {
@@ -301,14 +287,6 @@ func (s *sim) dead() bool {
 	return err != nil && !errors.Is(err, drivers.ErrDenied) && strings.Contains(err.Error(), "client is gone")
 }
 
-// made notes what is taken over: also by an intent, since what is found where
-// a create died is taken for what it made.
-func (s *sim) made(cl call) {
-	if cl.op == Applying && cl.change.Action != schema.Delete {
-		s.taken[cl.change.Handle] = true
-	}
-}
-
 // step absorbs one or more ends, decides, and lets something happen.
 func (s *sim) step() error {
 	w := s.core.w
@@ -353,16 +331,6 @@ func (s *sim) step() error {
 	return nil
 }
 
-// pass lets the clock go to when something is due.
-func (s *sim) pass(d *Decision) {
-	dt := time.Second
-	if !d.Wake.IsZero() && d.Wake.Sub(s.now) > dt {
-		dt = d.Wake.Sub(s.now)
-	}
-	s.now = s.now.Add(dt)
-	s.eng.Tick(min(int(dt/time.Second)+1, 60))
-}
-
 func (s *sim) converged() bool {
 	if s.last == nil || len(s.pending) > 0 || len(s.last.Evals) != len(s.core.w.Nodes) || s.eng.Pending() > 0 {
 		return false
@@ -387,24 +355,4 @@ func (s *sim) settle() error {
 	s.eng.Tick(60)
 	s.last = nil
 	return s.run(3000, false)
-}
-
-func (s *sim) state() string {
-	var b strings.Builder
-	for i, n := range s.core.w.Nodes {
-		var e Eval
-		if s.last != nil && i < len(s.last.Evals) {
-			e = s.last.Evals[i]
-		}
-		reason, _ := explain(n, &e)
-		fmt.Fprintf(&b, "  %s at %q: %s %s (op %v dirty %v declared %v owned %v intent %v)\n", n.ID, n.Key.Handle, e.State, reason, n.Op, n.Dirty, n.Decl != nil, n.Owned != nil, n.Intent != nil)
-		if n.Plan != nil {
-			fmt.Fprintf(&b, "    plan %s %v %v\n", n.Plan.Change.Action, n.Plan.Change.Diff, n.Plan.Err)
-		}
-	}
-	for _, o := range s.eng.Objects() {
-		fmt.Fprintf(&b, "  lives %+v\n", o)
-	}
-	fmt.Fprintf(&b, "  pending calls %d, late writes %d\n", len(s.pending), s.eng.Pending())
-	return b.String()
 }
