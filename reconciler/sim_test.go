@@ -10,7 +10,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -278,13 +277,6 @@ func (s *sim) run(steps int, stopEarly bool) error {
 		return nil
 	}
 	return fmt.Errorf("not converged after %d steps:\n%s", steps, s.state())
-}
-
-// dead says whether the driver was killed by a hook whose error went another
-// way than through the journal.
-func (s *sim) dead() bool {
-	_, err := s.drv.List(context.Background())
-	return err != nil && !errors.Is(err, drivers.ErrDenied) && strings.Contains(err.Error(), "client is gone")
 }
 
 // step absorbs one or more ends, decides, and lets something happen.

@@ -296,3 +296,10 @@ func fastDir(t *testing.T) string {
 	}
 	return dir
 }
+
+// dead says whether the driver was killed by a hook whose error went another
+// way than through the journal.
+func (s *sim) dead() bool {
+	_, err := s.drv.List(context.Background())
+	return err != nil && !errors.Is(err, drivers.ErrDenied) && strings.Contains(err.Error(), "client is gone")
+}
