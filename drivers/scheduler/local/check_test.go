@@ -15,6 +15,10 @@ func TestCheck(t *testing.T) {
 		unknown string // paths
 		refused string
 	}{
+		`{"id":"y","argv":["x"],"count":0,"env":{},"logs":{"keep":3,"maxSize":10},"restart":{"delay":"1s","maxDelay":"1m"},` +
+			`"stop":{"grace":"10s","signal":"TERM"},"type":"batch","update":{"parallel":1}}`: {},
+		`{"argv":["x"],"count":0,"env":{},"logs":{"keep":3,"maxSize":10},"restart":{"delay":"1s","maxDelay":"1m"},"dir":"/x",` +
+			`"stop":{"grace":"10s","signal":"TERM"},"type":"batch","update":{"parallel":1}}`: {"", "leaves the environment's root"},
 		`{"argv":["x"]}`: {},
 		`{"argv":["x","@{r}"],"count":"@{r}","env":{"A":"@{r}"}}`: {"/argv/1 /count /env/A", ""},
 		`{"argv":["x"],"check":{"http":"http://@{r}/"}}`:          {"/check/http", ""},
