@@ -219,6 +219,7 @@ func (cl call) make(ctx context.Context) end {
 	case Applying:
 		var secrets map[schema.Path]schema.Secret
 		if secrets, e.err = reveal(ctx, cl.fill); e.err != nil {
+			e.err = unsentError{e.err}
 			return e
 		}
 		c := cl.change

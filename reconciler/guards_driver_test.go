@@ -201,7 +201,6 @@ func TestAcceptedNotThere(t *testing.T) {
 func TestRevealOutOfReach(t *testing.T) {
 	d, o := oddly(t, "eu", "us")
 	o.reveal = drivers.ErrUnreachable
-	d.world().Targets["us"].Linger = 0
 	d.declare(decl("s", `{"size":8}`, kind(memory.KindSecret), at("eu")), decl("u", `{"password":"@{memory.secret/s.value}"}`, at("us")), decl("other", `{}`, at("us")))
 	d.rest(time.Minute)
 	for name, target := range d.world().Targets {

@@ -220,11 +220,6 @@ func (s *sim) restart() error {
 	if err != nil {
 		return err
 	}
-	for k, in := range loaded.Intents {
-		if in.Action != schema.Delete {
-			s.taken[k.Handle] = true
-		}
-	}
 	env := Env{ID: simEnv, Name: "sim", Gates: gate.Config{Destroys: 3}, Resync: 10 * time.Minute, Started: s.now}
 	s.core = &core{w: NewWorld(env, reg, loaded), store: st}
 	if s.trouble && s.fuse < 0 {

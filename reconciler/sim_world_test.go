@@ -245,10 +245,9 @@ func resource(kind, name string, spec map[string]any) schema.Resource {
 	return r
 }
 
-// made notes what is taken over: also by an intent, since what is found where
-// a create died is taken for what it made.
+// made notes what is taken over.
 func (s *sim) made(cl call) {
-	if cl.op == Applying && cl.change.Action != schema.Delete {
+	if cl.op == Applying && cl.change.Action == schema.Adopt {
 		s.taken[cl.change.Handle] = true
 	}
 }

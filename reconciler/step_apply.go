@@ -177,11 +177,17 @@ func (n *Node) unstale(r *store.Result) {
 // or a newer revision wants it otherwise.
 var errUnstarted = fmt.Errorf("it was not started: %w", drivers.ErrWaiting)
 
+// unsentError is the failure of an apply that never reached its engine.
+type unsentError struct{ error }
+
+func (e unsentError) Unwrap() error { return e.error }
+
 // applyFailed keeps the intent: the call may have landed, or may yet. Only a
 // first attempt that is known to have written nothing leaves none behind.
 func (w *World) applyFailed(n *Node, err error, r *store.Result) {
 	unstarted, class := errors.Is(err, errUnstarted), drivers.Class(err)
-	certain := unstarted || class == drivers.ErrStale
+	var unsent unsentError
+	certain := unstarted || class == drivers.ErrStale || errors.As(err, &unsent)
 	first := n.Fail == nil || n.Fail.Op != Applying || drivers.Class(n.Fail.Err) != class
 	if !unstarted {
 		n.failed(w.Now, Applying, err)
@@ -196,7 +202,7 @@ func (w *World) applyFailed(n *Node, err error, r *store.Result) {
 	if class == drivers.ErrStale {
 		n.Plan = nil
 	}
-	if !certain && first && class != drivers.ErrWaiting {
+	if class != drivers.ErrStale && !unstarted && first && class != drivers.ErrWaiting {
 		r.History = append(r.History, w.record(n.Intent, "failed", schema.Mask(err.Error())))
 	}
 }

@@ -64,7 +64,7 @@ func (n *Node) drift() bool {
 
 // takesOver says whether applying means taking over what nobody here made.
 func (n *Node) takesOver() bool {
-	return n.Live.State.Exists && n.Live.State.Owner == "" && !n.ours()
+	return n.Live.State.Exists && n.Live.State.Owner == "" && (!n.ours() || n.unmarked())
 }
 
 func (t *turn) judgement(n *Node, drift bool) gate.Input {
@@ -84,6 +84,7 @@ func (t *turn) judgement(n *Node, drift bool) gate.Input {
 		in.Finishing = n.Intent.Want == n.Plan.WantSum && (now == n.Intent.Action || now.Milder(n.Intent.Action))
 	}
 	in.TakesOver = n.takesOver()
+	in.Finishing = in.Finishing && !in.TakesOver
 	if t.State.Down && n.Decl == nil {
 		in.Budget = gate.Budget{}
 		if t.DownAlso[n.ID] {

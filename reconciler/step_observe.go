@@ -97,7 +97,7 @@ func (t *turn) mayTouch(n *Node, e *Eval) bool {
 	case live.Owner != "" && live.Owner != t.Env.ID:
 		e.State, e.Why, e.Text = Conflict, othersMark, live.Owner
 		return false
-	case n.ours() || live.Owner == t.Env.ID || n.Decl == nil || n.Decl.Res.Adopt:
+	case n.ours() && !n.unmarked() || live.Owner == t.Env.ID || n.Decl == nil || n.Decl.Res.Adopt:
 		return true
 	}
 	e.State, e.Why = Conflict, foreign

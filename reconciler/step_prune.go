@@ -44,7 +44,7 @@ func (t *turn) coming() map[kindAt]*Node {
 		if n.Decl == nil || t.eval(n).Settled {
 			continue
 		}
-		if made := n.recorded(); made == nil || made.Action == schema.Create && made.Revision == t.Revision.ID {
+		if made := n.Owned; made == nil || made.Action == schema.Create && (made.Revision == t.Revision.ID || !n.wasWell) {
 			coming[kindAt{n.ID.Kind, n.ID.Target}] = n
 		}
 	}
@@ -166,7 +166,7 @@ func (t *turn) visitGone(n, unsettled, user *Node) {
 // neverTaken says that n was to be taken over, and was not for all that can be
 // seen: it is somebody else's, and never to be deleted from here.
 func (t *turn) neverTaken(n *Node) bool {
-	return n.Owned == nil && n.Intent.Action == schema.Adopt && n.Live.State.Owner != t.Env.ID
+	return n.unmarked() || n.Owned == nil && n.Intent.Action == schema.Adopt && n.Live.State.Owner != t.Env.ID
 }
 
 // forgetGone lets go of a thing that was seen gone, once no earlier call can

@@ -3,6 +3,7 @@ package reconciler
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"slices"
 	"time"
 
 	"github.com/aplomb-dev/aplomb/drivers"
@@ -150,6 +151,14 @@ type Failure struct {
 
 // ours says whether the inventory or the journal says that n is ours.
 func (n *Node) ours() bool { return n.Owned != nil || n.Intent != nil }
+
+// unmarked says that what lives bears no mark, and that nothing but an apply
+// that would have left one speaks for its being ours: then it is not what that
+// apply made.
+func (n *Node) unmarked() bool {
+	return n.Owned == nil && n.Intent != nil && n.Live.State.Exists && n.Live.State.Owner == "" &&
+		slices.ContainsFunc(n.Intent.Change.Diff, func(d drivers.Delta) bool { return d.Path == drivers.MarkPath })
+}
 
 // last is what a driver is told about the last apply.
 func (n *Node) last() *drivers.Applied {
