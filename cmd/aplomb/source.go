@@ -192,6 +192,9 @@ func (sf sourceFlags) pick(f *folder, args []string, fallback string) (follow, e
 // openSource makes the source of an environment and where reports go.
 func openSource(f *folder, how opening, c *closers, log logrus.FieldLogger) (sources.Source, sources.Reporter, error) {
 	src := how.source
+	if src == (follow{}) {
+		return nothing{}, nil, nil
+	}
 	if src.Dir != "" {
 		return &dir.Source{Path: src.Dir, Ignore: ignoreData(src.Dir, f.path), Log: log}, dir.Reporter{Root: f.join(statusDir)}, nil
 	}

@@ -124,6 +124,19 @@ type opening struct {
 	before func(reconciler.Control) error // what comes first of all; nil: nothing
 }
 
+// begin is what comes before anything runs.
+func (how opening) begin(drv *embedded, c reconciler.Control) error {
+	if !how.readOnly && !how.idle {
+		if _, err := drv.secret.Recipient(); err != nil { // a check of the key
+			return err
+		}
+	}
+	if how.before == nil {
+		return nil
+	}
+	return how.before(c)
+}
+
 // open opens a data folder in this process: takes its lock, wires everything
 // and runs the reconciler.
 func (a *app) open(ctx context.Context, f *folder, how opening) (_ *session, err error) {
@@ -137,15 +150,8 @@ func (a *app) open(ctx context.Context, f *folder, how opening) (_ *session, err
 	if err != nil {
 		return nil, err
 	}
-	if err := f.hasStore(); err != nil {
-		return nil, err
-	}
-	st, err := store.Open(f.join(storeFile), f.ID)
+	st, err := a.openStore(ctx, f, closers)
 	if err != nil {
-		return nil, a.locked(ctx, f.path, err)
-	}
-	closers.add(st.Close)
-	if err := f.stored(); err != nil {
 		return nil, err
 	}
 	log := a.logger(f, closers)
@@ -156,33 +162,20 @@ func (a *app) open(ctx context.Context, f *folder, how opening) (_ *session, err
 	if err != nil {
 		return nil, err
 	}
-	var src sources.Source
-	var rep sources.Reporter
-	if how.source == (follow{}) {
-		src = nothing{}
-	} else if src, rep, err = openSource(f, how, closers, log); err != nil {
+	src, rep, err := openSource(f, how, closers, log)
+	if err != nil {
 		return nil, err
-	}
-	if !how.readOnly && !how.idle { // a check of the key, before anything is done with it
-		if _, err := drv.secret.Recipient(); err != nil {
-			return nil, err
-		}
 	}
 	r, err := reconciler.New(ctx, reconciler.Config{
 		ID: f.ID, Name: f.Name, Source: src, Reporter: rep, Registry: reg, Store: st, Key: key,
 		Interval: how.source.interval(), ReadOnly: how.readOnly, Once: how.once, Log: log,
-		Compile: func(ctx context.Context, tree fs.FS) (reconciler.Compiled, error) {
-			got, err := c.Compile(ctx, tree)
-			return reconciler.Compiled{Resources: got.Resources, Findings: got.Findings, Files: got.Files}, err
-		},
+		Compile: compiled(c),
 	})
 	if err != nil {
 		return nil, err
 	}
-	if how.before != nil {
-		if err := how.before(r); err != nil {
-			return nil, err
-		}
+	if err := how.begin(drv, r); err != nil {
+		return nil, err
 	}
 	run := func() { closers.add(start(ctx, r)) }
 	if !how.idle {
@@ -193,6 +186,27 @@ func (a *app) open(ctx context.Context, f *folder, how opening) (_ *session, err
 		Control: r, start: run, err: func() error { return nil }, logs: drv.logs(located(r)), services: drv.services, close: closers.Close,
 		info: api.Info{Version: version(), PID: os.Getpid(), Environment: f.Name, ID: f.ID, Data: f.path, Source: how.source.where(), Started: time.Now()},
 	}, nil
+}
+
+// compiled is a compiler as the reconciler wants it.
+func compiled(c *compile.Compiler) func(context.Context, fs.FS) (reconciler.Compiled, error) {
+	return func(ctx context.Context, tree fs.FS) (reconciler.Compiled, error) {
+		got, err := c.Compile(ctx, tree)
+		return reconciler.Compiled{Resources: got.Resources, Findings: got.Findings, Files: got.Files}, err
+	}
+}
+
+// openStore takes the lock of a data folder.
+func (a *app) openStore(ctx context.Context, f *folder, c *closers) (*store.Store, error) {
+	if err := f.hasStore(); err != nil {
+		return nil, err
+	}
+	st, err := store.Open(f.join(storeFile), f.ID)
+	if err != nil {
+		return nil, a.locked(ctx, f.path, err)
+	}
+	c.add(st.Close)
+	return st, f.stored()
 }
 
 // located finds where a resource lives.
