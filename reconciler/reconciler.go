@@ -46,8 +46,9 @@ const (
 
 // Compiled is a snapshot's declarations, or findings and then no resource.
 type Compiled struct {
-	Resources []schema.Resource
-	Findings  []schema.Diagnostic
+	Resources []schema.Resource   // nil if there are findings
+	Findings  []schema.Diagnostic // about one declaration at a time
+	Seen      []schema.Resource   // what could be made out in spite of them, for graph.Check
 	Files     int
 }
 

@@ -182,8 +182,13 @@ func (r *Reconciler) take(ctx context.Context, rev sources.Revision, refused fun
 	if len(compiled.Findings) == 0 && len(compiled.Resources) == 0 {
 		compiled.Findings = []schema.Diagnostic{{Message: "nothing is declared: an empty tree prunes nothing", Hint: "to delete everything: aplomb down"}}
 	}
+	if len(compiled.Findings) > 0 {
+		findings := schema.SortDiagnostics(append(compiled.Findings, graph.Check(compiled.Seen, r.cfg.Registry)...))
+		refused(Refusal{Revision: rev, Findings: findings, Files: compiled.Files, At: began})
+		return nil
+	}
 	nodes, findings := graph.Build(compiled.Resources, r.cfg.Registry)
-	if findings = append(compiled.Findings, findings...); len(findings) > 0 {
+	if len(findings) > 0 {
 		refused(Refusal{Revision: rev, Findings: findings, Files: compiled.Files, At: began})
 		return nil
 	}

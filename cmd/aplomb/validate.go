@@ -88,14 +88,15 @@ func check(ctx context.Context, path string) (_ validation, err error) {
 		return validation{}, fmt.Errorf("validate %s: %w", path, err)
 	}
 	v := validation{Files: got.Files, Resources: len(got.Resources), Findings: got.Findings}
-	if len(v.Findings) == 0 && file == "" {
-		reg, err := newEmbedded(nowhere(), make([]byte, keySize), quiet).registry("", quiet)
-		if err != nil {
-			return v, err
-		}
-		_, v.Findings = graph.Build(got.Resources, reg)
+	reg, err := newEmbedded(nowhere(), make([]byte, keySize), quiet).registry("", quiet)
+	if err != nil {
+		return v, err
 	}
-	v.Findings = below(dir, v.Findings)
+	seen := got.Seen
+	if file != "" {
+		seen = append(seen, schema.Resource{}) // the other files may declare anything
+	}
+	v.Findings = below(dir, schema.SortDiagnostics(append(v.Findings, graph.Check(seen, reg)...)))
 	return v, nil
 }
 

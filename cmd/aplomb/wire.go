@@ -192,7 +192,7 @@ func (a *app) open(ctx context.Context, f *folder, how opening) (_ *session, err
 func compiled(c *compile.Compiler) func(context.Context, fs.FS) (reconciler.Compiled, error) {
 	return func(ctx context.Context, tree fs.FS) (reconciler.Compiled, error) {
 		got, err := c.Compile(ctx, tree)
-		return reconciler.Compiled{Resources: got.Resources, Findings: got.Findings, Files: got.Files}, err
+		return reconciler.Compiled{Resources: got.Resources, Findings: got.Findings, Seen: got.Seen, Files: got.Files}, err
 	}
 }
 
