@@ -28,7 +28,8 @@ type statusKeeper struct {
 	since     time.Time // not converged since
 	converged bool
 	settled   bool
-	tally     tally     // since the environment was converged last
+	done      tally     // applied since the environment was converged last
+	tally     tally     // applied since the last report
 	unsaid    time.Time // since when there is something that no report tells; zero: nothing
 }
 
@@ -41,7 +42,7 @@ const (
 )
 
 func newStatusKeeper(r *Reconciler) *statusKeeper {
-	return &statusKeeper{r: r, moved: make(chan struct{}), next: 1, subs: map[chan Event]struct{}{}, since: time.Now(), tally: tally{}}
+	return &statusKeeper{r: r, moved: make(chan struct{}), next: 1, subs: map[chan Event]struct{}{}, since: time.Now(), done: tally{}, tally: tally{}}
 }
 
 // changed lets everybody who waits look again.
@@ -95,6 +96,7 @@ func (k *statusKeeper) ended(ends []end) {
 		}
 		if e.err == nil {
 			k.tally[e.change.Action]++
+			k.done[e.change.Action]++
 			k.say()
 		}
 		class := drivers.Class(e.err)
@@ -211,7 +213,8 @@ func (k *statusKeeper) turn(all bool) {
 		k.since = w.Now
 		return
 	}
-	k.emit(Event{Type: "converged", Message: k.tally.String(), Seconds: w.Now.Sub(k.since).Seconds()})
+	k.emit(Event{Type: "converged", Message: k.done.String(), Seconds: w.Now.Sub(k.since).Seconds()})
+	k.done = tally{}
 	if w.State.Down || k.r.cfg.ReadOnly || lastIs(w.State.Converged, w.Revision) {
 		return
 	}

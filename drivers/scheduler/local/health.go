@@ -92,6 +92,8 @@ func (n *tally) add(d *Driver, o *observed, i *instance) {
 		n.bad = append(n.bad, fmt.Sprintf("instance %d %s, restart in %v", i.index, i, wait))
 	case i.none():
 		n.bad = append(n.bad, fmt.Sprintf("instance %d is absent", i.index))
+	case i.running() && i.status.Child.PID == 0:
+		n.soon = append(n.soon, fmt.Sprintf("instance %d is starting", i.index))
 	case o.spec.Check == nil && o.at.Sub(i.status.Begun) < d.settle():
 		n.soon = append(n.soon, fmt.Sprintf("instance %d has just started", i.index))
 	default:
