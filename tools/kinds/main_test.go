@@ -65,7 +65,7 @@ func TestPage(t *testing.T) {
 	text := page(*k)
 	for _, line := range []string{
 		"# local.process",
-		"- `spec.argv`, `[string, ...string]`, required: ",
+		"- `spec.argv`, `[string, ...string | number | bool]`, required: ",
 		"- `spec.type`, `\"service\" | \"batch\"`, default `\"service\"`, changing it makes the resource anew: ",
 		"  - `spec.check.interval`, `duration`, default `\"1s\"`: ",
 		"- `@{local.process/NAME.instances}`, `int`: ",
