@@ -62,7 +62,13 @@ func (d *Driver) applyFile(c drivers.Change) (drivers.State, error) {
 	if err := d.write(root, where, job, live.Exists); err != nil {
 		return drivers.State{}, err
 	}
-	return d.look(root, where, c.Handle, plan.show)
+	return d.look(root, where, c.Handle, plan.show || plan.tells())
+}
+
+// tells says whether what was just written may be told: it is all declared,
+// and none of it is a secret.
+func (p *filePlan) tells() bool {
+	return p.content && len(p.desired.Secrets) == 0 && !schema.HasToken(string(p.desired.Spec))
 }
 
 // job is what one Apply writes.
