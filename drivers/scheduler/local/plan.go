@@ -1,6 +1,7 @@
 package local
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -108,7 +109,10 @@ func (d *Driver) planWant(c drivers.Change, name string, item drivers.Item, o *o
 	case !ours:
 		c.Action, c.Why = schema.Adopt, "it lives already"
 	case len(c.Diff) > 0:
-		c.Action, c.Why = schema.Update, "live differs from what is declared"
+		c.Action, c.Why = schema.Update, "the declaration changed"
+		if item.Last != nil && bytes.Equal(item.Last.Spec, item.Want.Spec) {
+			c.Why = "some instances are not yet as declared"
+		}
 	case len(drift) > 0:
 		c.Action, c.Why = schema.Update, why
 	}
