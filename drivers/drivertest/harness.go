@@ -1,7 +1,9 @@
 // Package drivertest is the contract of package drivers as tests: Run puts a
 // driver through all of it, and a failure names the driver and the sentence
-// that it breaks. It must not know any driver; a driver's own test tells it,
-// by a Harness, how its engine is made and meddled with.
+// that it breaks. For what a driver's tests look at beyond the contract there
+// are Resource, which drives one resource step by step, and some tools. It must
+// not know any driver; a driver's own test tells it, by a Harness, how its
+// engine is made and meddled with.
 package drivertest
 
 import (

@@ -2,8 +2,6 @@ package drivertest
 
 import (
 	"bytes"
-	"crypto/hmac"
-	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
@@ -29,9 +27,7 @@ func (b *bench) fingerprint(plaintext string) string {
 	if b.h.Fingerprint != nil {
 		return b.h.Fingerprint([]byte(plaintext))
 	}
-	m := hmac.New(sha256.New, []byte("drivertest"))
-	_, _ = m.Write([]byte(plaintext))
-	return hex.EncodeToString(m.Sum(nil))
+	return Fingerprint([]byte(plaintext))
 }
 
 // wantSecret declares A with a secret in its field, and gives what Apply needs.
@@ -218,7 +214,7 @@ func encodings(plaintext string) map[string]string {
 
 // files are the contents of a file, or of all below a folder; what is no
 // regular file has none.
-func files(t *testing.T, root string) map[string][]byte {
+func files(t testing.TB, root string) map[string][]byte {
 	t.Helper()
 	all := map[string][]byte{}
 	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
