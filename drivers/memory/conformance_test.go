@@ -1,9 +1,6 @@
 package memory_test
 
 import (
-	"crypto/hmac"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"flag"
 	"fmt"
@@ -19,15 +16,9 @@ const env = "7f3a"
 
 var seeds = flag.Int("memory.seeds", 20, "how many combinations of quirks the conformance suite runs over")
 
-func fingerprint(plaintext []byte) string {
-	m := hmac.New(sha256.New, []byte("a key of the environment"))
-	_, _ = m.Write(plaintext)
-	return hex.EncodeToString(m.Sum(nil))
-}
-
 // harness is the suite's view of an engine with some quirks.
 func harness(seed uint64, q memory.Quirks) drivertest.Harness {
-	h := drivertest.Harness{Driver: "memory", Env: env, Fingerprint: fingerprint, Open: func(t *testing.T) *drivertest.Engine { return open(t, seed, q) }}
+	h := drivertest.Harness{Driver: "memory", Env: env, Fingerprint: drivertest.Fingerprint, Open: func(t *testing.T) *drivertest.Engine { return open(t, seed, q) }}
 	for _, kind := range memory.Kinds() {
 		s := drivertest.Sample{
 			Kind:    kind,
@@ -63,16 +54,10 @@ func open(t *testing.T, seed uint64, q memory.Quirks) *drivertest.Engine {
 			t.Errorf("the engine saw: %s", sin)
 		}
 	})
-	must := func(t *testing.T, err error) {
-		t.Helper()
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
 	n := 0
 	return &drivertest.Engine{
 		New: func(*testing.T) drivers.Driver {
-			return &memory.Driver{Engine: e, Env: env, Fingerprint: fingerprint}
+			return &memory.Driver{Engine: e, Env: env, Fingerprint: drivertest.Fingerprint}
 		},
 		Create: func(t *testing.T, s drivertest.Sample, handle, spec, owner string) string {
 			id := ""
@@ -83,14 +68,14 @@ func open(t *testing.T, seed uint64, q memory.Quirks) *drivertest.Engine {
 				id = fmt.Sprintf("foreign-%d", n)
 			}
 			h, err := e.ForeignCreate(s.Kind, id, owner, json.RawMessage(spec))
-			must(t, err)
+			drivertest.Must(t, err)
 			return h
 		},
 		Edit: func(t *testing.T, handle, spec string) {
-			must(t, e.ForeignEdit(handle, json.RawMessage(spec)))
+			drivertest.Must(t, e.ForeignEdit(handle, json.RawMessage(spec)))
 		},
-		Delete: func(t *testing.T, handle string) { must(t, e.ForeignDelete(handle)) },
-		Mark:   func(t *testing.T, handle, owner string) { must(t, e.ForeignMark(handle, owner)) },
+		Delete: func(t *testing.T, handle string) { drivertest.Must(t, e.ForeignDelete(handle)) },
+		Mark:   func(t *testing.T, handle, owner string) { drivertest.Must(t, e.ForeignMark(handle, owner)) },
 		Reach:  func(on bool) { e.SetUnreachable(!on) },
 		Deny:   e.SetDenied,
 		Tick:   func() { e.Tick(1) },

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/aplomb-dev/aplomb/drivers"
+	"github.com/aplomb-dev/aplomb/drivers/drivertest"
 	"github.com/aplomb-dev/aplomb/schema"
 )
 
@@ -40,7 +41,7 @@ func TestCheck(t *testing.T) {
 		"kind":                {"local.none", words{}, "", "", "no kind", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			want := drivers.Desired{Spec: spec(t, c.spec)}
+			want := drivers.Desired{Spec: drivertest.JSON(t, c.spec)}
 			if c.spec["template"] != nil {
 				want.Files = schema.Tree{{Path: "t", Data: []byte(c.template)}}
 			}
@@ -75,7 +76,7 @@ func TestClaims(t *testing.T) {
 		"chosen":     {PortKind, map[string]any{"host": "::1"}, nil},
 	} {
 		var got []string
-		for _, claim := range d.Claims(c.kind, "web", drivers.Desired{Spec: spec(t, c.spec)}) {
+		for _, claim := range d.Claims(c.kind, "web", drivers.Desired{Spec: drivertest.JSON(t, c.spec)}) {
 			s := claim.Thing
 			if claim.Shared {
 				s += " shared"

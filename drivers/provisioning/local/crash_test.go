@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/aplomb-dev/aplomb/drivers"
+	"github.com/aplomb-dev/aplomb/drivers/drivertest"
 	"github.com/aplomb-dev/aplomb/internal/atomicfile"
 	"github.com/aplomb-dev/aplomb/schema"
 )
@@ -18,7 +19,7 @@ const whole = 256 << 10
 
 // writeForever updates one file again and again until it is killed.
 func writeForever(base string) {
-	d := &Driver{Env: "env-1", Root: filepath.Join(base, "root"), Dir: filepath.Join(base, "data"), Fingerprint: fingerprint}
+	d := &Driver{Env: "env-1", Root: filepath.Join(base, "root"), Dir: filepath.Join(base, "data"), Fingerprint: drivertest.Fingerprint}
 	fmt.Println("writing")
 	item := drivers.Item{ID: schema.ID{Kind: FileKind, Name: "f"}, Handle: "file/deep/f", Last: &drivers.Applied{}}
 	for i := 0; ; i++ {
@@ -47,21 +48,21 @@ func TestKilledWhileWriting(t *testing.T) {
 		cmd := start(t, "TEST_WRITE="+base)
 		wait := time.NewTimer(time.Duration(5+7*round) * time.Millisecond)
 		<-wait.C
-		must(t, cmd.Process.Kill())
+		drivertest.Must(t, cmd.Process.Kill())
 		_ = cmd.Wait() // killed
 		data, err := os.ReadFile(filepath.Join(d.Root, "deep/f"))
 		if os.IsNotExist(err) {
 			continue // killed before the first was there
 		}
-		must(t, err)
+		drivertest.Must(t, err)
 		if len(data) != whole || strings.Count(string(data), string(data[:1])) != whole {
 			t.Fatalf("the file is torn: %d bytes", len(data))
 		}
 	}
-	w := newWorld(t, d, FileKind, "f", content(t, "deep/f", "whole again", "0644"))
-	c := w.plan()
-	_, err := w.apply(c)
-	must(t, err)
+	r := drivertest.NewResource(t, d, FileKind, "f", content(t, "deep/f", "whole again", "0644"))
+	c := r.Plan()
+	_, err := r.Apply(c)
+	drivertest.Must(t, err)
 	if left, _ := filepath.Glob(filepath.Join(d.Root, "deep", atomicfile.TempPrefix+"*")); len(left) > 0 {
 		t.Fatalf("left behind: %q", left)
 	}

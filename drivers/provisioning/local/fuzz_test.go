@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/aplomb-dev/aplomb/drivers/drivertest"
 	"github.com/aplomb-dev/aplomb/schema"
 )
 
@@ -15,7 +16,7 @@ func FuzzPath(f *testing.F) {
 	}
 	d := &Driver{Root: "/r", Dir: "/r/data", Allow: []string{"/allowed"}}
 	f.Fuzz(func(t *testing.T, p string) {
-		handle, err := d.fileAddress(spec(t, map[string]any{"path": p}))
+		handle, err := d.fileAddress(drivertest.JSON(t, map[string]any{"path": p}))
 		if err != nil {
 			return
 		}
@@ -28,7 +29,7 @@ func FuzzPath(f *testing.F) {
 		if !inside || strings.HasPrefix(abs+"/", "/r/data/") || abs != filepath.Clean(abs) {
 			t.Fatalf("%q is at %q", p, abs)
 		}
-		again, err := d.fileAddress(spec(t, map[string]any{"path": strings.TrimPrefix(handle, filePrefix)}))
+		again, err := d.fileAddress(drivertest.JSON(t, map[string]any{"path": strings.TrimPrefix(handle, filePrefix)}))
 		if err != nil || again != handle {
 			t.Fatalf("%q is %q, then %q: %v", p, handle, again, err)
 		}

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/aplomb-dev/aplomb/drivers"
+	"github.com/aplomb-dev/aplomb/drivers/drivertest"
 )
 
 // asNobody calls f on a thread of its own whose file access is that of a user
@@ -32,10 +33,10 @@ func TestReadOnlyUser(t *testing.T) {
 		t.Skip("only root can become another user")
 	}
 	d := newDriver(t)
-	must(t, os.MkdirAll(d.Root, 0o755))
-	w := newWorld(t, d, FileKind, "f", content(t, "f", "x", "0644"))
-	c := w.plan()
-	err := asNobody(t, func() error { _, err := w.apply(c); return err })
+	drivertest.Must(t, os.MkdirAll(d.Root, 0o755))
+	r := drivertest.NewResource(t, d, FileKind, "f", content(t, "f", "x", "0644"))
+	c := r.Plan()
+	err := asNobody(t, func() error { _, err := r.Apply(c); return err })
 	if !errors.Is(err, drivers.ErrDenied) || drivers.HintOf(err) == "" {
 		t.Fatalf("without permission: %v", err)
 	}

@@ -15,13 +15,14 @@ import (
 	"time"
 
 	"github.com/aplomb-dev/aplomb/drivers"
+	"github.com/aplomb-dev/aplomb/drivers/drivertest"
 	"github.com/aplomb-dev/aplomb/schema"
 )
 
 func portOf(t testing.TB, s drivers.State) int {
 	t.Helper()
 	n, err := strconv.Atoi(string(s.Outputs["port"].Value))
-	must(t, err)
+	drivertest.Must(t, err)
 	return n
 }
 
@@ -30,33 +31,33 @@ func wantPort(t testing.TB, number int) drivers.Desired {
 	if number != 0 {
 		words["number"] = number
 	}
-	return drivers.Desired{Spec: spec(t, words)}
+	return drivers.Desired{Spec: drivertest.JSON(t, words)}
 }
 
 func listen(t testing.TB, port int) net.Listener {
 	t.Helper()
 	var lc net.ListenConfig
 	l, err := lc.Listen(t.Context(), "tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
-	must(t, err)
+	drivertest.Must(t, err)
 	t.Cleanup(func() { _ = l.Close() }) // closed twice where the test closes it
 	return l
 }
 
 func TestPortIsKept(t *testing.T) {
 	d := newDriver(t)
-	w := newWorld(t, d, PortKind, "web", wantPort(t, 0))
-	before := w.settle(schema.Create)
+	r := drivertest.NewResource(t, d, PortKind, "web", wantPort(t, 0))
+	before := r.Settle(schema.Create)
 	if p := portOf(t, before); p < DefaultPorts.First || p > DefaultPorts.Last {
 		t.Fatalf("port %d", p)
 	}
 	again := newDriver(t)
 	again.Dir = d.Dir
-	w.d = again
-	if got := portOf(t, w.observe()); got != portOf(t, before) {
+	r.Driver = again
+	if got := portOf(t, r.Observe()); got != portOf(t, before) {
 		t.Fatalf("after a restart the port is %d, was %d", got, portOf(t, before))
 	}
-	w.item.Want = nil
-	w.settle(schema.Delete)
+	r.Item.Want = nil
+	r.Settle(schema.Delete)
 }
 
 func TestPortsDiffer(t *testing.T) {
@@ -66,71 +67,71 @@ func TestPortsDiffer(t *testing.T) {
 	d.Ports = PortRange{busy, busy + 3}
 	seen := map[int]bool{busy: true}
 	for i := range 3 {
-		w := newWorld(t, d, PortKind, fmt.Sprintf("p%d", i), wantPort(t, 0))
-		s, err := w.apply(w.plan())
+		r := drivertest.NewResource(t, d, PortKind, fmt.Sprintf("p%d", i), wantPort(t, 0))
+		s, err := r.Apply(r.Plan())
 		if drivers.Class(err) == drivers.ErrRetryable && err != nil {
 			t.Skipf("somebody else uses a port beside %d", busy)
 		}
-		must(t, err)
+		drivertest.Must(t, err)
 		if seen[portOf(t, s)] {
 			t.Fatalf("port %d twice", portOf(t, s))
 		}
 		seen[portOf(t, s)] = true
 	}
-	w := newWorld(t, d, PortKind, "p4", wantPort(t, 0))
-	if _, err := w.apply(w.plan()); drivers.Class(err) != drivers.ErrRetryable {
+	r := drivertest.NewResource(t, d, PortKind, "p4", wantPort(t, 0))
+	if _, err := r.Apply(r.Plan()); drivers.Class(err) != drivers.ErrRetryable {
 		t.Fatalf("no port is left, and the error is %v", err)
 	}
-	fixed := newWorld(t, d, PortKind, "fixed", wantPort(t, busy+1))
-	if _, err := fixed.apply(fixed.plan()); drivers.Class(err) != drivers.ErrPermanent || drivers.HintOf(err) == "" {
+	fixed := drivertest.NewResource(t, d, PortKind, "fixed", wantPort(t, busy+1))
+	if _, err := fixed.Apply(fixed.Plan()); drivers.Class(err) != drivers.ErrPermanent || drivers.HintOf(err) == "" {
 		t.Fatalf("a port that is kept already: %v", err)
 	}
 }
 
 func TestChosenPortMovesWhenTaken(t *testing.T) {
 	d := newDriver(t)
-	w := newWorld(t, d, PortKind, "web", wantPort(t, 0))
-	port := portOf(t, w.settle(schema.Create))
+	r := drivertest.NewResource(t, d, PortKind, "web", wantPort(t, 0))
+	port := portOf(t, r.Settle(schema.Create))
 	l := listen(t, port)
-	c := w.plan()
+	c := r.Plan()
 	if c.Action != schema.Update || len(c.Diff) != 1 || c.Diff[0].Path != chosenPath || len(c.Outputs) != 0 {
 		t.Fatalf("planned %s %s %s", c.Action, text(t, c.Diff), text(t, c.Outputs))
 	}
 	if !strings.Contains(c.Why, strconv.Itoa(os.Getpid())) {
 		t.Errorf("why %q does not say who", c.Why)
 	}
-	if got := portOf(t, w.settle(schema.Update)); got == port {
+	if got := portOf(t, r.Settle(schema.Update)); got == port {
 		t.Fatal("the port stayed")
 	}
-	must(t, l.Close())
+	drivertest.Must(t, l.Close())
 }
 
 func TestFixedPortIsUnhealthyWhenTaken(t *testing.T) {
 	d := newDriver(t)
 	l := listen(t, 0)
-	w := newWorld(t, d, PortKind, "web", wantPort(t, l.Addr().(*net.TCPAddr).Port))
-	s := w.settle(schema.Create)
+	r := drivertest.NewResource(t, d, PortKind, "web", wantPort(t, l.Addr().(*net.TCPAddr).Port))
+	s := r.Settle(schema.Create)
 	if s.Health.Status != drivers.Failed || !strings.Contains(s.Health.Reason, "listened on by process") {
 		t.Fatalf("health %+v", s.Health)
 	}
-	must(t, l.Close())
-	if s := w.observe(); s.Health.Status != drivers.Healthy {
+	drivertest.Must(t, l.Close())
+	if s := r.Observe(); s.Health.Status != drivers.Healthy {
 		t.Fatalf("health %+v", s.Health)
 	}
 }
 
 func TestFixedBecomesChosen(t *testing.T) {
 	d := newDriver(t)
-	w := newWorld(t, d, PortKind, "web", wantPort(t, 28473))
-	w.settle(schema.Create)
+	r := drivertest.NewResource(t, d, PortKind, "web", wantPort(t, 28473))
+	r.Settle(schema.Create)
 	free := wantPort(t, 0)
-	w.item.Want = &free
-	if got := portOf(t, w.settle(schema.Update)); got != 28473 {
+	r.Item.Want = &free
+	if got := portOf(t, r.Settle(schema.Update)); got != 28473 {
 		t.Fatalf("port %d: a declaration that leaves it open moves nothing", got)
 	}
 	fixed := wantPort(t, 28474)
-	w.item.Want = &fixed
-	if got := portOf(t, w.settle(schema.Update)); got != 28474 {
+	r.Item.Want = &fixed
+	if got := portOf(t, r.Settle(schema.Update)); got != 28474 {
 		t.Fatalf("port %d", got)
 	}
 }
@@ -161,8 +162,8 @@ func start(t *testing.T, env ...string) *exec.Cmd {
 	cmd := exec.CommandContext(t.Context(), os.Args[0])
 	cmd.Env = append(os.Environ(), env...)
 	out, err := cmd.StdoutPipe()
-	must(t, err)
-	must(t, cmd.Start())
+	drivertest.Must(t, err)
+	drivertest.Must(t, cmd.Start())
 	t.Cleanup(func() {
 		_ = cmd.Process.Kill() // gone already, perhaps
 		_ = cmd.Wait()
@@ -175,17 +176,17 @@ func start(t *testing.T, env ...string) *exec.Cmd {
 
 func TestOwnProcessMayListen(t *testing.T) {
 	d := newDriver(t)
-	w := newWorld(t, d, PortKind, "web", wantPort(t, 0))
-	port := portOf(t, w.settle(schema.Create))
+	r := drivertest.NewResource(t, d, PortKind, "web", wantPort(t, 0))
+	port := portOf(t, r.Settle(schema.Create))
 	address := net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
 	ours := start(t, "TEST_LISTEN="+address, EnvironmentVariable+"="+d.Env)
-	if c := w.plan(); c.Action != schema.None {
+	if c := r.Plan(); c.Action != schema.None {
 		t.Fatalf("a process of this environment listens, and the action is %s: %s", c.Action, c.Why)
 	}
-	must(t, ours.Process.Kill())
+	drivertest.Must(t, ours.Process.Kill())
 	_ = ours.Wait() // killed
 	start(t, "TEST_LISTEN="+address, EnvironmentVariable+"=another")
-	if c := w.plan(); c.Action != schema.Update {
+	if c := r.Plan(); c.Action != schema.Update {
 		t.Fatalf("a process of another environment listens, and the action is %s", c.Action)
 	}
 }
@@ -202,7 +203,7 @@ func TestParseSockets(t *testing.T) {
 		t.Skip("the table is that of a little-endian machine")
 	}
 	found, err := parseSockets(strings.NewReader(table))
-	must(t, err)
+	drivertest.Must(t, err)
 	var got []string
 	for _, l := range found {
 		got = append(got, fmt.Sprintf("%s %d %d", l.addr, l.port, l.inode))
@@ -215,29 +216,29 @@ func TestParseSockets(t *testing.T) {
 
 func TestDamagedPortRecord(t *testing.T) {
 	d := newDriver(t)
-	w := newWorld(t, d, PortKind, "web", wantPort(t, 0))
-	w.settle(schema.Create)
+	r := drivertest.NewResource(t, d, PortKind, "web", wantPort(t, 0))
+	r.Settle(schema.Create)
 	path := filepath.Join(d.Dir, "ports", "web.json")
-	must(t, os.WriteFile(path, []byte("{"), 0o600))
-	states, err := d.Observe(t.Context(), []drivers.Item{w.item})
-	must(t, err)
+	drivertest.Must(t, os.WriteFile(path, []byte("{"), 0o600))
+	states, err := d.Observe(t.Context(), []drivers.Item{r.Item})
+	drivertest.Must(t, err)
 	if drivers.Class(states[0].Err) != drivers.ErrPermanent || drivers.HintOf(states[0].Err) == "" {
 		t.Fatalf("a damaged record: %v", states[0].Err)
 	}
-	other := newWorld(t, d, PortKind, "other", wantPort(t, 0))
-	other.settle(schema.Create)
+	other := drivertest.NewResource(t, d, PortKind, "other", wantPort(t, 0))
+	other.Settle(schema.Create)
 }
 
 func TestPortWatch(t *testing.T) {
 	d := newDriver(t)
 	d.Poll = 10 * time.Millisecond
-	w := newWorld(t, d, PortKind, "web", wantPort(t, 0))
-	port := portOf(t, w.settle(schema.Create))
+	r := drivertest.NewResource(t, d, PortKind, "web", wantPort(t, 0))
+	port := portOf(t, r.Settle(schema.Create))
 	heard := watching(t, d)
 	l := listen(t, port)
 	expect(t, heard, "port/web")
-	w.observe()
-	must(t, l.Close())
+	r.Observe()
+	drivertest.Must(t, l.Close())
 	expect(t, heard, "port/web")
 }
 
@@ -283,7 +284,7 @@ func TestUnservedKind(t *testing.T) {
 	it := drivers.Item{ID: schema.ID{Kind: "local.secret", Name: "x"}, Handle: "secret/x", Want: &drivers.Desired{Spec: json.RawMessage(`{}`)}}
 	_, addressErr := d.Address("local.secret", "x", it.Want.Spec)
 	states, err := d.Observe(t.Context(), []drivers.Item{it})
-	must(t, err)
+	drivertest.Must(t, err)
 	_, planErr := d.Plan(t.Context(), it, drivers.State{})
 	_, applyErr := d.Apply(t.Context(), drivers.Change{ID: it.ID, Handle: it.Handle})
 	for _, err := range []error{addressErr, states[0].Err, planErr, applyErr} {

@@ -12,12 +12,13 @@ import (
 	"testing"
 
 	"github.com/aplomb-dev/aplomb/drivers"
+	"github.com/aplomb-dev/aplomb/drivers/drivertest"
 	"github.com/aplomb-dev/aplomb/schema"
 )
 
 func templated(t testing.TB, body string, vars map[string]any) drivers.Desired {
 	return drivers.Desired{
-		Spec:  spec(t, map[string]any{"path": "out", "template": "dir/t.tmpl", "mode": "0644", "vars": vars}),
+		Spec:  drivertest.JSON(t, map[string]any{"path": "out", "template": "dir/t.tmpl", "mode": "0644", "vars": vars}),
 		Files: schema.Tree{{Path: "dir/t.tmpl", Data: []byte(body)}},
 	}
 }
@@ -53,8 +54,8 @@ func TestTemplateRefused(t *testing.T) {
 		`{{template "/etc/passwd"}}`: "not defined",
 	} {
 		d := newDriver(t)
-		w := newWorld(t, d, FileKind, "t", templated(t, body, map[string]any{"NAME": "shop", "LONG": strings.Repeat("a", 60)}))
-		_, err := d.Plan(t.Context(), w.item, w.observe())
+		r := drivertest.NewResource(t, d, FileKind, "t", templated(t, body, map[string]any{"NAME": "shop", "LONG": strings.Repeat("a", 60)}))
+		_, err := d.Plan(t.Context(), r.Item, r.Observe())
 		if drivers.Class(err) != drivers.ErrPermanent || !strings.Contains(fmt.Sprint(err), says) {
 			t.Errorf("%s: %v, want it to say %q", body, err, says)
 		}
@@ -63,18 +64,18 @@ func TestTemplateRefused(t *testing.T) {
 
 func TestTemplateChanges(t *testing.T) {
 	d := newDriver(t)
-	w := newWorld(t, d, FileKind, "t", templated(t, "{{.A}}", map[string]any{"A": "1"}))
-	w.settle(schema.Create)
+	r := drivertest.NewResource(t, d, FileKind, "t", templated(t, "{{.A}}", map[string]any{"A": "1"}))
+	r.Settle(schema.Create)
 	next := templated(t, "{{.A}}", map[string]any{"A": "2"})
-	w.item.Want = &next
-	c := w.plan()
+	r.Item.Want = &next
+	c := r.Plan()
 	if len(c.Diff) != 1 || c.Diff[0].Path != contentPath || string(c.Diff[0].Before) != `"1"` || string(c.Diff[0].After) != `"2"` {
 		t.Fatalf("diff %s", text(t, c.Diff))
 	}
-	w.settle(schema.Update)
+	r.Settle(schema.Update)
 	same := templated(t, "{{.A}}{{.UNUSED}}", map[string]any{"A": "2", "UNUSED": ""})
-	w.item.Want = &same
-	if c := w.plan(); c.Action != schema.None {
+	r.Item.Want = &same
+	if c := r.Plan(); c.Action != schema.None {
 		t.Fatalf("what comes out is the same, and the action is %s", c.Action)
 	}
 }
@@ -84,15 +85,15 @@ func TestTemplateUnknown(t *testing.T) {
 	d := newDriver(t)
 	want := templated(t, "port={{.PORT}}{{if gt .N 3}}!{{end}}", map[string]any{"PORT": ref, "N": ref})
 	want.Unknown = map[schema.Path]string{"/vars/PORT": ref, "/vars/N": ref}
-	w := newWorld(t, d, FileKind, "t", want)
-	c := w.plan()
+	r := drivertest.NewResource(t, d, FileKind, "t", want)
+	c := r.Plan()
 	if c.Action != schema.Create || !c.Diff[0].Unknown || !strings.Contains(string(c.Diff[0].After), ref) {
 		t.Fatalf("planned %s %s", c.Action, text(t, c.Diff))
 	}
 	if _, known := c.Outputs["version"]; known {
 		t.Fatal("the version of an unknown content is told")
 	}
-	if _, err := w.apply(c); !errors.Is(err, drivers.ErrStale) {
+	if _, err := r.Apply(c); !errors.Is(err, drivers.ErrStale) {
 		t.Fatalf("a change with unknowns was applied: %v", err)
 	}
 }
@@ -112,48 +113,47 @@ func encodings(s string) []string {
 func TestTemplateWithSecret(t *testing.T) {
 	d := newDriver(t)
 	declare := func(value string) drivers.Desired {
-		want := templated(t, "user=web\npass={{.PW}}\n", map[string]any{"PW": schema.Token(fingerprint([]byte(value)))})
+		want := templated(t, "user=web\npass={{.PW}}\n", map[string]any{"PW": schema.Token(drivertest.Fingerprint([]byte(value)))})
 		want.Secrets = map[schema.Path]string{"/vars/PW": "@{local.secret/pw.value}"}
 		return want
 	}
-	w := newWorld(t, d, FileKind, "t", declare(canary))
-	w.secrets = map[schema.Path]schema.Secret{"/vars/PW": schema.NewSecret(canary)}
+	r := drivertest.NewResource(t, d, FileKind, "t", declare(canary))
+	r.Secrets = map[schema.Path]schema.Secret{"/vars/PW": schema.NewSecret(canary)}
 	var said []string
 	note := func() {
-		s, c := w.observe(), w.plan()
+		s, c := r.Observe(), r.Plan()
 		said = append(said, string(s.Spec), s.Version, fmt.Sprintf("%+v %+v %#v", s, c, s.Raw), text(t, c), text(t, s.Outputs))
 	}
 	note()
-	if c := w.plan(); !strings.Contains(string(c.Diff[0].After), "user=web") || !schema.HasToken(string(c.Diff[0].After)) {
+	if c := r.Plan(); !strings.Contains(string(c.Diff[0].After), "user=web") || !schema.HasToken(string(c.Diff[0].After)) {
 		t.Fatalf("the diff does not show the template around the secret: %s", text(t, c.Diff))
 	}
-	w.settle(schema.Create)
+	r.Settle(schema.Create)
 	note()
 	if got := readFile(t, d.Root, "out"); got != "user=web\npass="+canary+"\n" {
 		t.Fatalf("content %q", got)
 	}
 	meddle(t, filepath.Join(d.Root, "out"), "user=web\npass="+canary+"\nextra", "0644")
 	note()
-	w.settle(schema.Update)
+	r.Settle(schema.Update)
 	note()
 
-	unlisted := w.item
-	unlisted.Last = nil // the inventory is lost
-	forgotten := &world{t: t, d: d, item: unlisted, secrets: w.secrets}
-	s, c := forgotten.observe(), forgotten.plan()
+	forgotten := *r
+	forgotten.Item.Last = nil // the inventory is lost
+	s, c := forgotten.Observe(), forgotten.Plan()
 	said = append(said, fmt.Sprintf("%+v %+v", s, c), text(t, c))
 	if c.Action != schema.Adopt {
 		t.Fatalf("planned %s", c.Action)
 	}
 
 	next := declare("other")
-	w.item.Want = &next
-	w.secrets = map[schema.Path]schema.Secret{"/vars/PW": schema.NewSecret("other")}
+	r.Item.Want = &next
+	r.Secrets = map[schema.Path]schema.Secret{"/vars/PW": schema.NewSecret("other")}
 	note()
-	w.settle(schema.Update)
-	w.item.Want = nil
+	r.Settle(schema.Update)
+	r.Item.Want = nil
 	note()
-	w.settle(schema.Delete)
+	r.Settle(schema.Delete)
 	for _, text := range said {
 		for _, form := range encodings(canary) {
 			if strings.Contains(text, form) {
@@ -168,14 +168,14 @@ func TestSecretsOfErrors(t *testing.T) {
 	body := `x {{if gt .PW 5}}{{end}}{{index .PW "a"}}`
 	want := templated(t, body, map[string]any{"PW": schema.Token("abc")})
 	want.Secrets = map[schema.Path]string{"/vars/PW": "@{local.secret/pw.value}"}
-	w := newWorld(t, d, FileKind, "t", want)
-	c := w.plan()
-	_, err := w.apply(c)
+	r := drivertest.NewResource(t, d, FileKind, "t", want)
+	c := r.Plan()
+	_, err := r.Apply(c)
 	if err == nil || drivers.Class(err) != drivers.ErrRetryable {
 		t.Fatalf("applied without the secret's value: %v", err)
 	}
-	w.secrets = map[schema.Path]schema.Secret{"/vars/PW": schema.NewSecret(canary)}
-	_, err = w.apply(c)
+	r.Secrets = map[schema.Path]schema.Secret{"/vars/PW": schema.NewSecret(canary)}
+	_, err = r.Apply(c)
 	if drivers.Class(err) != drivers.ErrPermanent || !strings.Contains(err.Error(), "dir/t.tmpl:1") || strings.Contains(fmt.Sprintf("%+v", err), "c4n4ry") {
 		t.Fatalf("error %v", err)
 	}
@@ -190,28 +190,28 @@ func TestCrashAfterSecretCreate(t *testing.T) {
 	d := newDriver(t)
 	want := content(t, "f", schema.Token("abc"), "0600")
 	want.Secrets = map[schema.Path]string{contentPath: "@{local.secret/pw.value}"}
-	w := newWorld(t, d, FileKind, "f", want)
-	w.secrets = map[schema.Path]schema.Secret{contentPath: schema.NewSecret(canary)}
-	if _, err := w.apply(w.plan()); err != nil {
+	r := drivertest.NewResource(t, d, FileKind, "f", want)
+	r.Secrets = map[schema.Path]schema.Secret{contentPath: schema.NewSecret(canary)}
+	if _, err := r.Apply(r.Plan()); err != nil {
 		t.Fatal(err)
 	}
-	w.item.Last, w.item.Nonce = nil, "nonce-1"
+	r.Item.Last, r.Item.Nonce = nil, drivertest.Nonce
 	again := newDriver(t)
 	again.Root, again.Dir = d.Root, d.Dir
-	w.d = again
-	if c := w.plan(); c.Action != schema.None {
+	r.Driver = again
+	if c := r.Plan(); c.Action != schema.None {
 		t.Fatalf("planned %s %s", c.Action, text(t, c.Diff))
 	}
 	meddle(t, filepath.Join(d.Root, "f"), "theirs", "0600")
-	if c := w.plan(); c.Action != schema.Adopt {
+	if c := r.Plan(); c.Action != schema.Adopt {
 		t.Fatalf("planned %s for what somebody else wrote", c.Action)
 	}
 	meddle(t, filepath.Join(d.Root, "f"), canary, "0600")
-	w.item.Nonce = "another"
-	if c := w.plan(); c.Action != schema.Adopt {
+	r.Item.Nonce = "another"
+	if c := r.Plan(); c.Action != schema.Adopt {
 		t.Fatalf("planned %s for what another change wrote", c.Action)
 	}
-	must(t, filepath.WalkDir(d.Dir, func(p string, e os.DirEntry, err error) error {
+	drivertest.Must(t, filepath.WalkDir(d.Dir, func(p string, e os.DirEntry, err error) error {
 		if err == nil && e.Type().IsRegular() && strings.Contains(readFile(t, p), "c4n4ry") {
 			t.Errorf("the plaintext is in %s", p)
 		}

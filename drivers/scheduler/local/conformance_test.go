@@ -2,9 +2,6 @@ package local_test
 
 import (
 	"context"
-	"crypto/hmac"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"os"
 	"path/filepath"
@@ -20,34 +17,22 @@ import (
 
 const suiteEnv = "11ce"
 
-func fingerprint(plaintext []byte) string {
-	m := hmac.New(sha256.New, []byte("a key of the environment"))
-	_, _ = m.Write(plaintext)
-	return hex.EncodeToString(m.Sum(nil))
-}
-
 // spec is a declaration of the test binary's helper "stay".
 func spec(t *testing.T, fields map[string]any, args ...string) string {
 	t.Helper()
 	exe, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
+	drivertest.Must(t, err)
 	all := map[string]any{"argv": append([]string{exe, "helper", "stay"}, args...)}
 	for k, v := range fields {
 		all[k] = v
 	}
-	b, err := json.Marshal(all)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(b)
+	return string(drivertest.JSON(t, all))
 }
 
 func TestConformance(t *testing.T) {
 	grace := map[string]any{"signal": "TERM", "grace": "2s"}
 	drivertest.Run(t, drivertest.Harness{
-		Driver: "scheduler/local", Env: suiteEnv, Fingerprint: fingerprint, Open: openSuite,
+		Driver: "scheduler/local", Env: suiteEnv, Fingerprint: drivertest.Fingerprint, Open: openSuite,
 		Samples: []drivertest.Sample{{
 			Kind:    local.Kind,
 			A:       spec(t, map[string]any{"env": map[string]any{"COLOUR": "red", "SIZE": 3}, "count": 2, "stop": grace}),
@@ -71,12 +56,13 @@ func openSuite(t *testing.T) *drivertest.Engine {
 		return &local.Driver{Env: owner, Dir: dir, Root: filepath.Join(base, "root")}
 	}
 	apply := func(t *testing.T, owner, handle string, s string) {
-		d := made(owner)
 		it := drivers.Item{ID: schema.ID{Kind: local.Kind, Name: "behind"}, Handle: handle}
 		if s != "" {
 			it.Want = &drivers.Desired{Spec: json.RawMessage(s)}
 		}
-		turn(t, d, it)
+		r := drivertest.Resource{T: t, Driver: made(owner), Item: it}
+		_, err := r.Apply(r.Plan())
+		drivertest.Must(t, err)
 	}
 	return &drivertest.Engine{
 		New: func(*testing.T) drivers.Driver { return made(suiteEnv) },
@@ -91,41 +77,11 @@ func openSuite(t *testing.T) *drivertest.Engine {
 	}
 }
 
-func turn(t *testing.T, d *local.Driver, it drivers.Item) {
-	t.Helper()
-	states, err := d.Observe(t.Context(), []drivers.Item{it})
-	if err != nil {
-		t.Fatal(err)
-	}
-	c, err := d.Plan(t.Context(), it, states[0])
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := d.Apply(t.Context(), c); err != nil {
-		t.Fatal(err)
-	}
-}
-
 // mark puts another owner into the group's file.
 func mark(t *testing.T, dir, handle, owner string) {
 	t.Helper()
 	path := filepath.Join(dir, filepath.Base(handle), "group.json")
-	text, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var g map[string]any
-	if err := json.Unmarshal(text, &g); err != nil {
-		t.Fatal(err)
-	}
-	g["owner"] = owner
-	text, err = json.Marshal(g)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(path, text, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	drivertest.EditJSON(t, path, func(group map[string]any) { group["owner"] = owner })
 }
 
 func endAll(t *testing.T, dir string) {

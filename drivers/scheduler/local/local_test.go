@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/aplomb-dev/aplomb/drivers"
+	"github.com/aplomb-dev/aplomb/drivers/drivertest"
 	"github.com/aplomb-dev/aplomb/internal/detached"
 	"github.com/aplomb-dev/aplomb/schema"
 )
@@ -81,25 +82,19 @@ func (b *bench) want(argv string, more ...string) {
 	b.it.Handle, b.it.Want = handle, &drivers.Desired{Spec: json.RawMessage(spec)}
 }
 
+// resource is what the driver does with the declaration as it stands.
+func (b *bench) resource() *drivertest.Resource {
+	return &drivertest.Resource{T: b.T, Driver: b.d, Item: *b.it}
+}
+
 func (b *bench) look() drivers.State {
 	b.Helper()
-	states, err := b.d.Observe(b.Context(), []drivers.Item{*b.it})
-	if err != nil {
-		b.Fatal(err)
-	}
-	if states[0].Err != nil {
-		b.Fatal(states[0].Err)
-	}
-	return states[0]
+	return b.resource().Observe()
 }
 
 func (b *bench) plan() drivers.Change {
 	b.Helper()
-	c, err := b.d.Plan(b.Context(), *b.it, b.look())
-	if err != nil {
-		b.Fatal(err)
-	}
-	return c
+	return b.resource().Plan()
 }
 
 // turn plans and applies once.

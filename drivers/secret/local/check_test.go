@@ -9,12 +9,13 @@ import (
 	"filippo.io/age"
 
 	"github.com/aplomb-dev/aplomb/drivers"
+	"github.com/aplomb-dev/aplomb/drivers/drivertest"
 	"github.com/aplomb-dev/aplomb/schema"
 )
 
 func TestCheck(t *testing.T) {
 	id, err := age.GenerateX25519Identity()
-	must(t, err)
+	drivertest.Must(t, err)
 	armored := func(body string) string {
 		return "-----BEGIN AGE ENCRYPTED FILE-----\n" + base64.StdEncoding.EncodeToString([]byte(body)) + "\n-----END AGE ENCRYPTED FILE-----\n"
 	}
@@ -37,7 +38,7 @@ func TestCheck(t *testing.T) {
 		"too long":           {map[string]any{"age": strings.Repeat("x", 2*MaxSecret+1)}, "", "at most"},
 	} {
 		raw, err := json.Marshal(c.spec)
-		must(t, err)
+		drivertest.Must(t, err)
 		want := drivers.Desired{Spec: raw}
 		if c.unknown != "" {
 			want.Unknown = map[schema.Path]string{c.unknown: "@{}"}

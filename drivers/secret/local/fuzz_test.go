@@ -8,6 +8,7 @@ import (
 	"filippo.io/age"
 
 	"github.com/aplomb-dev/aplomb/drivers"
+	"github.com/aplomb-dev/aplomb/drivers/drivertest"
 	"github.com/aplomb-dev/aplomb/internal/records"
 	"github.com/aplomb-dev/aplomb/schema"
 )
@@ -20,14 +21,14 @@ func FuzzRecord(f *testing.F) {
 	want := generated(f, nil)
 	item := drivers.Item{ID: schema.ID{Kind: Kind, Name: "x"}, Handle: "secret/x", Want: &want, Last: &drivers.Applied{}}
 	key, err := age.GenerateX25519Identity()
-	must(f, err)
+	drivertest.Must(f, err)
 	f.Fuzz(func(t *testing.T, data []byte) {
 		var r record
 		if json.Unmarshal(data, &r) != nil || checkRecord("x", &r) != nil {
 			return
 		}
 		state, err := d.state("secret/x", records.Record[record]{Value: &r, Token: "t"})
-		must(t, err)
+		drivertest.Must(t, err)
 		if !json.Valid(state.Spec) || state.Outputs["value"].Value != nil {
 			t.Fatalf("%+v", state)
 		}

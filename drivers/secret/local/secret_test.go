@@ -14,6 +14,7 @@ import (
 	"filippo.io/age/armor"
 
 	"github.com/aplomb-dev/aplomb/drivers"
+	"github.com/aplomb-dev/aplomb/drivers/drivertest"
 	"github.com/aplomb-dev/aplomb/schema"
 )
 
@@ -22,43 +23,43 @@ func generated(t testing.TB, words map[string]any) drivers.Desired {
 	for k, v := range words {
 		all[k] = v
 	}
-	return drivers.Desired{Spec: spec(t, all)}
+	return drivers.Desired{Spec: drivertest.JSON(t, all)}
 }
 
-func reveal(t testing.TB, w *world) string {
+func reveal(t testing.TB, r *drivertest.Resource) string {
 	t.Helper()
-	v, err := w.d.(*Driver).Reveal(t.Context(), w.item, "value")
-	must(t, err)
+	v, err := r.Driver.(*Driver).Reveal(t.Context(), r.Item, "value")
+	drivertest.Must(t, err)
 	return v.Reveal()
 }
 
 func TestSecretLives(t *testing.T) {
 	d := newDriver(t)
-	w := newWorld(t, d, Kind, "password", generated(t, nil))
-	s := w.settle(schema.Create)
-	v := reveal(t, w)
-	if fingerprint([]byte(v)) != s.Outputs["value"].Fingerprint || len(v) != 24 {
+	r := drivertest.NewResource(t, d, Kind, "password", generated(t, nil))
+	s := r.Settle(schema.Create)
+	v := reveal(t, r)
+	if drivertest.Fingerprint([]byte(v)) != s.Outputs["value"].Fingerprint || len(v) != 24 {
 		t.Fatalf("revealed %d characters, not those that the fingerprint told of", len(v))
 	}
 	longer := generated(t, map[string]any{"length": 40})
-	w.item.Want = &longer
-	c := w.plan()
+	r.Item.Want = &longer
+	c := r.Plan()
 	if _, known := c.Outputs["value"]; known || string(c.Outputs["version"].Value) != "2" {
 		t.Fatalf("outputs %+v", c.Outputs)
 	}
-	w.settle(schema.Update)
-	if got := reveal(t, w); len(got) != 40 {
+	r.Settle(schema.Update)
+	if got := reveal(t, r); len(got) != 40 {
 		t.Fatalf("%d characters", len(got))
 	}
-	before := reveal(t, w)
+	before := reveal(t, r)
 	rotated := generated(t, map[string]any{"length": 40, "rotate": "30d"})
-	w.item.Want = &rotated
-	w.settle(schema.Update)
-	if reveal(t, w) != before {
+	r.Item.Want = &rotated
+	r.Settle(schema.Update)
+	if reveal(t, r) != before {
 		t.Fatal("declaring a rotation made the value anew")
 	}
-	w.item.Want = nil
-	w.settle(schema.Delete)
+	r.Item.Want = nil
+	r.Settle(schema.Delete)
 	if left, _ := filepath.Glob(filepath.Join(d.Dir, "secrets/*")); len(left) > 0 {
 		t.Fatalf("left behind: %q", left)
 	}
@@ -69,7 +70,7 @@ func TestAlphabets(t *testing.T) {
 		seen := map[rune]int{}
 		for range 40 {
 			v, err := generate(1024, name)
-			must(t, err)
+			drivertest.Must(t, err)
 			for _, c := range string(v) {
 				seen[c]++
 			}
@@ -94,37 +95,37 @@ func TestAlphabets(t *testing.T) {
 func encrypt(t testing.TB, recipient, value string) string {
 	t.Helper()
 	r, err := age.ParseX25519Recipient(recipient)
-	must(t, err)
+	drivertest.Must(t, err)
 	var out bytes.Buffer
 	a := armor.NewWriter(&out)
 	w, err := age.Encrypt(a, r)
-	must(t, err)
+	drivertest.Must(t, err)
 	_, err = w.Write([]byte(value))
-	must(t, err)
-	must(t, w.Close())
-	must(t, a.Close())
+	drivertest.Must(t, err)
+	drivertest.Must(t, w.Close())
+	drivertest.Must(t, a.Close())
 	return out.String()
 }
 
 func TestGivenAsCiphertext(t *testing.T) {
 	d := newDriver(t)
 	recipient, err := d.Recipient()
-	must(t, err)
+	drivertest.Must(t, err)
 	published, err := os.ReadFile(filepath.Join(d.Dir, "recipient.txt"))
-	must(t, err)
+	drivertest.Must(t, err)
 	if strings.TrimSpace(string(published)) != recipient {
 		t.Fatalf("published %q, want %q", published, recipient)
 	}
 	// the schema's defaults stand beside it and mean nothing
-	w := newWorld(t, d, Kind, "given", generated(t, map[string]any{"age": encrypt(t, recipient, "pä\nss")}))
-	w.settle(schema.Create)
-	if got := reveal(t, w); got != "pä\nss" {
+	r := drivertest.NewResource(t, d, Kind, "given", generated(t, map[string]any{"age": encrypt(t, recipient, "pä\nss")}))
+	r.Settle(schema.Create)
+	if got := reveal(t, r); got != "pä\nss" {
 		t.Fatalf("revealed %q", got)
 	}
 	next := generated(t, map[string]any{"age": encrypt(t, recipient, "another")})
-	w.item.Want = &next
-	w.settle(schema.Update)
-	if got := reveal(t, w); got != "another" {
+	r.Item.Want = &next
+	r.Settle(schema.Update)
+	if got := reveal(t, r); got != "another" {
 		t.Fatalf("revealed %q", got)
 	}
 }
@@ -132,9 +133,9 @@ func TestGivenAsCiphertext(t *testing.T) {
 func TestCiphertextRefused(t *testing.T) {
 	d := newDriver(t)
 	recipient, err := d.Recipient()
-	must(t, err)
+	drivertest.Must(t, err)
 	other, err := age.GenerateX25519Identity()
-	must(t, err)
+	drivertest.Must(t, err)
 	for name, text := range map[string]string{
 		"another key": encrypt(t, other.Recipient().String(), "x"),
 		"empty":       encrypt(t, recipient, ""),
@@ -143,15 +144,15 @@ func TestCiphertextRefused(t *testing.T) {
 		"cut off":     encrypt(t, recipient, strings.Repeat("a", 1000))[:700],
 		"rubbish":     "-----BEGIN AGE ENCRYPTED FILE-----\nrubbish",
 	} {
-		w := newWorld(t, d, Kind, "given", generated(t, map[string]any{"age": text}))
-		_, err := w.apply(w.plan())
+		r := drivertest.NewResource(t, d, Kind, "given", generated(t, map[string]any{"age": text}))
+		_, err := r.Apply(r.Plan())
 		if drivers.Class(err) != drivers.ErrPermanent || drivers.HintOf(err) == "" {
 			t.Errorf("%s: %v, hint %q", name, err, drivers.HintOf(err))
 		}
 		if name == "another key" && !strings.Contains(drivers.HintOf(err), recipient) {
 			t.Errorf("the hint %q does not say the recipient", drivers.HintOf(err))
 		}
-		if w.observe().Exists {
+		if r.Observe().Exists {
 			t.Errorf("%s: something was written", name)
 		}
 	}
@@ -160,9 +161,9 @@ func TestCiphertextRefused(t *testing.T) {
 func TestRotation(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDriver(t)
-		w := newWorld(t, d, Kind, "pw", generated(t, map[string]any{"rotate": "1h"}))
-		before := w.settle(schema.Create)
-		value := reveal(t, w)
+		r := drivertest.NewResource(t, d, Kind, "pw", generated(t, map[string]any{"rotate": "1h"}))
+		before := r.Settle(schema.Create)
+		value := reveal(t, r)
 		heard := make(chan string, 100)
 		ended := make(chan error, 1)
 		stop := make(chan struct{})
@@ -179,24 +180,24 @@ func TestRotation(t *testing.T) {
 		if h := <-heard; h != "secret/pw" || time.Since(at) > time.Hour || time.Since(at) < 59*time.Minute {
 			t.Fatalf("%s was told after %s", h, time.Since(at))
 		}
-		due := w.observe()
+		due := r.Observe()
 		if due.Version == before.Version {
 			t.Fatal("the version does not say that it is due")
 		}
-		c := w.plan()
+		c := r.Plan()
 		if c.Action != schema.Update || len(c.Diff) != 1 || c.Diff[0].Path != rotationPath || string(c.Diff[0].After) != "2" {
 			t.Fatalf("planned %s %+v", c.Action, c.Diff)
 		}
 		if _, known := c.Outputs["value"]; known {
 			t.Fatal("the value that is not made yet is told")
 		}
-		after := w.settle(schema.Update)
-		if reveal(t, w) == value || after.Outputs["value"].Fingerprint == before.Outputs["value"].Fingerprint {
+		after := r.Settle(schema.Update)
+		if reveal(t, r) == value || after.Outputs["value"].Fingerprint == before.Outputs["value"].Fingerprint {
 			t.Fatal("the value stayed")
 		}
 		cancel()
 		<-stop
-		must(t, <-ended)
+		drivertest.Must(t, <-ended)
 	})
 }
 
@@ -205,14 +206,14 @@ func TestRotationIsNotRepeated(t *testing.T) {
 	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	d := newDriver(t)
 	d.Now = func() time.Time { return now }
-	w := newWorld(t, d, Kind, "pw", generated(t, map[string]any{"rotate": "1h"}))
-	w.settle(schema.Create)
+	r := drivertest.NewResource(t, d, Kind, "pw", generated(t, map[string]any{"rotate": "1h"}))
+	r.Settle(schema.Create)
 	now = now.Add(time.Hour)
-	c := w.plan()
+	c := r.Plan()
 	c.Nonce = "nonce-rotate"
 	first, err := d.Apply(t.Context(), c)
-	must(t, err)
-	again := &Driver{Env: d.Env, Dir: d.Dir, Fingerprint: fingerprint, Now: d.Now}
+	drivertest.Must(t, err)
+	again := &Driver{Env: d.Env, Dir: d.Dir, Fingerprint: drivertest.Fingerprint, Now: d.Now}
 	second, err := again.Apply(t.Context(), c)
 	if err != nil || second.Version != first.Version {
 		t.Fatalf("the second apply: version %s then %s, %v", first.Version, second.Version, err)

@@ -17,139 +17,140 @@ import (
 	"filippo.io/age"
 
 	"github.com/aplomb-dev/aplomb/drivers"
+	"github.com/aplomb-dev/aplomb/drivers/drivertest"
 	"github.com/aplomb-dev/aplomb/schema"
 )
 
 func TestStoreDeleted(t *testing.T) {
 	d := newDriver(t)
-	w := newWorld(t, d, Kind, "pw", generated(t, nil))
-	before := w.settle(schema.Create)
+	r := drivertest.NewResource(t, d, Kind, "pw", generated(t, nil))
+	before := r.Settle(schema.Create)
 	recipient, err := d.Recipient()
-	must(t, err)
-	must(t, os.RemoveAll(d.Dir))
-	after := w.settle(schema.Create)
+	drivertest.Must(t, err)
+	drivertest.Must(t, os.RemoveAll(d.Dir))
+	after := r.Settle(schema.Create)
 	if before.Outputs["value"].Fingerprint == after.Outputs["value"].Fingerprint {
 		t.Fatal("the value is the same")
 	}
 	if again, err := d.Recipient(); err != nil || again != recipient {
 		t.Fatalf("the key in memory was not put back: %s, %v", again, err)
 	}
-	reveal(t, w)
+	reveal(t, r)
 }
 
 func TestKeyFile(t *testing.T) {
 	d := newDriver(t)
-	w := newWorld(t, d, Kind, "pw", generated(t, nil))
-	w.settle(schema.Create)
+	r := drivertest.NewResource(t, d, Kind, "pw", generated(t, nil))
+	r.Settle(schema.Create)
 	key := filepath.Join(d.Dir, "key.txt")
 	info, err := os.Stat(key)
-	must(t, err)
+	drivertest.Must(t, err)
 	if info.Mode().Perm() != 0o600 {
 		t.Fatalf("mode %v", info.Mode())
 	}
-	fresh := func() *Driver { return &Driver{Env: d.Env, Dir: d.Dir, Fingerprint: fingerprint} }
-	must(t, os.Chmod(key, 0o640))
+	fresh := func() *Driver { return &Driver{Env: d.Env, Dir: d.Dir, Fingerprint: drivertest.Fingerprint} }
+	drivertest.Must(t, os.Chmod(key, 0o640))
 	if _, err := fresh().Recipient(); !errors.Is(err, drivers.ErrDenied) || !strings.Contains(drivers.HintOf(err), "chmod") {
 		t.Fatalf("a key that others read: %v", err)
 	}
-	if _, err := d.Reveal(t.Context(), w.item, "value"); !errors.Is(err, drivers.ErrDenied) {
+	if _, err := d.Reveal(t.Context(), r.Item, "value"); !errors.Is(err, drivers.ErrDenied) {
 		t.Fatalf("a key that others read, while it is in memory: %v", err)
 	}
-	must(t, os.Remove(key))
+	drivertest.Must(t, os.Remove(key))
 	if _, err := fresh().Recipient(); drivers.Class(err) != drivers.ErrPermanent || !strings.Contains(drivers.HintOf(err), "backup") {
 		t.Fatalf("a lost key: %v", err)
 	}
-	must(t, os.WriteFile(key, []byte("AGE-SECRET-KEY-rubbish"), 0o600))
+	drivertest.Must(t, os.WriteFile(key, []byte("AGE-SECRET-KEY-rubbish"), 0o600))
 	if _, err := fresh().Recipient(); drivers.Class(err) != drivers.ErrPermanent || strings.Contains(fmt.Sprint(err), "rubbish") {
 		t.Fatalf("a damaged key: %v", err)
 	}
 	other, err := age.GenerateX25519Identity()
-	must(t, err)
-	must(t, os.WriteFile(key, []byte(other.String()), 0o600))
-	if _, err := fresh().Reveal(t.Context(), w.item, "value"); drivers.Class(err) != drivers.ErrPermanent || drivers.HintOf(err) == "" {
+	drivertest.Must(t, err)
+	drivertest.Must(t, os.WriteFile(key, []byte(other.String()), 0o600))
+	if _, err := fresh().Reveal(t.Context(), r.Item, "value"); drivers.Class(err) != drivers.ErrPermanent || drivers.HintOf(err) == "" {
 		t.Fatalf("another key: %v", err)
 	}
 }
 
 func TestDamagedRecords(t *testing.T) {
 	d := newDriver(t)
-	w := newWorld(t, d, Kind, "pw", generated(t, nil))
-	w.settle(schema.Create)
-	other := newWorld(t, d, Kind, "other", generated(t, nil))
-	other.settle(schema.Create)
+	r := drivertest.NewResource(t, d, Kind, "pw", generated(t, nil))
+	r.Settle(schema.Create)
+	other := drivertest.NewResource(t, d, Kind, "other", generated(t, nil))
+	other.Settle(schema.Create)
 	path := filepath.Join(d.Dir, "secrets/pw.json")
 	good, err := os.ReadFile(path)
-	must(t, err)
+	drivertest.Must(t, err)
 	theirs, err := os.ReadFile(filepath.Join(d.Dir, "secrets/other.json"))
-	must(t, err)
+	drivertest.Must(t, err)
 	for name, bad := range map[string]string{
 		"empty": "", "cut off": string(good[:len(good)/2]), "another's": string(theirs), "no object": "[]", "more": string(good) + "{}",
 	} {
-		must(t, os.WriteFile(path, []byte(bad), 0o600))
-		states, err := d.Observe(t.Context(), []drivers.Item{w.item, other.item})
-		must(t, err)
+		drivertest.Must(t, os.WriteFile(path, []byte(bad), 0o600))
+		states, err := d.Observe(t.Context(), []drivers.Item{r.Item, other.Item})
+		drivertest.Must(t, err)
 		if drivers.Class(states[0].Err) != drivers.ErrPermanent || drivers.HintOf(states[0].Err) == "" || states[1].Err != nil {
 			t.Errorf("%s: %v and %v", name, states[0].Err, states[1].Err)
 		}
-		if _, err := d.Plan(t.Context(), w.item, states[0]); err == nil {
+		if _, err := d.Plan(t.Context(), r.Item, states[0]); err == nil {
 			t.Errorf("%s: planned", name)
 		}
 	}
 	swap := map[string]json.RawMessage{}
-	must(t, json.Unmarshal(theirs, &swap))
-	must(t, os.WriteFile(path, good, 0o600))
-	editRecord(t, path, func(r map[string]any) { r["sealed"] = swap["sealed"] })
-	w.observe()
-	if _, err := d.Reveal(t.Context(), w.item, "value"); drivers.Class(err) != drivers.ErrPermanent {
+	drivertest.Must(t, json.Unmarshal(theirs, &swap))
+	drivertest.Must(t, os.WriteFile(path, good, 0o600))
+	drivertest.EditJSON(t, path, func(r map[string]any) { r["sealed"] = swap["sealed"] })
+	r.Observe()
+	if _, err := d.Reveal(t.Context(), r.Item, "value"); drivers.Class(err) != drivers.ErrPermanent {
 		t.Fatalf("another record's value was revealed: %v", err)
 	}
-	must(t, os.WriteFile(path, good, 0o600))
-	editRecord(t, path, func(r map[string]any) { r["fingerprint"] = "0000" })
-	w.observe()
-	if _, err := d.Reveal(t.Context(), w.item, "value"); drivers.Class(err) != drivers.ErrPermanent {
+	drivertest.Must(t, os.WriteFile(path, good, 0o600))
+	drivertest.EditJSON(t, path, func(r map[string]any) { r["fingerprint"] = "0000" })
+	r.Observe()
+	if _, err := d.Reveal(t.Context(), r.Item, "value"); drivers.Class(err) != drivers.ErrPermanent {
 		t.Fatalf("a value that the fingerprint does not tell of was revealed: %v", err)
 	}
 }
 
 func TestRevealOfWhatMoved(t *testing.T) {
 	d := newDriver(t)
-	w := newWorld(t, d, Kind, "pw", generated(t, nil))
-	w.settle(schema.Create)
-	behind := newWorld(t, &Driver{Env: d.Env, Dir: d.Dir, Fingerprint: fingerprint}, Kind, "pw", generated(t, map[string]any{"length": 99}))
-	behind.settle(schema.Update)
-	if _, err := d.Reveal(t.Context(), w.item, "value"); !errors.Is(err, drivers.ErrStale) {
+	r := drivertest.NewResource(t, d, Kind, "pw", generated(t, nil))
+	r.Settle(schema.Create)
+	behind := drivertest.NewResource(t, &Driver{Env: d.Env, Dir: d.Dir, Fingerprint: drivertest.Fingerprint}, Kind, "pw", generated(t, map[string]any{"length": 99}))
+	behind.Settle(schema.Update)
+	if _, err := d.Reveal(t.Context(), r.Item, "value"); !errors.Is(err, drivers.ErrStale) {
 		t.Fatalf("a value that nobody was told of: %v", err)
 	}
-	w.observe()
-	reveal(t, w)
+	r.Observe()
+	reveal(t, r)
 }
 
 // The value is nowhere but in what Reveal answers.
 func TestNoPlaintextAnywhere(t *testing.T) {
 	d := newDriver(t)
 	recipient, err := d.Recipient()
-	must(t, err)
+	drivertest.Must(t, err)
 	const canary = `c4n4ry "<&>" é+/ tail`
-	w := newWorld(t, d, Kind, "pw", generated(t, map[string]any{"age": encrypt(t, recipient, canary)}))
+	r := drivertest.NewResource(t, d, Kind, "pw", generated(t, map[string]any{"age": encrypt(t, recipient, canary)}))
 	var said []string
 	note := func(v ...any) { said = append(said, fmt.Sprintf("%v %+v %#v %q", v, v, v, v)) }
-	c := w.plan()
-	note(w.observe(), c)
-	_, err = w.apply(c)
-	must(t, err)
-	note(w.observe(), w.plan())
+	c := r.Plan()
+	note(r.Observe(), c)
+	_, err = r.Apply(c)
+	drivertest.Must(t, err)
+	note(r.Observe(), r.Plan())
 	states, err := d.List(t.Context())
-	must(t, err)
+	drivertest.Must(t, err)
 	note(states)
-	js, err := json.Marshal(w.plan())
-	must(t, err)
+	js, err := json.Marshal(r.Plan())
+	drivertest.Must(t, err)
 	said = append(said, string(js))
-	secret, err := d.Reveal(t.Context(), w.item, "value")
-	must(t, err)
+	secret, err := d.Reveal(t.Context(), r.Item, "value")
+	drivertest.Must(t, err)
 	note(secret)
-	_, err = d.Reveal(t.Context(), w.item, "other")
+	_, err = d.Reveal(t.Context(), r.Item, "other")
 	note(err)
-	must(t, filepath.WalkDir(d.Dir, func(p string, e fs.DirEntry, err error) error {
+	drivertest.Must(t, filepath.WalkDir(d.Dir, func(p string, e fs.DirEntry, err error) error {
 		if err == nil && e.Type().IsRegular() {
 			data, err := os.ReadFile(p)
 			said = append(said, string(data))
@@ -175,8 +176,8 @@ func TestNoPlaintextAnywhere(t *testing.T) {
 
 func TestStoreWatch(t *testing.T) {
 	d := newDriver(t)
-	w := newWorld(t, d, Kind, "pw", generated(t, nil))
-	w.settle(schema.Create)
+	r := drivertest.NewResource(t, d, Kind, "pw", generated(t, nil))
+	r.Settle(schema.Create)
 	ctx, cancel := contextWith(t)
 	heard, ended := make(chan string, 1000), make(chan error, 1)
 	go func() {
@@ -195,13 +196,13 @@ func TestStoreWatch(t *testing.T) {
 		case h := <-heard:
 			done = h == "secret/pw"
 		case <-again.C: // the watch may not have begun yet
-			_, err := w.apply(w.plan())
-			must(t, err)
-			must(t, os.RemoveAll(d.Dir))
+			_, err := r.Apply(r.Plan())
+			drivertest.Must(t, err)
+			drivertest.Must(t, os.RemoveAll(d.Dir))
 		case <-limit.C:
 			t.Fatal("the store was deleted and nothing heard")
 		}
 	}
 	cancel()
-	must(t, <-ended)
+	drivertest.Must(t, <-ended)
 }
