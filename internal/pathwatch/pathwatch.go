@@ -73,15 +73,13 @@ func (s *Set) Remove(path string) {
 // Run tells the names of paths that may have changed, or none when it lost
 // count, until ctx ends. Only one Run at a time.
 func (s *Set) Run(ctx context.Context, changed func(names ...string)) (err error) {
-	w, err := s.start()
+	w, pending, err := s.start()
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.stop(w)) }()
-	settle := time.NewTimer(time.Hour)
-	settle.Stop()
+	settle := time.NewTimer(Settle)
 	defer settle.Stop()
-	pending := map[string]bool{}
 	for {
 		select {
 		case <-ctx.Done():
@@ -120,21 +118,24 @@ func keys(m map[string]bool) []string {
 	return names
 }
 
-func (s *Set) start() (*fsnotify.Watcher, error) {
-	w, err := fsnotify.NewBufferedWatcher(256)
-	if err != nil {
-		return nil, err
+// start answers the names of what was added before: nobody was there to see it
+// change since.
+func (s *Set) start() (w *fsnotify.Watcher, unseen map[string]bool, err error) {
+	if w, err = fsnotify.NewBufferedWatcher(256); err != nil {
+		return nil, nil, err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.watcher != nil {
-		return nil, errors.Join(errors.New("watch files: already running"), w.Close())
+		return nil, nil, errors.Join(errors.New("watch files: already running"), w.Close())
 	}
 	s.watcher = w
-	for path := range s.paths {
+	unseen = map[string]bool{}
+	for path, e := range s.paths {
 		s.arm(path)
+		unseen[e.name] = true
 	}
-	return w, nil
+	return w, unseen, nil
 }
 
 func (s *Set) stop(w *fsnotify.Watcher) error {

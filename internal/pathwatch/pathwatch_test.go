@@ -145,3 +145,10 @@ func TestRunAgain(t *testing.T) {
 	heard := run(t, s)
 	expect(t, heard, "f", func() { must(t, os.WriteFile(filepath.Join(dir, "f"), nil, 0o644)) })
 }
+
+// What was added before Run is told at its start: nobody saw it change since.
+func TestAddedBefore(t *testing.T) {
+	s := &Set{}
+	s.Add(filepath.Join(t.TempDir(), "f"), "f")
+	expect(t, run(t, s), "f", func() {})
+}
