@@ -180,7 +180,7 @@ func TestReportsOnlyNews(t *testing.T) {
 
 func TestReportCells(t *testing.T) {
 	for in, want := range map[string]string{
-		"plain": "plain", "a|b": `a\|b`, "<script>": "&lt;script>", "two\nlines\r\n": "two lines  ", "[x](http://e)": `\[x](http://e)`, "`code`": "'code'",
+		"plain": "plain", "a|b": `a\|b`, "<script>": "&lt;script>", "two\nlines\r\n": "two lines  ", "[x](http://e)": `\[x\](http://e)`, `\[x](e)`: `\\\[x\](e)`, "@org *b*": `&#64;org \*b\*`, "`code`": "'code'",
 		strings.Repeat("ü", 300): strings.Repeat("ü", 200) + "…",
 	} {
 		if got := cell(in); got != want {

@@ -231,5 +231,5 @@ func cell(s string) string {
 	if len(s) > most {
 		s = strings.ToValidUTF8(s[:most], "") + "…"
 	}
-	return strings.NewReplacer("\n", " ", "\r", " ", "|", `\|`, "<", "&lt;", "[", `\[`, "`", "'").Replace(s)
+	return strings.NewReplacer("\n", " ", "\r", " ", `\`, `\\`, "|", `\|`, "&", "&amp;", "<", "&lt;", "[", `\[`, "]", `\]`, "*", `\*`, "_", `\_`, "@", "&#64;", "`", "'").Replace(s)
 }

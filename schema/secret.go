@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"regexp"
+	"strings"
 )
 
 // Redacted is what stands, everywhere, for a value that must not be shown.
@@ -58,9 +59,18 @@ func (Secret) GobEncode() ([]byte, error) { return nil, errSecret }
 // Token stands for a secret inside a spec: it changes when the secret does,
 // and tells nothing else. The fingerprint is the change token of
 // drivers.Output.
-func Token(fingerprint string) string { return "[secret:" + fingerprint + "]" }
+func Token(fingerprint string) string { return tokenMark + fingerprint + "]" }
 
-var tokenRE = regexp.MustCompile(`\[secret:[^\]]*\]`)
+// tokenMark begins every Token. What is declared may not hold it, nor may an
+// output: somebody could hide from a reviewer whatever stands behind it.
+const tokenMark = "[secret:"
+
+// ForgesToken says whether a text that is no Token could be taken for one.
+func ForgesToken(s string) bool { return strings.Contains(s, tokenMark) }
+
+// tokenRE holds to the letters of fingerprints, so that no Token spans a line
+// or a word.
+var tokenRE = regexp.MustCompile(`\[secret:[A-Za-z0-9._/#:@+=-]{1,256}\]`)
 
 // Mask replaces every Token in s by Redacted, for screens.
 func Mask(s string) string { return tokenRE.ReplaceAllLiteralString(s, Redacted) }

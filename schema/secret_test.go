@@ -89,3 +89,24 @@ func TestToken(t *testing.T) {
 		t.Error("a token does not change with the secret")
 	}
 }
+
+// A token is one word of letters that fingerprints are made of.
+func TestTokensAreNarrow(t *testing.T) {
+	for text, want := range map[string]string{
+		"a " + schema.Token("00ff") + " b":          "a " + schema.Redacted + " b",
+		schema.Token("memory.secret/e-1#12"):        schema.Redacted,
+		"[secret: hidden]":                          "[secret: hidden]",
+		"[secret:two\nlines]":                       "[secret:two\nlines]",
+		"[secret:" + strings.Repeat("a", 300) + "]": "[secret:" + strings.Repeat("a", 300) + "]",
+	} {
+		if got := schema.Mask(text); got != want {
+			t.Errorf("%q is shown as %q", text, got)
+		}
+		if !schema.ForgesToken(text) {
+			t.Errorf("%q may be declared", text)
+		}
+	}
+	if schema.ForgesToken("secret: a") {
+		t.Error("a plain text may not be declared")
+	}
+}

@@ -170,9 +170,6 @@ func lockFolder(path string) (unlock func(), err error) {
 // empty refuses a folder that holds something else than the beginnings of a
 // data folder: it would be somebody else's.
 func empty(path string) error {
-	if err := os.Chmod(path, 0o700); err != nil {
-		return fmt.Errorf("protect data folder: %w", err)
-	}
 	entries, err := os.ReadDir(path)
 	if err != nil {
 		return fmt.Errorf("look at data folder: %w", err)
@@ -181,6 +178,9 @@ func empty(path string) error {
 		if e.Name() != keyFile && e.Name() != recordFile && !atomicfile.IsTemp(e.Name()) {
 			return hinted{fmt.Errorf("%s is not a data folder: it holds %q and no %s", path, e.Name(), recordFile), "name another one with --data, or restore this one whole"}
 		}
+	}
+	if err := os.Chmod(path, 0o700); err != nil { // only now is it known to be ours
+		return fmt.Errorf("protect data folder: %w", err)
 	}
 	return nil
 }

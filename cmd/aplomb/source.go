@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net/url"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -30,8 +31,14 @@ type follow struct {
 	Interval string `json:"interval,omitempty"` // between two looks; "": the documented default
 }
 
-// where is the path or URL, for screens.
-func (f follow) where() string { return f.Git + f.Dir }
+// where is the path or URL, for screens: without a password, which does not
+// belong there and is refused later.
+func (f follow) where() string {
+	if u, err := url.Parse(f.Git); err == nil && u.User != nil {
+		return u.Redacted()
+	}
+	return f.Git + f.Dir
+}
 
 func (f follow) interval() time.Duration {
 	d, _ := time.ParseDuration(f.Interval) // checked when it was given

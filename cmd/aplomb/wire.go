@@ -55,7 +55,7 @@ func newEmbedded(f *folder, key []byte, log logrus.FieldLogger) *embedded {
 	}
 	print := fingerprinter(derive(key, "fingerprint"))
 	return &embedded{
-		provisioning: &provisioning.Driver{Env: f.ID, Root: root, Dir: f.join(portsDir), Deny: denied(f, root), Fingerprint: print, Log: log},
+		provisioning: &provisioning.Driver{Env: f.ID, Root: root, Dir: f.join(portsDir), Deny: denied(f, root), Fingerprint: fingerprinter(derive(key, "file fingerprint")), Log: log},
 		secret:       &secret.Driver{Env: f.ID, Dir: f.join(secretsDir), Fingerprint: print, Log: log},
 		mesh:         &mesh.Driver{Env: f.ID, Dir: f.join(servicesDir), Log: log},
 		scheduler:    &scheduler.Driver{Env: f.ID, Dir: f.join(processesDir), Root: root, Log: log},

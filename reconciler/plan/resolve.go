@@ -62,6 +62,9 @@ func field(f *graph.Field, outputs Outputs, want *drivers.Desired, inputs Inputs
 		if err != nil {
 			return nil, err
 		}
+		if ok && !out.Secret && schema.ForgesToken(string(out.Value)) {
+			return nil, fmt.Errorf("@{%s}: the output holds [secret: which stands for a secret's value", part.Ref)
+		}
 		inputs[whole(*part.Ref, f.To[*part.Ref])] = token(out, ok)
 		values[i], known, secret = out, known && ok, secret || ok && out.Secret
 	}

@@ -71,6 +71,9 @@ func (l *loader) read(name string) (schema.File, error) {
 	if err != nil {
 		return schema.File{}, err
 	}
+	if schema.ForgesToken(string(data)) {
+		return schema.File{}, errors.New("it holds [secret: which stands for a secret's value on screens")
+	}
 	if l.total += int64(len(data)); l.total > l.limits.TreeBytes {
 		return schema.File{}, fmt.Errorf("with it the files that specs name are larger than %d MiB together", l.limits.TreeBytes>>20)
 	}

@@ -11,6 +11,10 @@ import (
 
 // text checks a string of a spec: its references, and the file that it names.
 func (d *document) text(v *value, m *model, at schema.Path) {
+	if schema.ForgesToken(v.text) {
+		d.find(v.pos(d.file), "/spec"+at, "", "%s: [secret: stands for a secret's value on screens, and cannot be declared", "/spec"+at)
+		return
+	}
 	if !schema.HasMark(v.text) {
 		if m.File {
 			d.fileField(v, at)

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path"
 	"strconv"
+	"strings"
 
 	"github.com/aplomb-dev/aplomb/drivers"
 	"github.com/aplomb-dev/aplomb/internal/atomicfile"
@@ -105,7 +106,37 @@ func (d *Driver) job(plan *filePlan, secrets map[schema.Path]schema.Secret) (j j
 	if j.data, err = render(plan.desired, secrets); j.data == nil && err == nil {
 		j.data = []byte{}
 	}
+	if err == nil {
+		err = asShown(plan.desired, s, secrets, j.data)
+	}
 	return j, err
+}
+
+// asShown refuses what would be written where it is anything else than what
+// the plan showed, with the secrets in the places of their tokens. Otherwise a
+// template could look at a secret, and do what nobody has approved.
+func asShown(want *drivers.Desired, s fileSpec, secrets map[schema.Path]schema.Secret, data []byte) error {
+	if len(secrets) == 0 {
+		return nil
+	}
+	shown, err := render(want, nil)
+	if err != nil {
+		return embedded.Refuse("write", FileKind, errors.New("the template does not only print its secrets"), "print a secret as it is: {{.NAME}}")
+	}
+	var pairs []string
+	for p, value := range secrets {
+		token := s.Vars[strings.TrimPrefix(string(p), "/vars/")]
+		if p == contentPath {
+			token = *s.Content
+		}
+		if text, ok := token.(string); ok {
+			pairs = append(pairs, text, value.Reveal())
+		}
+	}
+	if strings.NewReplacer(pairs...).Replace(string(shown)) != string(data) {
+		return embedded.Refuse("write", FileKind, errors.New("with the secrets in it the template makes something else than what the plan showed"), "print a secret as it is: {{.NAME}}")
+	}
+	return nil
 }
 
 func (d *Driver) write(root *os.Root, where place, j job, exists bool) error {

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -217,4 +218,25 @@ func TestCrashAfterSecretCreate(t *testing.T) {
 		}
 		return err
 	}))
+}
+
+// What a template makes of a secret is what the plan showed, with the secret
+// in the place of its token; a template that looks at it is refused, so that
+// nothing is written that nobody has seen.
+func TestTemplateLooksAtSecret(t *testing.T) {
+	for _, body := range []string{
+		"{{if gt (len .PW) 40}}fine{{else}}hidden{{end}}", `{{printf "%.3s" .PW}}`, "{{len .PW}}", "{{slice .PW 1 3}}", `{{if eq .PW "` + canary + `"}}hidden{{end}}`,
+	} {
+		d := newDriver(t)
+		want := templated(t, body, map[string]any{"PW": schema.Token(drivertest.Fingerprint([]byte(canary)))})
+		want.Secrets = map[schema.Path]string{"/vars/PW": "@{local.secret/pw.value}"}
+		r := drivertest.NewResource(t, d, FileKind, "t", want)
+		r.Secrets = map[schema.Path]schema.Secret{"/vars/PW": schema.NewSecret(canary)}
+		if _, err := r.Apply(r.Plan()); !errors.Is(err, drivers.ErrPermanent) || strings.Contains(err.Error(), canary) {
+			t.Errorf("%s: %v", body, err)
+		}
+		if _, err := os.Stat(filepath.Join(d.Root, "out")); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%s: something was written: %v", body, err)
+		}
+	}
 }
