@@ -2,41 +2,66 @@ package graph
 
 import (
 	"errors"
+	"runtime"
 	"strings"
+	"sync"
 
 	"github.com/aplomb-dev/aplomb/drivers"
 	"github.com/aplomb-dev/aplomb/schema"
 )
 
-// judge asks the drivers what they can say of a declaration alone.
+// judge asks the drivers what they can say of a declaration alone, on every
+// core: over many declarations it is most of the work.
 func (b *builder) judge() {
-	held := map[claim]holders{}
-	for _, n := range b.nodes {
-		if n.ID.Target == "" || n.unaddressed || b.broken(n.Res) {
-			continue
-		}
-		d := b.reg.Target(n.ID.Target).Driver
-		checker, checks := drivers.As[drivers.Checker](d)
-		claimer, claims := drivers.As[drivers.Claimer](d)
-		if !checks && !claims {
-			continue
-		}
-		want := n.desired()
-		if checks {
-			if err := checker.Check(n.ID.Kind, n.ID.Name, want); err != nil {
-				b.refuse(n.Res.Pos, n.ID, err)
-				continue
+	verdicts := make([]verdict, len(b.nodes))
+	var group sync.WaitGroup
+	for first := range runtime.GOMAXPROCS(0) {
+		group.Go(func() {
+			for i := first; i < len(b.nodes); i += runtime.GOMAXPROCS(0) {
+				verdicts[i] = b.ask(b.nodes[i])
 			}
-		}
-		if claims {
-			b.claim(held, n, claimer.Claims(n.ID.Kind, n.ID.Name, want))
+		})
+	}
+	group.Wait()
+	held := map[claim]holders{}
+	for i, n := range b.nodes {
+		if v := &verdicts[i]; v.err != nil {
+			b.refuse(n.Res.Pos, n.ID, v.err)
+		} else {
+			b.claim(held, n, v.claims)
 		}
 	}
 }
 
+// verdict is what a driver says of one declaration.
+type verdict struct {
+	err    error
+	claims []drivers.Claim
+}
+
+func (b *builder) ask(n *Node) (v verdict) {
+	if n.ID.Target == "" || n.unaddressed || b.broken(n.Res) {
+		return v
+	}
+	d := b.reg.Target(n.ID.Target).Driver
+	checker, checks := drivers.As[drivers.Checker](d)
+	claimer, claims := drivers.As[drivers.Claimer](d)
+	if !checks && !claims {
+		return v
+	}
+	want := n.desired()
+	if checks {
+		v.err = checker.Check(n.ID.Kind, n.ID.Name, want)
+	}
+	if claims && v.err == nil {
+		v.claims = claimer.Claims(n.ID.Kind, n.ID.Name, want)
+	}
+	return v
+}
+
 // refuse reports what a driver said of a declaration: the cause, and of what
-// where that is neither the resource itself nor said by the cause. What the driver was about to do when
-// it found out is of no interest here.
+// where that is neither the resource itself nor said by the cause. What the
+// driver was about to do when it found out is of no interest here.
 func (b *builder) refuse(pos schema.Pos, id schema.ID, err error) {
 	msg := err.Error()
 	var e *drivers.Error
