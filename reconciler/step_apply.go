@@ -51,7 +51,7 @@ func (t *turn) apply(n *Node, e *Eval) {
 // ones: what it was made with must not go before it is well without.
 func (w *World) Begin(n *Node) store.Intent {
 	p := n.Plan
-	in := store.Intent{Change: p.Masked, Outputs: p.Change.Outputs, Nonce: nonce(), Attempts: 1, BegunAt: w.Now}
+	in := store.Intent{Change: p.Masked, Nonce: nonce(), Attempts: 1}
 	if before := n.recorded(); before != nil {
 		in.Owned = *before
 		in.Settled = store.Settled{}

@@ -10,8 +10,6 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/sirupsen/logrus"
-
 	"github.com/aplomb-dev/aplomb/reconciler"
 	"github.com/aplomb-dev/aplomb/schema"
 )
@@ -29,7 +27,6 @@ type Server struct {
 	// KeepAlive is how often a silent event stream says that it lives; zero
 	// means 15 s.
 	KeepAlive time.Duration
-	Log       logrus.FieldLogger // nil: nothing is logged
 }
 
 // ShutdownTimeout is how long requests may take to end once a Server is told

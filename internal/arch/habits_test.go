@@ -208,7 +208,7 @@ func TestNoMachineBroken(t *testing.T) {
 	}
 	broken(t, noMachine, map[string]string{
 		"docs/a.md":  "data in /var/lib/aplomb\nsee " + home + "/fleet\n",
-		"docs/b.md":  "https://example.org/home/ana and web/root/x\n",
+		"docs/b.md":  "https://example.org/home/ana and web/Users/x\n",
 		"tools/a.sh": "cd " + top + "\n",
 	},
 		"docs/a.md:2: "+home, "tools/a.sh:1: "+top)

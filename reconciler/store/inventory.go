@@ -74,11 +74,9 @@ type Settled struct {
 // again.
 type Intent struct {
 	Owned
-	Outputs  map[string]drivers.Output `json:"outputs,omitempty"`
-	Change   plan.Masked               `json:"change"` // what was begun, for the approval that it uses up
-	Nonce    string                    `json:"nonce"`
-	Attempts int                       `json:"attempts"`
-	BegunAt  time.Time                 `json:"begunAt"`
+	Change   plan.Masked `json:"change"` // what was begun, for the approval that it uses up
+	Nonce    string      `json:"nonce"`
+	Attempts int         `json:"attempts"`
 }
 
 // State is what persists beside inventory and journal.

@@ -65,8 +65,7 @@ func owned(name string) store.Owned {
 
 func intent(name string) store.Intent {
 	return store.Intent{
-		Owned: owned(name), Outputs: map[string]drivers.Output{"value": {Value: json.RawMessage(`1`)}, "pw": {Secret: true, Fingerprint: "f"}},
-		Nonce: "n", Attempts: 2, BegunAt: epoch,
+		Owned: owned(name), Nonce: "n", Attempts: 2,
 	}
 }
 

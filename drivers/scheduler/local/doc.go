@@ -7,7 +7,7 @@
 //	NAME/group.json                what was last applied, and whose it is
 //	NAME/instances/0/000001/       a run of instance 0, its newest has the highest number
 //	NAME/instances/0/output.log    what instance 0 wrote, over its runs
-//	NAME/work/                     the working folder, where none is declared
+//	NAME/work                      the working folder, where none is declared
 //	.trash/NAME/                   what is being deleted
 //
 // group.json is written before anything is started or stopped, the runs say
