@@ -13,16 +13,22 @@ FUZZTIME  ?= 20s
 PLAIN := /(cmd/aplomb|schema/compile|internal/arch|tools/[a-z]+)$$
 
 .DEFAULT_GOAL := help
-.PHONY: help build test check bench demo generate fuzz clean
+.PHONY: help build test engines e2e check bench demo generate fuzz clean
 
 help: ## list what there is to make
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
 
 build: ## bin/aplomb, and bin/shop which the example runs
 	$(GO) build -trimpath -o bin/ ./cmd/aplomb ./examples/shop/cmd/shop
 
 test: ## every test, with the race detector where it is worth its time
 	@GO='$(GO)' PLAIN='$(PLAIN)' sh tools/test.sh
+
+engines: ## build the engines that e2e runs against, into bin/engines
+	@GO='$(GO)' sh tools/engines/build.sh
+
+e2e: ## the tests that need OpenTofu, Vault, Consul, Nomad and PostgreSQL
+	@GO='$(GO)' sh tools/e2e.sh
 
 check: ## format, vet, staticcheck, generated files, go.mod, the house rules
 	@GO='$(GO)' sh tools/check.sh

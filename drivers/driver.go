@@ -52,10 +52,11 @@ type Lister interface {
 }
 
 // Revealer is a Driver that has secret outputs. Reveal is called only between
-// Begin and Apply of a dependent. The value must be the one whose fingerprint
-// State.Outputs told; if it moved, the error is ErrStale.
+// Begin and Apply of a dependent, with the fingerprint that the dependent was
+// planned with. The value must be the one whose fingerprint State.Outputs told
+// as that; if there is only another by now, the error is ErrStale.
 type Revealer interface {
-	Reveal(ctx context.Context, item Item, output string) (schema.Secret, error)
+	Reveal(ctx context.Context, item Item, output, fingerprint string) (schema.Secret, error)
 }
 
 // Desired is what is declared, with its references resolved as far as they can

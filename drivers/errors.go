@@ -17,6 +17,13 @@ var (
 	ErrPermanent   = errors.New("refused")                         // will fail again until the declaration changes
 )
 
+// ErrSuperseded is the cause of an Apply's context (context.Cause) that ended
+// because a newer revision wants the resource otherwise: what was begun is to be
+// stopped as gracefully as the engine can. A context that ends for any other
+// reason says nothing about what is wanted, and an engine that works on by
+// itself may do so.
+var ErrSuperseded = fmt.Errorf("a newer revision wants it otherwise: %w", ErrWaiting)
+
 // Error is what a driver's call failed with.
 type Error struct {
 	Op      string // "write", "start", "read key"

@@ -184,7 +184,7 @@ func (m Mux) List(ctx context.Context) ([]State, error) {
 }
 
 // Reveal implements Revealer.
-func (m Mux) Reveal(ctx context.Context, item Item, output string) (schema.Secret, error) {
+func (m Mux) Reveal(ctx context.Context, item Item, output, fingerprint string) (schema.Secret, error) {
 	d, err := m.part(item.ID.Kind)
 	if err != nil {
 		return schema.Secret{}, err
@@ -193,5 +193,5 @@ func (m Mux) Reveal(ctx context.Context, item Item, output string) (schema.Secre
 	if !ok {
 		return schema.Secret{}, &Error{Op: "reveal", Subject: item.Handle, Class: ErrPermanent, Err: fmt.Errorf("%s has no secret outputs", item.ID.Kind)}
 	}
-	return r.Reveal(ctx, item, output)
+	return r.Reveal(ctx, item, output, fingerprint)
 }

@@ -97,13 +97,17 @@ func TestMuxPartOutOfReach(t *testing.T) {
 
 func TestMuxReveals(t *testing.T) {
 	_, secrets, m := pair(t)
-	s, err := m.Reveal(t.Context(), item(memory.KindSecret, "key", `{}`), "value")
+	states, err := m.Observe(t.Context(), []drivers.Item{item(memory.KindSecret, "key", `{}`)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := m.Reveal(t.Context(), item(memory.KindSecret, "key", `{}`), "value", states[0].Outputs["value"].Fingerprint)
 	if o, _ := secrets.Object("memory.secret/key"); err != nil || s.Reveal() == "" || s.Reveal() != o.Value {
 		t.Errorf("reveal: %v", err)
 	}
 	m["plain.kind"] = struct{ drivers.Driver }{m[memory.KindThing]} // has no optional interface
 	it := drivers.Item{ID: schema.ID{Kind: "plain.kind", Name: "x"}}
-	if _, err := m.Reveal(t.Context(), it, "value"); !errors.Is(err, drivers.ErrPermanent) {
+	if _, err := m.Reveal(t.Context(), it, "value", ""); !errors.Is(err, drivers.ErrPermanent) {
 		t.Errorf("of a driver without secrets: %v", err)
 	}
 }

@@ -17,6 +17,11 @@ type Target struct {
 	Version     string // of the driver's logic: a cached plan of another version is made again
 	Concurrency int    // calls at once; zero means 16
 
+	// Resync is how long what was seen counts as seen, where that is not what
+	// the environment says: short for an engine that can tell nobody that
+	// something moved, and is polled. Zero: the environment's.
+	Resync time.Duration
+
 	// Linger is how long a write may still land after its caller died or gave
 	// up: for so long a pending intent is only looked at. Zero for an embedded
 	// engine, whose calls die with the process.

@@ -69,10 +69,13 @@ func explainPlan(n *Node, e *Eval) (reason, hint string) {
 }
 
 func busyText(n *Node) string {
-	if n.doing != nil {
-		return verb(n.doing.Change.Action)
+	if n.doing == nil {
+		return ""
 	}
-	return ""
+	if n.progress != "" {
+		return verb(n.doing.Change.Action) + ": " + n.progress
+	}
+	return verb(n.doing.Change.Action)
 }
 
 // verb is an action in the making.

@@ -48,11 +48,11 @@ func (o *odd) Observe(ctx context.Context, items []drivers.Item) ([]drivers.Stat
 	return states, err
 }
 
-func (o *odd) Reveal(ctx context.Context, item drivers.Item, output string) (schema.Secret, error) {
+func (o *odd) Reveal(ctx context.Context, item drivers.Item, output, fingerprint string) (schema.Secret, error) {
 	if o.reveal != nil {
 		return schema.Secret{}, o.reveal
 	}
-	return o.Driver.Reveal(ctx, item, output)
+	return o.Driver.Reveal(ctx, item, output, fingerprint)
 }
 
 // oddly is a desk whose first target has an odd driver.

@@ -211,19 +211,31 @@ func (r *Reconciler) start(ctx context.Context, calls []call) {
 			r.queues[cl.target.Name].reads.put(func() { r.ended(r.within(ctx, &cl)) })
 			continue
 		}
-		within, cancel := context.WithCancelCause(ctx)
+		within, cancel := context.WithCancelCause(drivers.WithProgress(ctx, r.progress(cl.nodes[0])))
 		r.flights[cl.nodes[0]] = &flight{cancel: cancel}
 		r.queues[cl.target.Name].writes.put(func() {
 			e := end{call: cl, err: errUnstarted}
 			if r.mayStart(within, &cl) {
 				e = r.within(within, &cl)
 			}
-			if e.err != nil && context.Cause(within) == errSuperseded {
-				e.err = fmt.Errorf("%w (%w)", errSuperseded, e.err)
+			if e.err != nil && context.Cause(within) == drivers.ErrSuperseded {
+				e.err = fmt.Errorf("%w (%w)", drivers.ErrSuperseded, e.err)
 			}
 			cancel(nil)
 			r.ended(e)
 		})
+	}
+}
+
+// progress notes what an apply of n says of itself.
+func (r *Reconciler) progress(n *Node) func(string) {
+	return func(text string) {
+		r.mu.Lock()
+		if n.Op == Applying {
+			n.progress = schema.Mask(text)
+		}
+		r.mu.Unlock()
+		nudge(r.wake)
 	}
 }
 
@@ -254,10 +266,6 @@ func (cl *call) timeout() time.Duration {
 	return drivers.CallTimeout
 }
 
-// errSuperseded ends an apply that a newer revision wants otherwise. What it
-// did so far is found by looking.
-var errSuperseded = fmt.Errorf("a newer revision wants it otherwise: %w", drivers.ErrWaiting)
-
 // supersede cuts short the applies in flight that a new revision wants
 // otherwise, so that a newer commit need not wait for a long one, such as a
 // rolling update. An engine in which a write may outlive its call is left to
@@ -266,7 +274,7 @@ func (r *Reconciler) supersede() {
 	for n, f := range r.flights {
 		mayCut := !f.sent || r.core.w.Targets[n.ID.Target].Linger == 0
 		if mayCut && n.doing != nil && !sameDecl(n.doing.decl, n.Decl) {
-			f.cancel(errSuperseded)
+			f.cancel(drivers.ErrSuperseded)
 		}
 	}
 }

@@ -24,6 +24,7 @@ type part struct {
 	driver drivers.Driver // nil: lit
 	item   drivers.Item
 	output string
+	token  string // the fingerprint that the change was planned with
 }
 
 // fillings are the secret fields of n's plan, ready to be asked for: by the
@@ -51,7 +52,7 @@ func (w *World) fillings(n *Node) []filling {
 				fill.parts = append(fill.parts, part{lit: plan.Plain(*seg.Ref, f.To[*seg.Ref], live)})
 				continue
 			}
-			fill.parts = append(fill.parts, part{driver: w.Targets[need.ID.Target].Driver, item: need.item(nil), output: seg.Ref.Output})
+			fill.parts = append(fill.parts, part{driver: w.Targets[need.ID.Target].Driver, item: need.item(nil), output: seg.Ref.Output, token: out.Fingerprint})
 		}
 		fills = append(fills, fill)
 	}
@@ -75,7 +76,7 @@ func reveal(ctx context.Context, fills []filling) (map[schema.Path]schema.Secret
 			if !ok {
 				return nil, fmt.Errorf("%s has a secret output, and its driver cannot reveal one: %w", p.item.ID, drivers.ErrPermanent)
 			}
-			s, err := r.Reveal(ctx, p.item, p.output)
+			s, err := r.Reveal(ctx, p.item, p.output, p.token)
 			if err != nil {
 				return nil, revealFailed(p, err)
 			}

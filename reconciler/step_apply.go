@@ -119,7 +119,7 @@ func (w *World) Started(n *Node, in store.Intent) {
 func (w *World) Applied(n *Node, s drivers.State, err error, r *store.Result) {
 	w.Targets[n.ID.Target].flight--
 	did := n.doing
-	n.Op, n.doing = Idle, nil
+	n.Op, n.doing, n.progress = Idle, nil, ""
 	if err != nil {
 		w.applyFailed(n, err, r)
 		return

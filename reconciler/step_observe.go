@@ -53,7 +53,11 @@ func (t *turn) due(n *Node) bool {
 		}
 		t.wake(n.recheckAt)
 	}
-	resync := t.grid(n.Live.At, t.Env.Resync/resyncGrid).Add(t.Env.Resync)
+	every := t.Targets[n.ID.Target].Resync
+	if every == 0 {
+		every = t.Env.Resync
+	}
+	resync := t.grid(n.Live.At, every/resyncGrid).Add(every)
 	if !t.Now.Before(resync) {
 		return true
 	}

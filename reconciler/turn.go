@@ -129,7 +129,7 @@ func (t *turn) wake(at time.Time) {
 func (t *turn) visit(n *Node) {
 	e := t.eval(n)
 	if n.Op == Applying {
-		e.State, e.Why = Waiting, busy
+		e.State, e.Why, e.Text = Waiting, busy, n.progress
 		if n.doing != nil {
 			e.Planned, e.Outputs, e.Pending = true, n.doing.Change.Outputs, true
 		}

@@ -89,6 +89,7 @@ type Node struct {
 	Fail   *Failure
 
 	doing      *Planned    // of the apply in flight
+	progress   string      // what its driver said last of how far it is
 	stale      []store.Key // keys that inventory or journal still have n under
 	index      int         // in World.Nodes
 	recheckAt  time.Time   // observe again then, because it is not healthy or could not be read

@@ -10,7 +10,7 @@ import (
 
 //go:generate go run ../tools/kinds
 
-//go:embed cue.mod/module.cue schema.cue local/*.cue
+//go:embed schema.cue */*.cue
 var files embed.FS
 
 //go:embed kinds.json

@@ -92,11 +92,11 @@ func (b *broken) Watch(ctx context.Context, changed func(handles ...string)) err
 	return b.Driver.Watch(ctx, changed)
 }
 
-func (b *broken) Reveal(ctx context.Context, item drivers.Item, output string) (schema.Secret, error) {
+func (b *broken) Reveal(ctx context.Context, item drivers.Item, output, fingerprint string) (schema.Secret, error) {
 	if b.reveals != nil {
 		return schema.NewSecret(b.reveals(b.calls.Add(1))), nil
 	}
-	return b.Driver.Reveal(ctx, item, output)
+	return b.Driver.Reveal(ctx, item, output, fingerprint)
 }
 
 func (b *broken) Check(_, name string, _ drivers.Desired) error {

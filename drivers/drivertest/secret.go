@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io/fs"
 	"net/url"
@@ -121,24 +122,27 @@ func secretOutput(b *bench) {
 		if !has || !o.Secret {
 			b.blame("a secret has no Value", "output %s is not told as secret: %+v", name, o)
 		}
-		plaintext := b.reveal(it, name)
+		plaintext := b.reveal(it, name, o.Fingerprint)
 		if plaintext == "" {
 			b.blame("The value must be the one whose fingerprint State.Outputs told", "%s is empty", name)
 		}
 		b.restart()
 		after := b.look(it)
-		if after.Outputs[name].Fingerprint != o.Fingerprint || b.reveal(it, name) != plaintext {
+		if after.Outputs[name].Fingerprint != o.Fingerprint || b.reveal(it, name, o.Fingerprint) != plaintext {
 			b.blame("The value must be the one whose fingerprint State.Outputs told", "a restart moved %s", name)
 		}
 		b.noLeak(plaintext)
 	}
 	r, _ := drivers.As[drivers.Revealer](b.d)
-	if _, err := r.Reveal(b.Context(), *it, "no-such-output"); b.note(err) == nil {
+	if _, err := r.Reveal(b.Context(), *it, b.s.Secrets[0], "of-another"); !errors.Is(b.note(err), drivers.ErrStale) {
+		b.blame("if there is only another by now, the error is ErrStale", "%v", err)
+	}
+	if _, err := r.Reveal(b.Context(), *it, "no-such-output", "none"); b.note(err) == nil {
 		b.blame("Revealer is a Driver that has secret outputs", "an output that does not exist was revealed")
 	}
 }
 
-func (b *bench) reveal(it *drivers.Item, output string) string {
+func (b *bench) reveal(it *drivers.Item, output, fingerprint string) string {
 	b.Helper()
 	r, ok := drivers.As[drivers.Revealer](b.d)
 	if !ok {
@@ -147,7 +151,7 @@ func (b *bench) reveal(it *drivers.Item, output string) string {
 	var s schema.Secret
 	b.until("revealing "+output, func() bool {
 		var err error
-		s, err = r.Reveal(b.Context(), *it, output)
+		s, err = r.Reveal(b.Context(), *it, output, fingerprint)
 		if b.note(err) != nil && !passing(err) {
 			b.blame("Reveal is called only between Begin and Apply of a dependent", "%v", err)
 		}

@@ -37,7 +37,6 @@ type Driver struct {
 	Fingerprint drivers.Fingerprinter // nil: HMAC-SHA256 with Env as the key
 
 	dead atomic.Bool
-	told sync.Map // handle of a memory.secret to the valueRev last told
 }
 
 var (
@@ -146,9 +145,6 @@ func (d *Driver) state(o *object) drivers.State {
 	if o.secret {
 		s.Spec = d.readBack(o)
 	}
-	if o.kind == KindSecret {
-		d.told.Store(o.handle, o.valueRev)
-	}
 	return s
 }
 
@@ -216,7 +212,7 @@ func (d *Driver) List(ctx context.Context) ([]drivers.State, error) {
 }
 
 // Reveal implements drivers.Revealer.
-func (d *Driver) Reveal(ctx context.Context, item drivers.Item, output string) (schema.Secret, error) {
+func (d *Driver) Reveal(ctx context.Context, item drivers.Item, output, fingerprint string) (schema.Secret, error) {
 	if err := d.reach(ctx, "reveal"); err != nil {
 		return schema.Secret{}, err
 	}
@@ -233,7 +229,7 @@ func (d *Driver) Reveal(ctx context.Context, item drivers.Item, output string) (
 	case o.kind != KindSecret || output != "value":
 		return schema.Secret{}, fail("reveal", item.Handle, drivers.ErrPermanent, fmt.Errorf("no secret output %q", output))
 	}
-	if rev, told := d.told.Load(o.handle); told && rev != o.valueRev {
+	if fingerprint != o.outputs[output].Fingerprint {
 		return schema.Secret{}, fail("reveal", item.Handle, drivers.ErrStale, errMoved)
 	}
 	return schema.NewSecret(o.value), nil

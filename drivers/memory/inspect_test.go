@@ -116,11 +116,11 @@ func TestRevealOfWhatMoved(t *testing.T) {
 	if err := e.ForeignRotate(s.Handle); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := d.Reveal(t.Context(), it, "value"); drivers.Class(err) != drivers.ErrStale {
+	if _, err := d.Reveal(t.Context(), it, "value", s.Outputs["value"].Fingerprint); drivers.Class(err) != drivers.ErrStale {
 		t.Errorf("what was told has moved: %v", err)
 	}
 	after := look(t, d, &it)
-	got, err := d.Reveal(t.Context(), it, "value")
+	got, err := d.Reveal(t.Context(), it, "value", after.Outputs["value"].Fingerprint)
 	if o, _ := e.Object(s.Handle); err != nil || got.Reveal() != o.Value || after.Outputs["value"].Fingerprint == s.Outputs["value"].Fingerprint {
 		t.Errorf("told again: %v, fingerprint %q", err, after.Outputs["value"].Fingerprint)
 	}

@@ -7,7 +7,7 @@ import (
 	"io/fs"
 
 	"github.com/aplomb-dev/aplomb/drivers"
-	"github.com/aplomb-dev/aplomb/internal/embedded"
+	"github.com/aplomb-dev/aplomb/internal/driverkit"
 	"github.com/aplomb-dev/aplomb/internal/records"
 	"github.com/aplomb-dev/aplomb/schema"
 )
@@ -22,7 +22,7 @@ type plan struct {
 // Plan compares the declaration with the entry.
 func (d *Driver) Plan(_ context.Context, it drivers.Item, state drivers.State) (drivers.Change, error) {
 	d.setup()
-	embedded.Place(&it, state)
+	driverkit.Place(&it, state)
 	c := drivers.Change{ID: it.ID, Handle: it.Handle, Action: schema.None}
 	if it.ID.Kind != Kind {
 		return c, unserved(it.ID.Kind)
@@ -30,28 +30,28 @@ func (d *Driver) Plan(_ context.Context, it drivers.Item, state drivers.State) (
 	if state.Err != nil {
 		return c, state.Err
 	}
-	if err := embedded.Foreign(state, d.Env); err != nil {
+	if err := driverkit.Foreign(state, d.Env); err != nil {
 		return c, err
 	}
 	live, _ := state.Raw.(records.Record[record])
 	if it.Want == nil {
 		c.Opaque = plan{delete: true, token: live.Token}
-		embedded.Deletion(&c, state)
+		driverkit.Deletion(&c, state)
 		return c, nil
 	}
 	want, s, err := d.wanted(it)
 	if err != nil {
 		return c, err
 	}
-	if c.Diff, err = embedded.Diff(state.Spec, want, it.Want.Unknown); err != nil {
-		return c, embedded.Refuse("read", it.Handle, err, "")
+	if c.Diff, err = driverkit.Diff(state.Spec, want, it.Want.Unknown); err != nil {
+		return c, driverkit.Refuse("read", it.Handle, err, "")
 	}
 	if state.Exists && state.Owner == "" {
-		c.Diff = append(c.Diff, embedded.MarkDelta(d.Env))
+		c.Diff = append(c.Diff, driverkit.MarkDelta(d.Env))
 	}
 	c.Outputs = outputs(s)
 	c.Opaque = plan{unknown: len(it.Want.Unknown) > 0, token: live.Token, spec: want}
-	embedded.Decide(&c, it, state, it.Last != nil || state.Owner == d.Env)
+	driverkit.Decide(&c, it, state, it.Last != nil || state.Owner == d.Env)
 	return c, nil
 }
 
@@ -61,7 +61,7 @@ func (d *Driver) wanted(it drivers.Item) (json.RawMessage, serviceSpec, error) {
 	if err != nil {
 		return nil, serviceSpec{}, err
 	}
-	refuse := func(err error) error { return embedded.Refuse("read", it.Handle, err, "") }
+	refuse := func(err error) error { return driverkit.Refuse("read", it.Handle, err, "") }
 	if len(it.Want.Unknown) == 0 {
 		want, s, err := normalise(it.Want.Spec, name)
 		if err == nil {
@@ -76,13 +76,13 @@ func (d *Driver) wanted(it drivers.Item) (json.RawMessage, serviceSpec, error) {
 		return want, s, nil
 	}
 	s := serviceSpec{Address: "127.0.0.1"}
-	if err := embedded.Decode(it.Want, &s); err != nil {
+	if err := driverkit.Decode(it.Want, &s); err != nil {
 		return nil, s, refuse(err)
 	}
 	if _, unknown := it.Want.Unknown["/address"]; unknown {
 		s.Address = ""
 	}
-	tree, err := embedded.Tree(it.Want.Spec)
+	tree, err := driverkit.Tree(it.Want.Spec)
 	if err != nil {
 		return nil, s, refuse(err)
 	}
@@ -93,7 +93,7 @@ func (d *Driver) wanted(it drivers.Item) (json.RawMessage, serviceSpec, error) {
 	if words["service"] == nil {
 		words["service"] = name
 	}
-	want, err := embedded.Text(words)
+	want, err := driverkit.Text(words)
 	return want, s, err
 }
 
@@ -108,14 +108,14 @@ func (d *Driver) Apply(ctx context.Context, c drivers.Change) (drivers.State, er
 	case err != nil:
 		return drivers.State{}, err
 	case ctx.Err() != nil:
-		return drivers.State{}, embedded.Fail("apply", c.Handle, ctx.Err())
+		return drivers.State{}, driverkit.Fail("apply", c.Handle, ctx.Err())
 	case !ok || p.unknown:
-		return drivers.State{}, embedded.Stale("apply", c.Handle)
+		return drivers.State{}, driverkit.Stale("apply", c.Handle)
 	}
 	defer d.locks.Lock(c.Handle)()
 	live, err := d.folder.Get(name)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return drivers.State{}, embedded.Fail("read", d.folder.Path(name), err)
+		return drivers.State{}, driverkit.Fail("read", d.folder.Path(name), err)
 	}
 	if p.delete {
 		return d.delete(name, c.Handle, live, p)
@@ -124,7 +124,7 @@ func (d *Driver) Apply(ctx context.Context, c drivers.Change) (drivers.State, er
 		if live.Value != nil && live.Value.Environment == d.Env && string(live.Value.Spec) == string(p.spec) {
 			return d.state(c.Handle, live), nil // it landed already
 		}
-		return drivers.State{}, embedded.Stale("write", c.Handle)
+		return drivers.State{}, driverkit.Stale("write", c.Handle)
 	}
 	return d.write(name, c.Handle, p, live.Value != nil)
 }
@@ -136,10 +136,10 @@ func (d *Driver) write(name, handle string, p plan, exists bool) (drivers.State,
 	}
 	rec, err := write(name, record{Format: 1, Environment: d.Env, Spec: p.spec})
 	if errors.Is(err, fs.ErrExist) {
-		return drivers.State{}, embedded.Stale("write", handle)
+		return drivers.State{}, driverkit.Stale("write", handle)
 	}
 	if err != nil {
-		return drivers.State{}, embedded.Fail("write", d.folder.Path(name), err)
+		return drivers.State{}, driverkit.Fail("write", d.folder.Path(name), err)
 	}
 	d.checker.follow(handle, rec)
 	return d.state(handle, rec), nil
@@ -148,9 +148,9 @@ func (d *Driver) write(name, handle string, p plan, exists bool) (drivers.State,
 func (d *Driver) delete(name, handle string, live records.Record[record], p plan) (drivers.State, error) {
 	gone := drivers.State{Handle: handle}
 	if live.Value != nil && live.Token != p.token {
-		return gone, embedded.Stale("delete", handle)
+		return gone, driverkit.Stale("delete", handle)
 	}
 	d.watched.Remove(d.folder.Path(name))
 	d.checker.forget(handle)
-	return gone, embedded.Fail("delete", d.folder.Path(name), d.folder.Delete(name))
+	return gone, driverkit.Fail("delete", d.folder.Path(name), d.folder.Delete(name))
 }

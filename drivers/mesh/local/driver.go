@@ -21,7 +21,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"github.com/aplomb-dev/aplomb/drivers"
-	"github.com/aplomb-dev/aplomb/internal/embedded"
+	"github.com/aplomb-dev/aplomb/internal/driverkit"
 	"github.com/aplomb-dev/aplomb/internal/pathwatch"
 	"github.com/aplomb-dev/aplomb/internal/records"
 	"github.com/aplomb-dev/aplomb/schema"
@@ -43,7 +43,7 @@ type Driver struct {
 	Parallel int                // checks at once; zero: 64
 
 	once    sync.Once
-	locks   embedded.Locks
+	locks   driverkit.Locks
 	folder  records.Folder[record]
 	watched pathwatch.Set
 	checker checker
@@ -98,7 +98,7 @@ func checkRecord(name string, r *record) error {
 // the resource's, so that a rename that keeps the address differs in nothing.
 func normalise(spec json.RawMessage, name string) (json.RawMessage, serviceSpec, error) {
 	var s serviceSpec
-	tree, err := embedded.Tree(spec)
+	tree, err := driverkit.Tree(spec)
 	if err != nil {
 		return nil, s, err
 	}
@@ -109,12 +109,12 @@ func normalise(spec json.RawMessage, name string) (json.RawMessage, serviceSpec,
 	if words["service"] == nil {
 		words["service"] = name
 	}
-	normal, err := embedded.Text(words)
+	normal, err := driverkit.Text(words)
 	if err != nil {
 		return nil, s, err
 	}
 	s.Address = "127.0.0.1"
-	return normal, s, embedded.Decode(&drivers.Desired{Spec: normal}, &s)
+	return normal, s, driverkit.Decode(&drivers.Desired{Spec: normal}, &s)
 }
 
 func (s serviceSpec) check() error {
@@ -134,7 +134,7 @@ func (d *Driver) Check(kind, name string, want drivers.Desired) error {
 		return unserved(kind)
 	}
 	s := serviceSpec{Address: "127.0.0.1"}
-	err := embedded.Decode(&want, &s)
+	err := driverkit.Decode(&want, &s)
 	if _, unknown := want.Unknown["/port"]; unknown {
 		s.Port = 1
 	}
@@ -153,7 +153,7 @@ func (d *Driver) Check(kind, name string, want drivers.Desired) error {
 		_, err = s.probes()
 	}
 	if err != nil {
-		return embedded.Refuse("read", prefix+name, err, "")
+		return driverkit.Refuse("read", prefix+name, err, "")
 	}
 	return nil
 }
@@ -186,7 +186,7 @@ func (d *Driver) Address(kind, name string, spec json.RawMessage) (string, error
 		Service string `json:"service"`
 	}
 	if err := json.Unmarshal(spec, &s); err != nil {
-		return "", embedded.Refuse("read", prefix+name, fmt.Errorf("service: %w", err), "")
+		return "", driverkit.Refuse("read", prefix+name, fmt.Errorf("service: %w", err), "")
 	}
 	if s.Service != "" {
 		name = s.Service
@@ -200,13 +200,13 @@ func (d *Driver) Address(kind, name string, spec json.RawMessage) (string, error
 func nameOf(handle string) (string, error) {
 	name, ok := strings.CutPrefix(handle, prefix)
 	if !ok || !schema.ValidName(name) {
-		return "", embedded.Refuse("find", handle, errors.New("no name of a service (lower-case letters, digits and inner hyphens, at most 63; no reference)"), "")
+		return "", driverkit.Refuse("find", handle, errors.New("no name of a service (lower-case letters, digits and inner hyphens, at most 63; no reference)"), "")
 	}
 	return name, nil
 }
 
 func unserved(kind string) error {
-	return embedded.Refuse("serve", kind, fmt.Errorf("the local mesh driver has no kind %q", kind), "")
+	return driverkit.Refuse("serve", kind, fmt.Errorf("the local mesh driver has no kind %q", kind), "")
 }
 
 // Observe reads the entries and the last results of their checks. A check that
@@ -227,7 +227,7 @@ func (d *Driver) Observe(ctx context.Context, items []drivers.Item) ([]drivers.S
 	}
 	d.checker.runAll(ctx, stale)
 	if err := ctx.Err(); err != nil {
-		return nil, embedded.Fail("observe", d.folder.Dir, err)
+		return nil, driverkit.Fail("observe", d.folder.Dir, err)
 	}
 	for i, it := range items {
 		if found[i].Value != nil {
@@ -254,7 +254,7 @@ func (d *Driver) find(it drivers.Item) (records.Record[record], error) {
 		return records.Record[record]{}, nil
 	}
 	if err != nil {
-		return rec, embedded.Fail("read", d.folder.Path(name), err)
+		return rec, driverkit.Fail("read", d.folder.Path(name), err)
 	}
 	d.checker.follow(it.Handle, rec)
 	return rec, nil
@@ -271,7 +271,7 @@ func (d *Driver) state(handle string, rec records.Record[record]) drivers.State 
 func outputs(s serviceSpec) map[string]drivers.Output {
 	out := map[string]drivers.Output{}
 	put := func(name string, v any) {
-		if text, err := embedded.Text(v); err == nil { // strings and numbers always marshal
+		if text, err := driverkit.Text(v); err == nil { // strings and numbers always marshal
 			out[name] = drivers.Output{Value: text}
 		}
 	}
@@ -292,18 +292,18 @@ func (d *Driver) List(ctx context.Context) ([]drivers.State, error) {
 	d.setup()
 	names, err := d.folder.Names()
 	if err != nil {
-		return nil, embedded.Fail("list", d.folder.Dir, err)
+		return nil, driverkit.Fail("list", d.folder.Dir, err)
 	}
 	var states []drivers.State
 	for _, name := range names {
 		if err := ctx.Err(); err != nil {
-			return nil, embedded.Fail("list", d.folder.Dir, err)
+			return nil, driverkit.Fail("list", d.folder.Dir, err)
 		}
 		rec, err := d.folder.Get(name)
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
 		case err != nil:
-			states = append(states, drivers.State{Handle: prefix + name, Err: embedded.Fail("read", d.folder.Path(name), err)})
+			states = append(states, drivers.State{Handle: prefix + name, Err: driverkit.Fail("read", d.folder.Path(name), err)})
 		default:
 			states = append(states, d.state(prefix+name, rec))
 		}

@@ -13,7 +13,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/aplomb-dev/aplomb/internal/embedded"
+	"github.com/aplomb-dev/aplomb/internal/driverkit"
 )
 
 // maxBody is how many bytes of an answer are read before the connection is
@@ -82,7 +82,7 @@ func duration(text string, fallback time.Duration) (time.Duration, error) {
 	if text == "" {
 		return fallback, nil
 	}
-	return embedded.Duration(text)
+	return driverkit.Duration(text)
 }
 
 // aim reads a path on the service's own endpoint, or a URL.

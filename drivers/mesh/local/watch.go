@@ -10,7 +10,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/aplomb-dev/aplomb/internal/embedded"
+	"github.com/aplomb-dev/aplomb/internal/driverkit"
 )
 
 // Watch runs the checks of every entry that was observed or applied, tells
@@ -101,12 +101,12 @@ func (d *Driver) Catalog(ctx context.Context) ([]Entry, error) {
 	d.setup()
 	names, err := d.folder.Names()
 	if err != nil {
-		return nil, embedded.Fail("list", d.folder.Dir, err)
+		return nil, driverkit.Fail("list", d.folder.Dir, err)
 	}
 	entries := []Entry{}
 	for _, name := range names {
 		if err := ctx.Err(); err != nil {
-			return nil, embedded.Fail("list", d.folder.Dir, err)
+			return nil, driverkit.Fail("list", d.folder.Dir, err)
 		}
 		rec, err := d.folder.Get(name)
 		if errors.Is(err, fs.ErrNotExist) {

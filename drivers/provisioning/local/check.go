@@ -12,7 +12,7 @@ import (
 	"text/template/parse"
 
 	"github.com/aplomb-dev/aplomb/drivers"
-	"github.com/aplomb-dev/aplomb/internal/embedded"
+	"github.com/aplomb-dev/aplomb/internal/driverkit"
 	"github.com/aplomb-dev/aplomb/schema"
 )
 
@@ -42,8 +42,8 @@ func checkFile(want *drivers.Desired) error {
 		return err
 	}
 	var s fileSpec
-	if err := embedded.Decode(want, &s); err != nil {
-		return embedded.Refuse("read", FileKind, err, "")
+	if err := driverkit.Decode(want, &s); err != nil {
+		return driverkit.Refuse("read", FileKind, err, "")
 	}
 	if s.Template == "" {
 		return nil
@@ -62,7 +62,7 @@ func checkFile(want *drivers.Desired) error {
 	}
 	for _, name := range used(t.Root, nil) {
 		if _, ok := vars[name]; !ok {
-			return embedded.Refuse("run", file.Path, fmt.Errorf("the template uses .%s, which is not in vars", name), hintVars(name, vars))
+			return driverkit.Refuse("run", file.Path, fmt.Errorf("the template uses .%s, which is not in vars", name), hintVars(name, vars))
 		}
 	}
 	return nil
@@ -124,7 +124,7 @@ func usedIn(pipe *parse.PipeNode, names []string) []string {
 func parseTemplate(file schema.File, b *budget) (*template.Template, error) {
 	t, err := template.New(file.Path).Option("missingkey=error").Funcs(b.funcs()).Parse(string(file.Data))
 	if err != nil {
-		return nil, embedded.Refuse("parse", file.Path, errors.New(strings.TrimPrefix(err.Error(), "template: ")), "")
+		return nil, driverkit.Refuse("parse", file.Path, errors.New(strings.TrimPrefix(err.Error(), "template: ")), "")
 	}
 	return t, nil
 }

@@ -20,7 +20,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"github.com/aplomb-dev/aplomb/drivers"
-	"github.com/aplomb-dev/aplomb/internal/embedded"
+	"github.com/aplomb-dev/aplomb/internal/driverkit"
 	"github.com/aplomb-dev/aplomb/internal/pathwatch"
 	"github.com/aplomb-dev/aplomb/internal/records"
 )
@@ -47,7 +47,7 @@ type Driver struct {
 	Proc        string                // where sockets and processes are read; "": /proc
 
 	once     sync.Once
-	locks    embedded.Locks
+	locks    driverkit.Locks
 	files    fileCache
 	watched  pathwatch.Set
 	folders  records.Folder[folderRecord]
@@ -91,7 +91,7 @@ func (d *Driver) Address(kind, name string, spec json.RawMessage) (string, error
 }
 
 func unserved(kind string) error {
-	return embedded.Refuse("serve", kind, fmt.Errorf("the local provisioning driver has no kind %q", kind), "")
+	return driverkit.Refuse("serve", kind, fmt.Errorf("the local provisioning driver has no kind %q", kind), "")
 }
 
 // Observe reads what changed since it last looked; what did not costs a few
@@ -104,7 +104,7 @@ func (d *Driver) Observe(ctx context.Context, items []drivers.Item) ([]drivers.S
 	sockets := d.ports.sockets()
 	for i, it := range items {
 		if err := ctx.Err(); err != nil {
-			return nil, embedded.Fail("observe", d.Root, err)
+			return nil, driverkit.Fail("observe", d.Root, err)
 		}
 		var err error
 		switch it.ID.Kind {
@@ -129,7 +129,7 @@ func (d *Driver) Plan(_ context.Context, item drivers.Item, live drivers.State) 
 	if live.Err != nil {
 		return drivers.Change{}, live.Err
 	}
-	embedded.Place(&item, live)
+	driverkit.Place(&item, live)
 	switch item.ID.Kind {
 	case FileKind:
 		return d.planFile(item, live)
@@ -144,7 +144,7 @@ func (d *Driver) Plan(_ context.Context, item drivers.Item, live drivers.State) 
 func (d *Driver) Apply(ctx context.Context, c drivers.Change) (drivers.State, error) {
 	d.setup()
 	if err := ctx.Err(); err != nil {
-		return drivers.State{}, embedded.Fail("apply", c.Handle, err)
+		return drivers.State{}, driverkit.Fail("apply", c.Handle, err)
 	}
 	defer d.locks.Lock(c.Handle)()
 	switch c.ID.Kind {
@@ -173,7 +173,7 @@ func (d *Driver) List(ctx context.Context) ([]drivers.State, error) {
 func trim(handle, prefix string) (string, error) {
 	s, ok := strings.CutPrefix(handle, prefix)
 	if !ok || s == "" {
-		return "", embedded.Refuse("find", handle, fmt.Errorf("%q is no handle of this kind", handle), "")
+		return "", driverkit.Refuse("find", handle, fmt.Errorf("%q is no handle of this kind", handle), "")
 	}
 	return s, nil
 }

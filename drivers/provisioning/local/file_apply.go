@@ -11,7 +11,7 @@ import (
 
 	"github.com/aplomb-dev/aplomb/drivers"
 	"github.com/aplomb-dev/aplomb/internal/atomicfile"
-	"github.com/aplomb-dev/aplomb/internal/embedded"
+	"github.com/aplomb-dev/aplomb/internal/driverkit"
 	"github.com/aplomb-dev/aplomb/schema"
 )
 
@@ -20,7 +20,7 @@ func canonicalMode(s string) (string, error) {
 		return "0644", nil
 	}
 	if n, err := strconv.ParseUint(s, 8, 32); err != nil || n > 0o777 || len(s) != 4 {
-		return "", embedded.Refuse("read", "mode", fmt.Errorf("%q is not a mode such as 0644", s), "")
+		return "", driverkit.Refuse("read", "mode", fmt.Errorf("%q is not a mode such as 0644", s), "")
 	}
 	return s, nil
 }
@@ -28,7 +28,7 @@ func canonicalMode(s string) (string, error) {
 func (d *Driver) applyFile(c drivers.Change) (drivers.State, error) {
 	plan, ok := c.Opaque.(*filePlan)
 	if !ok || plan.unknown {
-		return drivers.State{}, embedded.Stale("apply", c.Handle)
+		return drivers.State{}, driverkit.Stale("apply", c.Handle)
 	}
 	where, err := d.place(c.Handle)
 	if err != nil {
@@ -41,7 +41,7 @@ func (d *Driver) applyFile(c drivers.Change) (drivers.State, error) {
 	}
 	root, err := rs.make(where.base)
 	if err != nil {
-		return drivers.State{}, embedded.Fail("open", where.base, err)
+		return drivers.State{}, driverkit.Fail("open", where.base, err)
 	}
 	live, err := d.look(root, where, c.Handle, plan.show)
 	if err != nil {
@@ -55,10 +55,10 @@ func (d *Driver) applyFile(c drivers.Change) (drivers.State, error) {
 		return live, nil // it landed already
 	}
 	if live.Version != plan.version {
-		return drivers.State{}, embedded.Stale("write", where.abs())
+		return drivers.State{}, driverkit.Stale("write", where.abs())
 	}
 	if err := d.announce(where, plan, c.Nonce, job.version(plan, d.Fingerprint)); err != nil {
-		return drivers.State{}, embedded.Fail("announce", where.abs(), err)
+		return drivers.State{}, driverkit.Fail("announce", where.abs(), err)
 	}
 	if err := d.write(root, where, job, live.Exists); err != nil {
 		return drivers.State{}, err
@@ -89,8 +89,8 @@ func (j job) version(plan *filePlan, print drivers.Fingerprinter) string {
 
 func (d *Driver) job(plan *filePlan, secrets map[schema.Path]schema.Secret) (j job, err error) {
 	var s fileSpec
-	if err := embedded.Decode(plan.desired, &s); err != nil {
-		return j, embedded.Refuse("read", FileKind, err, "")
+	if err := driverkit.Decode(plan.desired, &s); err != nil {
+		return j, driverkit.Refuse("read", FileKind, err, "")
 	}
 	if j.mode, err = canonicalMode(s.Mode); err != nil || !plan.content {
 		return j, err
@@ -121,7 +121,7 @@ func asShown(want *drivers.Desired, s fileSpec, secrets map[schema.Path]schema.S
 	}
 	shown, err := render(want, nil)
 	if err != nil {
-		return embedded.Refuse("write", FileKind, errors.New("the template does not only print its secrets"), "print a secret as it is: {{.NAME}}")
+		return driverkit.Refuse("write", FileKind, errors.New("the template does not only print its secrets"), "print a secret as it is: {{.NAME}}")
 	}
 	var pairs []string
 	for p, value := range secrets {
@@ -134,7 +134,7 @@ func asShown(want *drivers.Desired, s fileSpec, secrets map[schema.Path]schema.S
 		}
 	}
 	if strings.NewReplacer(pairs...).Replace(string(shown)) != string(data) {
-		return embedded.Refuse("write", FileKind, errors.New("with the secrets in it the template makes something else than what the plan showed"), "print a secret as it is: {{.NAME}}")
+		return driverkit.Refuse("write", FileKind, errors.New("with the secrets in it the template makes something else than what the plan showed"), "print a secret as it is: {{.NAME}}")
 	}
 	return nil
 }
@@ -145,19 +145,19 @@ func (d *Driver) write(root *os.Root, where place, j job, exists bool) error {
 		return err
 	}
 	if j.data == nil {
-		return embedded.Fail("set mode of", where.abs(), chmod(root, where.rel, fs.FileMode(mode)))
+		return driverkit.Fail("set mode of", where.abs(), chmod(root, where.rel, fs.FileMode(mode)))
 	}
 	if exists {
-		return embedded.Fail("write", where.abs(), atomicfile.Replace(root, where.rel, j.data, fs.FileMode(mode)))
+		return driverkit.Fail("write", where.abs(), atomicfile.Replace(root, where.rel, j.data, fs.FileMode(mode)))
 	}
 	if err := d.makeFolders(root, where); err != nil {
-		return embedded.Fail("make folders of", where.abs(), err)
+		return driverkit.Fail("make folders of", where.abs(), err)
 	}
 	err = atomicfile.Create(root, where.rel, j.data, fs.FileMode(mode))
 	if errors.Is(err, fs.ErrExist) {
-		return embedded.Stale("write", where.abs())
+		return driverkit.Stale("write", where.abs())
 	}
-	return embedded.Fail("write", where.abs(), err)
+	return driverkit.Fail("write", where.abs(), err)
 }
 
 // chmod sets the mode of the very file, not of what a link names.
@@ -183,22 +183,22 @@ func (d *Driver) deleteFile(rs roots, where place, handle string, plan *filePlan
 		return gone, nil
 	}
 	if err != nil {
-		return gone, embedded.Fail("open", where.base, err)
+		return gone, driverkit.Fail("open", where.base, err)
 	}
 	live, err := d.look(root, where, handle, plan.show)
 	if err != nil || !live.Exists {
 		return gone, err
 	}
 	if live.Version != plan.version {
-		return gone, embedded.Stale("delete", where.abs())
+		return gone, driverkit.Stale("delete", where.abs())
 	}
 	err = errors.Join(root.Remove(where.rel), atomicfile.Clean(root, where.rel), atomicfile.SyncDir(root, path.Dir(where.rel)))
 	if err != nil {
-		return gone, embedded.Fail("delete", where.abs(), err)
+		return gone, driverkit.Fail("delete", where.abs(), err)
 	}
 	d.files.put(where.abs(), nil)
 	if err := d.landings.Delete(pathName(where.abs())); err != nil {
-		return gone, embedded.Fail("forget", where.abs(), err)
+		return gone, driverkit.Fail("forget", where.abs(), err)
 	}
-	return gone, embedded.Fail("remove folders of", where.abs(), d.removeFolders(root, where))
+	return gone, driverkit.Fail("remove folders of", where.abs(), d.removeFolders(root, where))
 }

@@ -17,7 +17,7 @@ import (
 
 	"github.com/aplomb-dev/aplomb/drivers"
 	"github.com/aplomb-dev/aplomb/internal/atomicfile"
-	"github.com/aplomb-dev/aplomb/internal/embedded"
+	"github.com/aplomb-dev/aplomb/internal/driverkit"
 	"github.com/aplomb-dev/aplomb/internal/records"
 	"github.com/aplomb-dev/aplomb/schema"
 )
@@ -111,7 +111,7 @@ func (d *Driver) glance(rs roots, where place, it drivers.Item) (drivers.State, 
 		return drivers.State{}, nil
 	}
 	if err != nil {
-		return drivers.State{}, embedded.Fail("open", where.base, err)
+		return drivers.State{}, driverkit.Fail("open", where.base, err)
 	}
 	return d.look(root, where, it.Handle, show)
 }
@@ -134,7 +134,7 @@ func (d *Driver) look(root *os.Root, where place, handle string, show bool) (dri
 		return drivers.State{Handle: handle}, nil
 	}
 	if err != nil {
-		return drivers.State{}, embedded.Fail("look at", where.abs(), err)
+		return drivers.State{}, driverkit.Fail("look at", where.abs(), err)
 	}
 	stamp, at := records.StampOf(info), time.Now()
 	if state, ok := d.files.get(where.abs(), stamp, show); ok {
@@ -142,7 +142,7 @@ func (d *Driver) look(root *os.Root, where place, handle string, show bool) (dri
 	}
 	state, err := d.read(root, where, info, show)
 	if err != nil {
-		return drivers.State{}, embedded.Fail("read", where.abs(), err)
+		return drivers.State{}, driverkit.Fail("read", where.abs(), err)
 	}
 	state.Handle = handle
 	if stamp.Settled(at) {
@@ -185,7 +185,7 @@ func (d *Driver) state(where place, live liveFile, content string) (drivers.Stat
 	if live.kind == "file" {
 		words["content"], words["mode"] = content, live.mode
 	}
-	spec, err := embedded.Text(words)
+	spec, err := driverkit.Text(words)
 	if err != nil {
 		return drivers.State{}, err
 	}
@@ -203,7 +203,7 @@ func outputs(where place, version string) (map[string]drivers.Output, error) {
 		if v == "" {
 			continue
 		}
-		text, err := embedded.Text(v)
+		text, err := driverkit.Text(v)
 		if err != nil {
 			return nil, err
 		}
@@ -301,7 +301,7 @@ func (d *Driver) listFiles(ctx context.Context) ([]drivers.State, error) {
 		return err
 	})
 	if err != nil {
-		return nil, embedded.Fail("list", d.Root, err)
+		return nil, driverkit.Fail("list", d.Root, err)
 	}
 	return states, nil
 }

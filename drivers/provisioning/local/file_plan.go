@@ -10,7 +10,7 @@ import (
 	"strings"
 
 	"github.com/aplomb-dev/aplomb/drivers"
-	"github.com/aplomb-dev/aplomb/internal/embedded"
+	"github.com/aplomb-dev/aplomb/internal/driverkit"
 	"github.com/aplomb-dev/aplomb/schema"
 )
 
@@ -48,12 +48,12 @@ func (d *Driver) planFile(it drivers.Item, state drivers.State) (drivers.Change,
 	}
 	live, _ := state.Raw.(liveFile)
 	if live.kind == "folder" {
-		return c, embedded.Refuse("write", where.abs(), errors.New("a folder has this path"), "move the folder away, or declare another path")
+		return c, driverkit.Refuse("write", where.abs(), errors.New("a folder has this path"), "move the folder away, or declare another path")
 	}
 	plan := &filePlan{desired: it.Want, version: state.Version, print: live.print, known: it.Last != nil, show: shows(it)}
 	c.Opaque = plan
 	if it.Want == nil {
-		embedded.Deletion(&c, state)
+		driverkit.Deletion(&c, state)
 		return c, nil
 	}
 	content, err := d.contentDelta(it, state, live, plan)
@@ -76,7 +76,7 @@ func (d *Driver) planFile(it drivers.Item, state drivers.State) (drivers.Change,
 	if c.Outputs, err = outputs(where, version); err != nil {
 		return c, err
 	}
-	embedded.Decide(&c, it, state, it.Last != nil || it.Nonce != "" && len(c.Diff) == 0 || live.landed != "" && live.landed == live.version())
+	driverkit.Decide(&c, it, state, it.Last != nil || it.Nonce != "" && len(c.Diff) == 0 || live.landed != "" && live.landed == live.version())
 	return c, nil
 }
 
@@ -122,11 +122,11 @@ func (d *Driver) contentDelta(it drivers.Item, state drivers.State, live liveFil
 		if plan.show && live.kind == "file" {
 			before = contentOf(state.Spec)
 		}
-		if out.delta.Before, err = embedded.Text(before); err != nil {
+		if out.delta.Before, err = driverkit.Text(before); err != nil {
 			return out, err
 		}
 	}
-	out.delta.After, err = embedded.Text(after)
+	out.delta.After, err = driverkit.Text(after)
 	return out, err
 }
 
@@ -148,7 +148,7 @@ func printOf(version string) string {
 }
 
 func sameSource(a, b json.RawMessage) bool {
-	diff, err := embedded.Diff(a, b, nil)
+	diff, err := driverkit.Diff(a, b, nil)
 	return err == nil && !slices.ContainsFunc(diff, func(x drivers.Delta) bool { return isSource(x.Path) })
 }
 
@@ -181,7 +181,7 @@ func standIn(want *drivers.Desired, unknown, secret []schema.Path) string {
 
 // textAt is the text at a path of a spec, where a secret stands as its token.
 func textAt(spec json.RawMessage, p schema.Path) string {
-	tree, err := embedded.Tree(spec)
+	tree, err := driverkit.Tree(spec)
 	if err != nil {
 		return ""
 	}
@@ -205,8 +205,8 @@ type wantedMode struct {
 
 func modeDelta(want *drivers.Desired, live liveFile) (out wantedMode, err error) {
 	var s fileSpec
-	if err := embedded.Decode(want, &s); err != nil {
-		return out, embedded.Refuse("read", FileKind, err, "")
+	if err := driverkit.Decode(want, &s); err != nil {
+		return out, driverkit.Refuse("read", FileKind, err, "")
 	}
 	after, unknown := want.Unknown[modePath]
 	if !unknown {
@@ -221,11 +221,11 @@ func modeDelta(want *drivers.Desired, live liveFile) (out wantedMode, err error)
 	out.delta = &drivers.Delta{Path: modePath, Op: schema.Create, Unknown: unknown}
 	if live.kind == "file" {
 		out.delta.Op = schema.Update
-		if out.delta.Before, err = embedded.Text(live.mode); err != nil {
+		if out.delta.Before, err = driverkit.Text(live.mode); err != nil {
 			return out, err
 		}
 	}
-	out.delta.After, err = embedded.Text(after)
+	out.delta.After, err = driverkit.Text(after)
 	return out, err
 }
 
@@ -245,5 +245,5 @@ func templateOf(want *drivers.Desired, name string) (schema.File, error) {
 	if len(want.Files) == 1 {
 		return want.Files[0], nil
 	}
-	return schema.File{}, embedded.Refuse("find template", name, errors.New("no such file came with the declaration"), "")
+	return schema.File{}, driverkit.Refuse("find template", name, errors.New("no such file came with the declaration"), "")
 }

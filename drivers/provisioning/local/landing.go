@@ -8,7 +8,7 @@ import (
 	"io/fs"
 
 	"github.com/aplomb-dev/aplomb/drivers"
-	"github.com/aplomb-dev/aplomb/internal/embedded"
+	"github.com/aplomb-dev/aplomb/internal/driverkit"
 )
 
 // landingRecord says which version a change is about to give to a file whose
@@ -24,7 +24,7 @@ type landingRecord struct {
 
 // sourceOf is a hash of what a content is made of; secrets stand as tokens.
 func sourceOf(want *drivers.Desired) (string, error) {
-	tree, err := embedded.Tree(want.Spec)
+	tree, err := driverkit.Tree(want.Spec)
 	if err != nil {
 		return "", err
 	}
@@ -32,7 +32,7 @@ func sourceOf(want *drivers.Desired) (string, error) {
 		delete(words, "path")
 		delete(words, "mode")
 	}
-	text, err := embedded.Text(tree)
+	text, err := driverkit.Text(tree)
 	if err != nil {
 		return "", err
 	}
@@ -63,7 +63,7 @@ func (d *Driver) landed(where place, it drivers.Item) (string, error) {
 		return "", nil
 	}
 	if err != nil {
-		return "", embedded.Fail("read", d.landings.Path(pathName(where.abs())), err)
+		return "", driverkit.Fail("read", d.landings.Path(pathName(where.abs())), err)
 	}
 	source, err := sourceOf(it.Want)
 	if err != nil || rec.Value.Nonce != it.Nonce || rec.Value.Source != source {

@@ -13,7 +13,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/aplomb-dev/aplomb/internal/atomicfile"
-	"github.com/aplomb-dev/aplomb/internal/embedded"
+	"github.com/aplomb-dev/aplomb/internal/driverkit"
 	"github.com/aplomb-dev/aplomb/schema"
 )
 
@@ -33,13 +33,13 @@ func (d *Driver) fileAddress(spec json.RawMessage) (string, error) {
 		Path string `json:"path"`
 	}
 	if err := json.Unmarshal(spec, &s); err != nil {
-		return "", embedded.Refuse("read", FileKind, fmt.Errorf("path: %w", err), "")
+		return "", driverkit.Refuse("read", FileKind, fmt.Errorf("path: %w", err), "")
 	}
 	if schema.HasMark(s.Path) {
-		return "", embedded.Refuse("read", s.Path, errors.New("a path may not hold a reference: it is the file's address"), "")
+		return "", driverkit.Refuse("read", s.Path, errors.New("a path may not hold a reference: it is the file's address"), "")
 	}
 	if err := checkPath(s.Path); err != nil {
-		return "", embedded.Refuse("read", FileKind, err, "")
+		return "", driverkit.Refuse("read", FileKind, err, "")
 	}
 	clean := path.Clean(s.Path)
 	if rel, ok := below(d.Root, clean); ok {
@@ -87,11 +87,11 @@ func (d *Driver) place(handle string) (place, error) {
 			return place{}, err
 		}
 	} else if !filepath.IsLocal(p) || p == "." {
-		return place{}, embedded.Refuse("find", p, errors.New("the path leaves the root"), "write a path below the environment's root, or an absolute one that the configuration allows")
+		return place{}, driverkit.Refuse("find", p, errors.New("the path leaves the root"), "write a path below the environment's root, or an absolute one that the configuration allows")
 	}
 	for _, no := range append([]string{d.Dir}, d.Deny...) {
 		if rel, ok := below(no, where.abs()); ok || rel == "." {
-			return place{}, embedded.Refuse("find", p, errors.New("the path lies in a folder that no file may lie in"), "")
+			return place{}, driverkit.Refuse("find", p, errors.New("the path lies in a folder that no file may lie in"), "")
 		}
 	}
 	return where, nil
@@ -105,7 +105,7 @@ func (d *Driver) allowed(p string) (place, error) {
 		}
 	}
 	if best.base == "" {
-		return place{}, embedded.Refuse("find", p, errors.New("an absolute path outside the folders that are allowed"), "let the operator allow the folder in the configuration")
+		return place{}, driverkit.Refuse("find", p, errors.New("an absolute path outside the folders that are allowed"), "let the operator allow the folder in the configuration")
 	}
 	return best, nil
 }

@@ -10,7 +10,7 @@ import (
 	"strconv"
 
 	"github.com/aplomb-dev/aplomb/drivers"
-	"github.com/aplomb-dev/aplomb/internal/embedded"
+	"github.com/aplomb-dev/aplomb/internal/driverkit"
 	"github.com/aplomb-dev/aplomb/internal/records"
 	"github.com/aplomb-dev/aplomb/schema"
 )
@@ -79,11 +79,11 @@ func (d *Driver) observePort(sockets *sockets, handle string) (drivers.State, er
 		return drivers.State{}, nil
 	}
 	if err != nil {
-		return drivers.State{}, embedded.Fail("read", d.ports.folder.Path(name), err)
+		return drivers.State{}, driverkit.Fail("read", d.ports.folder.Path(name), err)
 	}
 	taken, err := sockets.foreign(*rec.Value)
 	if err != nil {
-		return drivers.State{}, embedded.Fail("look who listens on", rec.Value.address(), err)
+		return drivers.State{}, driverkit.Fail("look who listens on", rec.Value.address(), err)
 	}
 	d.ports.saw(handle, taken != "")
 	return portState(handle, rec, taken)
@@ -104,7 +104,7 @@ func portState(handle string, rec records.Record[portRecord], taken string) (dri
 			health.Status = drivers.Failed
 		}
 	}
-	spec, err := embedded.Text(words)
+	spec, err := driverkit.Text(words)
 	return drivers.State{
 		Handle: handle, Owner: r.Environment, Version: version, Exists: true, Spec: spec,
 		Outputs: portOutputs(r.Host, r.Port), Health: health, Raw: livePort{r, rec.Token, taken},
@@ -119,7 +119,7 @@ func portOutputs(host string, port int) map[string]drivers.Output {
 	}
 	out["port"] = drivers.Output{Value: json.RawMessage(strconv.Itoa(port))}
 	if host != "" {
-		address, err := embedded.Text(net.JoinHostPort(host, strconv.Itoa(port)))
+		address, err := driverkit.Text(net.JoinHostPort(host, strconv.Itoa(port)))
 		if err == nil {
 			out["address"] = drivers.Output{Value: address}
 		}
@@ -132,12 +132,12 @@ func portOutputs(host string, port int) map[string]drivers.Output {
 func (d *Driver) planPort(it drivers.Item, state drivers.State) (drivers.Change, error) {
 	c := drivers.Change{ID: it.ID, Handle: it.Handle, Action: schema.None}
 	live, _ := state.Raw.(livePort)
-	if err := embedded.Foreign(state, d.Env); err != nil {
+	if err := driverkit.Foreign(state, d.Env); err != nil {
 		return c, err
 	}
 	if it.Want == nil {
 		c.Opaque = portPlan{delete: true, token: live.token}
-		embedded.Deletion(&c, state)
+		driverkit.Deletion(&c, state)
 		return c, nil
 	}
 	want, err := d.wantedPort(it)
@@ -146,17 +146,17 @@ func (d *Driver) planPort(it drivers.Item, state drivers.State) (drivers.Change,
 	}
 	fixed := want.Port != 0
 	_, numberUnknown := it.Want.Unknown[numberPath]
-	if c.Diff, err = embedded.Diff(state.Spec, it.Want.Spec, it.Want.Unknown); err != nil {
-		return c, embedded.Refuse("read", it.Handle, err, "")
+	if c.Diff, err = driverkit.Diff(state.Spec, it.Want.Spec, it.Want.Unknown); err != nil {
+		return c, driverkit.Refuse("read", it.Handle, err, "")
 	}
 	if !fixed && !numberUnknown {
 		d.choice(&c, &want, state.Exists, live)
 	}
 	if state.Exists && state.Owner == "" {
-		c.Diff = append(c.Diff, embedded.MarkDelta(d.Env))
+		c.Diff = append(c.Diff, driverkit.MarkDelta(d.Env))
 	}
 	c.Outputs = portOutputs(want.Host, want.Port)
-	embedded.Decide(&c, it, state, it.Last != nil || state.Owner == d.Env)
+	driverkit.Decide(&c, it, state, it.Last != nil || state.Owner == d.Env)
 	if live.taken != "" && !fixed {
 		c.Why = live.taken + " listens on it"
 	}
@@ -183,18 +183,18 @@ func (d *Driver) wantedPort(it drivers.Item) (portRecord, error) {
 		return portRecord{}, err
 	}
 	var s portSpec
-	if err := embedded.Decode(it.Want, &s); err != nil {
-		return portRecord{}, embedded.Refuse("read", it.Handle, err, "")
+	if err := driverkit.Decode(it.Want, &s); err != nil {
+		return portRecord{}, driverkit.Refuse("read", it.Handle, err, "")
 	}
 	_, hostUnknown := it.Want.Unknown[hostPath]
 	if s.Host == "" && !hostUnknown {
 		s.Host = "127.0.0.1"
 	}
 	if s.Number < 0 || s.Number > 65535 {
-		return portRecord{}, embedded.Refuse("read", it.Handle, fmt.Errorf("%d is not a port", s.Number), "")
+		return portRecord{}, driverkit.Refuse("read", it.Handle, fmt.Errorf("%d is not a port", s.Number), "")
 	}
 	if _, err := netip.ParseAddr(s.Host); err != nil && s.Host != "localhost" && !hostUnknown {
-		return portRecord{}, embedded.Refuse("read", it.Handle, fmt.Errorf("the host %q is neither an IP address nor localhost", s.Host), "")
+		return portRecord{}, driverkit.Refuse("read", it.Handle, fmt.Errorf("the host %q is neither an IP address nor localhost", s.Host), "")
 	}
 	return portRecord{Format: 1, Environment: d.Env, Name: name, Host: s.Host, Port: s.Number, Fixed: s.Number != 0}, nil
 }

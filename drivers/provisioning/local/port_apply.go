@@ -12,7 +12,7 @@ import (
 	"sync"
 
 	"github.com/aplomb-dev/aplomb/drivers"
-	"github.com/aplomb-dev/aplomb/internal/embedded"
+	"github.com/aplomb-dev/aplomb/internal/driverkit"
 	"github.com/aplomb-dev/aplomb/internal/records"
 )
 
@@ -66,13 +66,13 @@ func (d *Driver) applyPort(ctx context.Context, c drivers.Change) (drivers.State
 		return drivers.State{}, err
 	}
 	if !ok || plan.unknown {
-		return drivers.State{}, embedded.Stale("apply", c.Handle)
+		return drivers.State{}, driverkit.Stale("apply", c.Handle)
 	}
 	d.ports.choosing.Lock()
 	defer d.ports.choosing.Unlock()
 	live, err := d.ports.folder.Get(name)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return drivers.State{}, embedded.Fail("read", d.ports.folder.Path(name), err)
+		return drivers.State{}, driverkit.Fail("read", d.ports.folder.Path(name), err)
 	}
 	if plan.delete {
 		return d.deletePort(name, c.Handle, live, plan)
@@ -81,7 +81,7 @@ func (d *Driver) applyPort(ctx context.Context, c drivers.Change) (drivers.State
 		if live.Value != nil && landed(*live.Value, plan.want) {
 			return d.observePort(d.ports.sockets(), c.Handle)
 		}
-		return drivers.State{}, embedded.Stale("keep", c.Handle)
+		return drivers.State{}, driverkit.Stale("keep", c.Handle)
 	}
 	if err := d.pick(ctx, &plan.want); err != nil {
 		return drivers.State{}, err
@@ -91,9 +91,9 @@ func (d *Driver) applyPort(ctx context.Context, c drivers.Change) (drivers.State
 		write = d.ports.folder.Create
 	}
 	if _, err := write(name, plan.want); errors.Is(err, fs.ErrExist) {
-		return drivers.State{}, embedded.Stale("keep", c.Handle)
+		return drivers.State{}, driverkit.Stale("keep", c.Handle)
 	} else if err != nil {
-		return drivers.State{}, embedded.Fail("write", d.ports.folder.Path(name), err)
+		return drivers.State{}, driverkit.Fail("write", d.ports.folder.Path(name), err)
 	}
 	d.ports.used[name] = []int{plan.want.Port}
 	return d.observePort(d.ports.sockets(), c.Handle)
@@ -110,12 +110,12 @@ func landed(r, want portRecord) bool {
 func (d *Driver) deletePort(name, handle string, live records.Record[portRecord], plan portPlan) (drivers.State, error) {
 	gone := drivers.State{Handle: handle}
 	if live.Value != nil && live.Token != plan.token {
-		return gone, embedded.Stale("delete", handle)
+		return gone, driverkit.Stale("delete", handle)
 	}
 	d.watched.Remove(d.ports.folder.Path(name))
 	d.ports.forget(handle)
 	if err := d.ports.folder.Delete(name); err != nil {
-		return gone, embedded.Fail("delete", d.ports.folder.Path(name), err)
+		return gone, driverkit.Fail("delete", d.ports.folder.Path(name), err)
 	}
 	delete(d.ports.used, name)
 	return gone, nil
@@ -125,18 +125,18 @@ func (d *Driver) deletePort(name, handle string, live records.Record[portRecord]
 func (d *Driver) pick(ctx context.Context, want *portRecord) error {
 	used, err := d.ports.inUse(want.Name)
 	if err != nil {
-		return embedded.Fail("read", d.ports.folder.Dir, err)
+		return driverkit.Fail("read", d.ports.folder.Dir, err)
 	}
 	if want.Port != 0 {
 		if other := used[want.Port]; want.Fixed && other != "" {
-			return embedded.Refuse("keep", want.address(), fmt.Errorf("port %d is kept by port/%s", want.Port, other), "declare another number, or none")
+			return driverkit.Refuse("keep", want.address(), fmt.Errorf("port %d is kept by port/%s", want.Port, other), "declare another number, or none")
 		}
 		return nil
 	}
 	span := d.ports.span
 	n := span.Last - span.First + 1
 	if n < 1 {
-		return embedded.Refuse("choose", portPrefix+want.Name, fmt.Errorf("the range of ports %d-%d is empty", span.First, span.Last), "")
+		return driverkit.Refuse("choose", portPrefix+want.Name, fmt.Errorf("the range of ports %d-%d is empty", span.First, span.Last), "")
 	}
 	start := rand.IntN(n) //nolint:gosec // nothing depends on it being hard to guess
 	for i := range n {
@@ -188,7 +188,7 @@ func (r *registry) inUse(name string) (map[int]string, error) {
 func (d *Driver) listPorts() ([]drivers.State, error) {
 	names, err := d.ports.folder.Names()
 	if err != nil {
-		return nil, embedded.Fail("list", d.ports.folder.Dir, err)
+		return nil, driverkit.Fail("list", d.ports.folder.Dir, err)
 	}
 	var states []drivers.State
 	sockets := d.ports.sockets()

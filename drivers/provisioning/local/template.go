@@ -13,7 +13,7 @@ import (
 	"text/template/parse"
 
 	"github.com/aplomb-dev/aplomb/drivers"
-	"github.com/aplomb-dev/aplomb/internal/embedded"
+	"github.com/aplomb-dev/aplomb/internal/driverkit"
 	"github.com/aplomb-dev/aplomb/schema"
 )
 
@@ -30,8 +30,8 @@ func render(want *drivers.Desired, secrets map[schema.Path]schema.Secret) ([]byt
 		spec.Unknown = maps.Clone(want.Unknown)
 		maps.DeleteFunc(spec.Unknown, func(p schema.Path, _ string) bool { return isSource(p) }) // their texts stand there
 	}
-	if err := embedded.Decode(&spec, &s); err != nil {
-		return nil, embedded.Refuse("read", FileKind, err, "")
+	if err := driverkit.Decode(&spec, &s); err != nil {
+		return nil, driverkit.Refuse("read", FileKind, err, "")
 	}
 	vars, err := varsOf(spec.Spec, secrets)
 	if err != nil {
@@ -49,14 +49,14 @@ func render(want *drivers.Desired, secrets map[schema.Path]schema.Secret) ([]byt
 
 func plain(s fileSpec, secrets map[schema.Path]schema.Secret) ([]byte, error) {
 	if s.Content == nil {
-		return nil, embedded.Refuse("read", FileKind, errors.New("neither content nor template"), "")
+		return nil, driverkit.Refuse("read", FileKind, errors.New("neither content nor template"), "")
 	}
 	text := *s.Content
 	if v, ok := secrets[contentPath]; ok {
 		text = v.Reveal()
 	}
 	if len(text) > MaxFile {
-		return nil, embedded.Refuse("read", "content", fmt.Errorf("%d bytes (at most %d)", len(text), MaxFile), "")
+		return nil, driverkit.Refuse("read", "content", fmt.Errorf("%d bytes (at most %d)", len(text), MaxFile), "")
 	}
 	return []byte(text), nil
 }
@@ -64,9 +64,9 @@ func plain(s fileSpec, secrets map[schema.Path]schema.Secret) ([]byte, error) {
 // varsOf are the vars as a template sees them: whole numbers as int64, so that
 // they compare with the template's own.
 func varsOf(spec json.RawMessage, secrets map[schema.Path]schema.Secret) (map[string]any, error) {
-	tree, err := embedded.Tree(spec)
+	tree, err := driverkit.Tree(spec)
 	if err != nil {
-		return nil, embedded.Refuse("read", FileKind, err, "")
+		return nil, driverkit.Refuse("read", FileKind, err, "")
 	}
 	words, _ := tree.(map[string]any)
 	vars, _ := words["vars"].(map[string]any)
@@ -156,7 +156,7 @@ func execute(file schema.File, vars map[string]any, secret bool) ([]byte, error)
 		if secret && !errors.Is(err, errTooMuch) {
 			err = errors.New(placeRE.FindString(err.Error()) + ": the template does not fit its vars")
 		}
-		return nil, embedded.Refuse("run", file.Path, err, "every .NAME of a template must be in vars")
+		return nil, driverkit.Refuse("run", file.Path, err, "every .NAME of a template must be in vars")
 	}
 	return b.out.Bytes(), nil
 }

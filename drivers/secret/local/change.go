@@ -14,7 +14,7 @@ import (
 	"filippo.io/age/armor"
 
 	"github.com/aplomb-dev/aplomb/drivers"
-	"github.com/aplomb-dev/aplomb/internal/embedded"
+	"github.com/aplomb-dev/aplomb/internal/driverkit"
 	"github.com/aplomb-dev/aplomb/internal/records"
 	"github.com/aplomb-dev/aplomb/schema"
 )
@@ -31,18 +31,18 @@ type secretSpec struct {
 func specOf(raw json.RawMessage, handle string) (secretSpec, error) {
 	s := secretSpec{Length: 32, Alphabet: "alphanumeric"}
 	if err := json.Unmarshal(raw, &s); err != nil {
-		return s, embedded.Refuse("read", handle, err, "")
+		return s, driverkit.Refuse("read", handle, err, "")
 	}
 	if s.Age != "" {
 		return secretSpec{Age: s.Age}, nil
 	}
 	if s.Rotate != "" {
-		if _, err := embedded.Duration(s.Rotate); err != nil {
-			return s, embedded.Refuse("read", handle, fmt.Errorf("rotate: %w", err), "")
+		if _, err := driverkit.Duration(s.Rotate); err != nil {
+			return s, driverkit.Refuse("read", handle, fmt.Errorf("rotate: %w", err), "")
 		}
 	}
 	if _, ok := alphabets[s.Alphabet]; !ok || s.Length < 8 || s.Length > 1024 {
-		return s, embedded.Refuse("read", handle, fmt.Errorf("length %d of the alphabet %q", s.Length, s.Alphabet), "8 to 1024 of alphanumeric, hex, base64url or ascii")
+		return s, driverkit.Refuse("read", handle, fmt.Errorf("length %d of the alphabet %q", s.Length, s.Alphabet), "8 to 1024 of alphanumeric, hex, base64url or ascii")
 	}
 	return s, nil
 }
@@ -58,14 +58,14 @@ func (d *Driver) Check(kind, name string, want drivers.Desired) error {
 	}
 	var words map[string]json.RawMessage
 	if err := json.Unmarshal(want.Spec, &words); err != nil {
-		return embedded.Refuse("read", prefix+name, err, "")
+		return driverkit.Refuse("read", prefix+name, err, "")
 	}
 	for p := range want.Unknown {
 		delete(words, p.Steps()[0])
 	}
 	known, err := json.Marshal(words)
 	if err != nil {
-		return embedded.Refuse("read", prefix+name, err, "")
+		return driverkit.Refuse("read", prefix+name, err, "")
 	}
 	s, err := specOf(known, prefix+name)
 	if err != nil || s.Age == "" {
@@ -80,14 +80,14 @@ func (d *Driver) Check(kind, name string, want drivers.Desired) error {
 func checkAge(handle, text string) error {
 	const hint = "it is what age -a -r RECIPIENT writes, with the recipient of this environment"
 	if len(text) > 2*MaxSecret {
-		return embedded.Refuse("read", handle, fmt.Errorf("age: a ciphertext of %d bytes (at most %d)", len(text), 2*MaxSecret), "")
+		return driverkit.Refuse("read", handle, fmt.Errorf("age: a ciphertext of %d bytes (at most %d)", len(text), 2*MaxSecret), "")
 	}
 	sealed, err := io.ReadAll(armor.NewReader(strings.NewReader(text)))
 	if err != nil {
-		return embedded.Refuse("read", handle, errors.New("age: this is no armored age ciphertext"), hint)
+		return driverkit.Refuse("read", handle, errors.New("age: this is no armored age ciphertext"), hint)
 	}
 	if !bytes.HasPrefix(sealed, []byte(ageHeader)) {
-		return embedded.Refuse("read", handle, errors.New("age: what the armor holds is not encrypted with age"), hint)
+		return driverkit.Refuse("read", handle, errors.New("age: what the armor holds is not encrypted with age"), hint)
 	}
 	return nil
 }
@@ -110,7 +110,7 @@ type plan struct {
 // Plan compares; it decrypts nothing.
 func (d *Driver) Plan(_ context.Context, it drivers.Item, state drivers.State) (drivers.Change, error) {
 	d.setup()
-	embedded.Place(&it, state)
+	driverkit.Place(&it, state)
 	c := drivers.Change{ID: it.ID, Handle: it.Handle, Action: schema.None}
 	if it.ID.Kind != Kind {
 		return c, unserved(it.ID.Kind)
@@ -118,28 +118,28 @@ func (d *Driver) Plan(_ context.Context, it drivers.Item, state drivers.State) (
 	if state.Err != nil {
 		return c, state.Err
 	}
-	if err := embedded.Foreign(state, d.Env); err != nil {
+	if err := driverkit.Foreign(state, d.Env); err != nil {
 		return c, err
 	}
 	live, _ := state.Raw.(observed)
 	if it.Want == nil {
 		c.Opaque = plan{delete: true, token: live.Token}
-		embedded.Deletion(&c, state)
+		driverkit.Deletion(&c, state)
 		return c, nil
 	}
 	p := plan{unknown: len(it.Want.Unknown) > 0, token: live.Token, spec: it.Want.Spec}
 	var err error
-	if c.Diff, err = embedded.Diff(state.Spec, it.Want.Spec, it.Want.Unknown); err != nil {
-		return c, embedded.Refuse("read", it.Handle, err, "")
+	if c.Diff, err = driverkit.Diff(state.Spec, it.Want.Spec, it.Want.Unknown); err != nil {
+		return c, driverkit.Refuse("read", it.Handle, err, "")
 	}
 	if err := planValue(&c, &p, it, live); err != nil {
 		return c, err
 	}
 	if state.Exists && state.Owner == "" {
-		c.Diff = append(c.Diff, embedded.MarkDelta(d.Env))
+		c.Diff = append(c.Diff, driverkit.MarkDelta(d.Env))
 	}
 	c.Opaque = p
-	embedded.Decide(&c, it, state, it.Last != nil || state.Owner == d.Env)
+	driverkit.Decide(&c, it, state, it.Last != nil || state.Owner == d.Env)
 	if c.Action == schema.Update && isDue(c.Diff) {
 		c.Why = "its rotation is due"
 	}
@@ -202,9 +202,9 @@ func (d *Driver) Apply(ctx context.Context, c drivers.Change) (drivers.State, er
 	case err != nil:
 		return drivers.State{}, err
 	case ctx.Err() != nil:
-		return drivers.State{}, embedded.Fail("apply", c.Handle, ctx.Err())
+		return drivers.State{}, driverkit.Fail("apply", c.Handle, ctx.Err())
 	case !ok || p.unknown:
-		return drivers.State{}, embedded.Stale("apply", c.Handle)
+		return drivers.State{}, driverkit.Stale("apply", c.Handle)
 	}
 	defer d.locks.Lock(c.Handle)()
 	live, err := d.folder.Get(name)
@@ -218,7 +218,7 @@ func (d *Driver) Apply(ctx context.Context, c drivers.Change) (drivers.State, er
 		return d.state(c.Handle, live)
 	}
 	if live.Token != p.token {
-		return drivers.State{}, embedded.Stale("write", c.Handle)
+		return drivers.State{}, driverkit.Stale("write", c.Handle)
 	}
 	next, err := d.next(name, c, p, live.Value)
 	if err != nil {
@@ -230,10 +230,10 @@ func (d *Driver) Apply(ctx context.Context, c drivers.Change) (drivers.State, er
 	}
 	rec, err := write(name, next)
 	if errors.Is(err, fs.ErrExist) {
-		return drivers.State{}, embedded.Stale("write", c.Handle)
+		return drivers.State{}, driverkit.Stale("write", c.Handle)
 	}
 	if err != nil {
-		return drivers.State{}, embedded.Fail("write", d.folder.Path(name), err)
+		return drivers.State{}, driverkit.Fail("write", d.folder.Path(name), err)
 	}
 	return d.state(c.Handle, rec)
 }
@@ -260,20 +260,17 @@ func (d *Driver) next(name string, c drivers.Change, p plan, live *record) (reco
 		value, err = generate(s.Length, s.Alphabet)
 	}
 	if err != nil {
-		return record{}, embedded.Fail("make", c.Handle, err)
+		return record{}, driverkit.Fail("make", c.Handle, err)
 	}
-	return r, embedded.Fail("seal", c.Handle, d.seal(&r, value))
+	return r, driverkit.Fail("seal", c.Handle, d.seal(&r, value))
 }
 
 func (d *Driver) delete(name, handle string, live records.Record[record], p plan) (drivers.State, error) {
 	gone := drivers.State{Handle: handle}
 	if live.Value != nil && live.Token != p.token {
-		return gone, embedded.Stale("delete", handle)
+		return gone, driverkit.Stale("delete", handle)
 	}
 	d.watched.Remove(d.folder.Path(name))
 	d.due.drop(handle)
-	d.mu.Lock()
-	delete(d.told, handle)
-	d.mu.Unlock()
-	return gone, embedded.Fail("delete", d.folder.Path(name), d.folder.Delete(name))
+	return gone, driverkit.Fail("delete", d.folder.Path(name), d.folder.Delete(name))
 }

@@ -26,7 +26,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"github.com/aplomb-dev/aplomb/drivers"
-	"github.com/aplomb-dev/aplomb/internal/embedded"
+	"github.com/aplomb-dev/aplomb/internal/driverkit"
 	"github.com/aplomb-dev/aplomb/internal/pathwatch"
 	"github.com/aplomb-dev/aplomb/internal/records"
 	"github.com/aplomb-dev/aplomb/schema"
@@ -54,14 +54,11 @@ type Driver struct {
 	Now         func() time.Time      // nil: time.Now
 
 	once    sync.Once
-	locks   embedded.Locks
+	locks   driverkit.Locks
 	keys    keyring
 	folder  records.Folder[record]
 	watched pathwatch.Set
 	due     schedule
-
-	mu   sync.Mutex
-	told map[string]string // handle -> fingerprint of the value that was last told
 }
 
 var (
@@ -88,7 +85,6 @@ func (d *Driver) setup() {
 		d.keys.dir = d.Dir
 		d.folder = records.Folder[record]{Dir: filepath.Join(d.Dir, "secrets"), Check: checkRecord}
 		d.watched.Log = d.Log
-		d.told = map[string]string{}
 		d.due.init()
 	})
 }
@@ -99,19 +95,19 @@ func (d *Driver) Address(kind, name string, _ json.RawMessage) (string, error) {
 		return "", unserved(kind)
 	}
 	if !schema.ValidName(name) {
-		return "", embedded.Refuse("find", prefix+name, errors.New("no name of a secret"), "")
+		return "", driverkit.Refuse("find", prefix+name, errors.New("no name of a secret"), "")
 	}
 	return prefix + name, nil
 }
 
 func unserved(kind string) error {
-	return embedded.Refuse("serve", kind, fmt.Errorf("the local secret driver has no kind %q", kind), "")
+	return driverkit.Refuse("serve", kind, fmt.Errorf("the local secret driver has no kind %q", kind), "")
 }
 
 func nameOf(handle string) (string, error) {
 	name, ok := strings.CutPrefix(handle, prefix)
 	if !ok || !schema.ValidName(name) {
-		return "", embedded.Refuse("find", handle, errors.New("no handle of a secret"), "")
+		return "", driverkit.Refuse("find", handle, errors.New("no handle of a secret"), "")
 	}
 	return name, nil
 }
@@ -122,7 +118,7 @@ func (d *Driver) Observe(ctx context.Context, items []drivers.Item) ([]drivers.S
 	states := make([]drivers.State, len(items))
 	for i, it := range items {
 		if err := ctx.Err(); err != nil {
-			return nil, embedded.Fail("observe", d.Dir, err)
+			return nil, driverkit.Fail("observe", d.Dir, err)
 		}
 		var err error
 		if it.ID.Kind != Kind {
@@ -158,9 +154,9 @@ func (d *Driver) look(handle string) (drivers.State, error) {
 // damaged says of a record that cannot be read what deleting it means.
 func damaged(path string, err error) error {
 	if !errors.Is(err, records.ErrCorrupt) {
-		return embedded.Fail("read", path, err)
+		return driverkit.Fail("read", path, err)
 	}
-	return embedded.Refuse("read", path, err, "restore the file from a backup, or delete it to have a new value made")
+	return driverkit.Refuse("read", path, err, "restore the file from a backup, or delete it to have a new value made")
 }
 
 // observed is State.Raw.
@@ -184,9 +180,6 @@ func (d *Driver) state(handle string, rec records.Record[record]) (drivers.State
 	} else {
 		d.due.drop(handle)
 	}
-	d.mu.Lock()
-	d.told[handle] = r.Fingerprint
-	d.mu.Unlock()
 	return drivers.State{
 		Handle: handle, Owner: r.Environment, Version: version, Exists: true, Spec: r.Spec, Outputs: out,
 		Health: drivers.Health{Status: drivers.Healthy}, Raw: observed{rec, now},
@@ -195,7 +188,7 @@ func (d *Driver) state(handle string, rec records.Record[record]) (drivers.State
 
 // outputs are value and version, as far as they are known.
 func outputs(version int, fingerprint string) (map[string]drivers.Output, error) {
-	n, err := embedded.Text(version)
+	n, err := driverkit.Text(version)
 	out := map[string]drivers.Output{"version": {Value: n}}
 	if fingerprint != "" {
 		out[valueOutput] = drivers.Output{Secret: true, Fingerprint: fingerprint}
@@ -208,12 +201,12 @@ func (d *Driver) List(ctx context.Context) ([]drivers.State, error) {
 	d.setup()
 	names, err := d.folder.Names()
 	if err != nil {
-		return nil, embedded.Fail("list", d.folder.Dir, err)
+		return nil, driverkit.Fail("list", d.folder.Dir, err)
 	}
 	var states []drivers.State
 	for _, name := range names {
 		if err := ctx.Err(); err != nil {
-			return nil, embedded.Fail("list", d.folder.Dir, err)
+			return nil, driverkit.Fail("list", d.folder.Dir, err)
 		}
 		state, err := d.look(prefix + name)
 		if err != nil {
@@ -224,33 +217,30 @@ func (d *Driver) List(ctx context.Context) ([]drivers.State, error) {
 	return states, nil
 }
 
-// Reveal decrypts a value, in memory. It is the one that was last told of;
+// Reveal decrypts a value, in memory. It is the one that fingerprint tells of;
 // ErrStale if it moved since.
-func (d *Driver) Reveal(ctx context.Context, item drivers.Item, output string) (schema.Secret, error) {
+func (d *Driver) Reveal(ctx context.Context, item drivers.Item, output, fingerprint string) (schema.Secret, error) {
 	d.setup()
 	if err := ctx.Err(); err != nil {
-		return schema.Secret{}, embedded.Fail("reveal", item.Handle, err)
+		return schema.Secret{}, driverkit.Fail("reveal", item.Handle, err)
 	}
 	name, err := nameOf(item.Handle)
 	if err != nil {
 		return schema.Secret{}, err
 	}
 	if item.ID.Kind != Kind || output != valueOutput {
-		return schema.Secret{}, embedded.Refuse("reveal", item.Handle, fmt.Errorf("%s has no secret output %q", item.ID.Kind, output), "")
+		return schema.Secret{}, driverkit.Refuse("reveal", item.Handle, fmt.Errorf("%s has no secret output %q", item.ID.Kind, output), "")
 	}
 	defer d.locks.Lock(item.Handle)()
 	rec, err := d.folder.Get(name)
 	if errors.Is(err, fs.ErrNotExist) {
-		return schema.Secret{}, embedded.Stale("reveal", item.Handle)
+		return schema.Secret{}, driverkit.Stale("reveal", item.Handle)
 	}
 	if err != nil {
 		return schema.Secret{}, damaged(d.folder.Path(name), err)
 	}
-	d.mu.Lock()
-	told, known := d.told[item.Handle]
-	d.mu.Unlock()
-	if known && told != rec.Value.Fingerprint {
-		return schema.Secret{}, embedded.Stale("reveal", item.Handle)
+	if fingerprint != rec.Value.Fingerprint {
+		return schema.Secret{}, driverkit.Stale("reveal", item.Handle)
 	}
 	return d.open(name, rec.Value)
 }

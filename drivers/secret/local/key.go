@@ -14,7 +14,7 @@ import (
 
 	"github.com/aplomb-dev/aplomb/drivers"
 	"github.com/aplomb-dev/aplomb/internal/atomicfile"
-	"github.com/aplomb-dev/aplomb/internal/embedded"
+	"github.com/aplomb-dev/aplomb/internal/driverkit"
 	"github.com/aplomb-dev/aplomb/internal/records"
 )
 
@@ -60,7 +60,7 @@ func (k *keyring) identity(inUse func() (bool, error)) (*age.X25519Identity, err
 	case errors.Is(err, fs.ErrNotExist):
 		return k.make(inUse)
 	case err != nil:
-		return nil, embedded.Fail("look at", k.path(), err)
+		return nil, driverkit.Fail("look at", k.path(), err)
 	case !info.Mode().IsRegular() || info.Mode().Perm()&0o077 != 0:
 		return nil, &drivers.Error{Op: "read key", Subject: k.path(), Class: drivers.ErrDenied,
 			Err: fmt.Errorf("its mode is %v: others may read it", info.Mode()), Hint: "chmod 600 " + k.path() + ", and rotate the secrets if somebody did"}
@@ -73,7 +73,7 @@ func (k *keyring) identity(inUse func() (bool, error)) (*age.X25519Identity, err
 		return nil, err
 	}
 	if err := k.publish(id); err != nil {
-		return nil, embedded.Fail("write", filepath.Join(k.dir, recipientFile), err)
+		return nil, driverkit.Fail("write", filepath.Join(k.dir, recipientFile), err)
 	}
 	k.id = id
 	return id, nil
@@ -84,16 +84,16 @@ func (k *keyring) identity(inUse func() (bool, error)) (*age.X25519Identity, err
 func (k *keyring) read() (_ *age.X25519Identity, err error) {
 	f, err := os.Open(k.path())
 	if err != nil {
-		return nil, embedded.Fail("read key", k.path(), err)
+		return nil, driverkit.Fail("read key", k.path(), err)
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
 	data, err := io.ReadAll(io.LimitReader(f, maxKey))
 	if err != nil {
-		return nil, embedded.Fail("read key", k.path(), err)
+		return nil, driverkit.Fail("read key", k.path(), err)
 	}
 	id, ok := parseKey(data)
 	if !ok {
-		return nil, embedded.Refuse("read key", k.path(), errors.New("it holds no age identity, or more than one"), "restore it from a backup")
+		return nil, driverkit.Refuse("read key", k.path(), errors.New("it holds no age identity, or more than one"), "restore it from a backup")
 	}
 	return id, nil
 }
@@ -114,10 +114,10 @@ func (k *keyring) make(inUse func() (bool, error)) (_ *age.X25519Identity, err e
 	if id == nil {
 		used, err := inUse()
 		if err != nil {
-			return nil, embedded.Fail("list", k.dir, err)
+			return nil, driverkit.Fail("list", k.dir, err)
 		}
 		if used {
-			return nil, embedded.Refuse("read key", k.path(), errors.New("it is gone, and secrets are sealed with it"),
+			return nil, driverkit.Refuse("read key", k.path(), errors.New("it is gone, and secrets are sealed with it"),
 				"restore the key from a backup, or delete the folder secrets beside it to have all values made anew")
 		}
 		if id, err = age.GenerateX25519Identity(); err != nil {
@@ -125,14 +125,14 @@ func (k *keyring) make(inUse func() (bool, error)) (_ *age.X25519Identity, err e
 		}
 	}
 	if err := records.MakeDir(k.dir); err != nil {
-		return nil, embedded.Fail("make", k.dir, err)
+		return nil, driverkit.Fail("make", k.dir, err)
 	}
 	text := fmt.Sprintf("# The identity of one aplomb environment. Who has it can read every secret.\n# public key: %s\n%s\n", id.Recipient(), id)
 	if err := k.put(keyFile, []byte(text), 0o600, atomicfile.Create); err != nil {
-		return nil, embedded.Fail("write key", k.path(), err)
+		return nil, driverkit.Fail("write key", k.path(), err)
 	}
 	if err := k.publish(id); err != nil {
-		return nil, embedded.Fail("write", filepath.Join(k.dir, recipientFile), err)
+		return nil, driverkit.Fail("write", filepath.Join(k.dir, recipientFile), err)
 	}
 	k.id = id
 	return id, nil

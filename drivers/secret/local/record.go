@@ -17,7 +17,7 @@ import (
 	"filippo.io/age/armor"
 
 	"github.com/aplomb-dev/aplomb/drivers"
-	"github.com/aplomb-dev/aplomb/internal/embedded"
+	"github.com/aplomb-dev/aplomb/internal/driverkit"
 	"github.com/aplomb-dev/aplomb/schema"
 )
 
@@ -63,7 +63,7 @@ func checkRecord(name string, r *record) error {
 	}
 	r.Spec = compact.Bytes()
 	if r.Rotate != "" {
-		if _, err := embedded.Duration(r.Rotate); err != nil {
+		if _, err := driverkit.Duration(r.Rotate); err != nil {
 			return err
 		}
 	}
@@ -75,7 +75,7 @@ func (r *record) due() time.Time {
 	if r.Rotate == "" {
 		return time.Time{}
 	}
-	after, err := embedded.Duration(r.Rotate)
+	after, err := driverkit.Duration(r.Rotate)
 	if err != nil { // checkRecord refused it
 		return time.Time{}
 	}
@@ -102,7 +102,7 @@ func printable() string {
 func generate(length int, alphabet string) ([]byte, error) {
 	letters, ok := alphabets[alphabet]
 	if !ok || length < 8 || length > 1024 {
-		return nil, embedded.Refuse("make", Kind, fmt.Errorf("length %d of the alphabet %q", length, alphabet), "8 to 1024 of alphanumeric, hex, base64url or ascii")
+		return nil, driverkit.Refuse("make", Kind, fmt.Errorf("length %d of the alphabet %q", length, alphabet), "8 to 1024 of alphanumeric, hex, base64url or ascii")
 	}
 	value, n := make([]byte, length), big.NewInt(int64(len(letters)))
 	for i := range value {
@@ -151,14 +151,14 @@ func (d *Driver) open(name string, r *record) (schema.Secret, error) {
 	const hint = "restore the record and the key from one backup, or delete the record to have a new value made"
 	plain, err := decrypt(bytes.NewReader(r.Sealed), id, 2*MaxSecret)
 	if err != nil {
-		return schema.Secret{}, embedded.Refuse("decrypt", path, err, hint)
+		return schema.Secret{}, driverkit.Refuse("decrypt", path, err, hint)
 	}
 	var s sealed
 	if json.Unmarshal(plain, &s) != nil || s.Name != r.Name || s.Version != r.Version {
-		return schema.Secret{}, embedded.Refuse("decrypt", path, errors.New("the value is not this record's"), hint)
+		return schema.Secret{}, driverkit.Refuse("decrypt", path, errors.New("the value is not this record's"), hint)
 	}
 	if !hmac.Equal([]byte(d.Fingerprint(s.Value)), []byte(r.Fingerprint)) {
-		return schema.Secret{}, embedded.Refuse("decrypt", path, errors.New("the value is not the one that the record tells of"), hint)
+		return schema.Secret{}, driverkit.Refuse("decrypt", path, errors.New("the value is not the one that the record tells of"), hint)
 	}
 	return schema.NewSecret(string(s.Value)), nil
 }
@@ -183,7 +183,7 @@ func (d *Driver) unwrap(handle, ciphertext string) ([]byte, error) {
 	}
 	hint := fmt.Sprintf("encrypt it for this environment: age -a -r %s", id.Recipient())
 	if len(ciphertext) > 2*MaxSecret {
-		return nil, embedded.Refuse("decrypt", handle, fmt.Errorf("a ciphertext of %d bytes (at most %d)", len(ciphertext), 2*MaxSecret), "")
+		return nil, driverkit.Refuse("decrypt", handle, fmt.Errorf("a ciphertext of %d bytes (at most %d)", len(ciphertext), 2*MaxSecret), "")
 	}
 	value, err := decrypt(armor.NewReader(strings.NewReader(ciphertext)), id, MaxSecret)
 	if err != nil {
@@ -194,7 +194,7 @@ func (d *Driver) unwrap(handle, ciphertext string) ([]byte, error) {
 		return nil, &drivers.Error{Op: "decrypt", Subject: handle, Class: drivers.ErrPermanent, Err: err, Hint: hint}
 	}
 	if len(value) == 0 || !utf8.Valid(value) {
-		return nil, embedded.Refuse("decrypt", handle, errors.New("the value is empty or not UTF-8 text"), "encode what is not text, with base64 for instance")
+		return nil, driverkit.Refuse("decrypt", handle, errors.New("the value is empty or not UTF-8 text"), "encode what is not text, with base64 for instance")
 	}
 	return value, nil
 }

@@ -49,11 +49,12 @@ func TestKeyFile(t *testing.T) {
 		t.Fatalf("mode %v", info.Mode())
 	}
 	fresh := func() *Driver { return &Driver{Env: d.Env, Dir: d.Dir, Fingerprint: drivertest.Fingerprint} }
+	print := told(r)
 	drivertest.Must(t, os.Chmod(key, 0o640))
 	if _, err := fresh().Recipient(); !errors.Is(err, drivers.ErrDenied) || !strings.Contains(drivers.HintOf(err), "chmod") {
 		t.Fatalf("a key that others read: %v", err)
 	}
-	if _, err := d.Reveal(t.Context(), r.Item, "value"); !errors.Is(err, drivers.ErrDenied) {
+	if _, err := d.Reveal(t.Context(), r.Item, "value", print); !errors.Is(err, drivers.ErrDenied) {
 		t.Fatalf("a key that others read, while it is in memory: %v", err)
 	}
 	drivertest.Must(t, os.Remove(key))
@@ -67,7 +68,7 @@ func TestKeyFile(t *testing.T) {
 	other, err := age.GenerateX25519Identity()
 	drivertest.Must(t, err)
 	drivertest.Must(t, os.WriteFile(key, []byte(other.String()), 0o600))
-	if _, err := fresh().Reveal(t.Context(), r.Item, "value"); drivers.Class(err) != drivers.ErrPermanent || drivers.HintOf(err) == "" {
+	if _, err := fresh().Reveal(t.Context(), r.Item, "value", print); drivers.Class(err) != drivers.ErrPermanent || drivers.HintOf(err) == "" {
 		t.Fatalf("another key: %v", err)
 	}
 }
@@ -100,14 +101,12 @@ func TestDamagedRecords(t *testing.T) {
 	drivertest.Must(t, json.Unmarshal(theirs, &swap))
 	drivertest.Must(t, os.WriteFile(path, good, 0o600))
 	drivertest.EditJSON(t, path, func(r map[string]any) { r["sealed"] = swap["sealed"] })
-	r.Observe()
-	if _, err := d.Reveal(t.Context(), r.Item, "value"); drivers.Class(err) != drivers.ErrPermanent {
+	if _, err := d.Reveal(t.Context(), r.Item, "value", told(r)); drivers.Class(err) != drivers.ErrPermanent {
 		t.Fatalf("another record's value was revealed: %v", err)
 	}
 	drivertest.Must(t, os.WriteFile(path, good, 0o600))
 	drivertest.EditJSON(t, path, func(r map[string]any) { r["fingerprint"] = "0000" })
-	r.Observe()
-	if _, err := d.Reveal(t.Context(), r.Item, "value"); drivers.Class(err) != drivers.ErrPermanent {
+	if _, err := d.Reveal(t.Context(), r.Item, "value", told(r)); drivers.Class(err) != drivers.ErrPermanent {
 		t.Fatalf("a value that the fingerprint does not tell of was revealed: %v", err)
 	}
 }
@@ -116,12 +115,12 @@ func TestRevealOfWhatMoved(t *testing.T) {
 	d := newDriver(t)
 	r := drivertest.NewResource(t, d, Kind, "pw", generated(t, nil))
 	r.Settle(schema.Create)
+	before := told(r)
 	behind := drivertest.NewResource(t, &Driver{Env: d.Env, Dir: d.Dir, Fingerprint: drivertest.Fingerprint}, Kind, "pw", generated(t, map[string]any{"length": 99}))
 	behind.Settle(schema.Update)
-	if _, err := d.Reveal(t.Context(), r.Item, "value"); !errors.Is(err, drivers.ErrStale) {
-		t.Fatalf("a value that nobody was told of: %v", err)
+	if _, err := d.Reveal(t.Context(), r.Item, "value", before); !errors.Is(err, drivers.ErrStale) {
+		t.Fatalf("a value that there is no more: %v", err)
 	}
-	r.Observe()
 	reveal(t, r)
 }
 
@@ -145,10 +144,10 @@ func TestNoPlaintextAnywhere(t *testing.T) {
 	js, err := json.Marshal(r.Plan())
 	drivertest.Must(t, err)
 	said = append(said, string(js))
-	secret, err := d.Reveal(t.Context(), r.Item, "value")
+	secret, err := d.Reveal(t.Context(), r.Item, "value", told(r))
 	drivertest.Must(t, err)
 	note(secret)
-	_, err = d.Reveal(t.Context(), r.Item, "other")
+	_, err = d.Reveal(t.Context(), r.Item, "other", told(r))
 	note(err)
 	drivertest.Must(t, filepath.WalkDir(d.Dir, func(p string, e fs.DirEntry, err error) error {
 		if err == nil && e.Type().IsRegular() {

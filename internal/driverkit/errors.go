@@ -1,8 +1,9 @@
-// Package embedded is what the drivers without a server share: how a spec is
-// read and compared, how an error of the operating system is classed, and a
-// lock for each handle. It knows no kind, keeps nothing on disk and holds no
+// Package driverkit is what drivers share beside the contract: how a spec is
+// read and compared, how errors of the operating system and of HTTP engines are
+// classed, and a lock for each handle. It knows no kind, keeps nothing on disk
+// and holds no
 // secret.
-package embedded
+package driverkit
 
 import (
 	"context"

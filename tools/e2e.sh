@@ -1,0 +1,9 @@
+#!/bin/sh
+# Runs the tests that need real engines: those with the build tag e2e, package
+# by package, since each starts engines of its own. A missing engine fails.
+set -eu
+
+go=${GO:-go}
+sh "$(dirname "$0")/engines/build.sh"
+packages=$(git ls-files --cached --others --exclude-standard -- '*_test.go' | xargs grep -l '^//go:build e2e' | xargs -n1 dirname | sort -u | sed 's#^#./#')
+exec "$go" test -tags e2e -count=1 -p 1 -timeout 30m ${E2E_RUN:+-run "$E2E_RUN"} $packages
