@@ -1,8 +1,7 @@
 // Package driverkit is what drivers share beside the contract: how a spec is
 // read and compared, how errors of the operating system and of HTTP engines are
 // classed, and a lock for each handle. It knows no kind, keeps nothing on disk
-// and holds no
-// secret.
+// and holds no secret.
 package driverkit
 
 import (
