@@ -28,6 +28,12 @@ type Kind struct {
 	Deadline time.Duration `json:"deadline"`       // from applied to healthy, nanoseconds; then it is degraded
 	Fields   []Field       `json:"fields"`         // of the spec, in the file's order, nested ones after their parent
 	Outputs  []Field       `json:"outputs"`        // Path is "/NAME"
+
+	// Where a declaration itself names outputs of its resource: each key of the
+	// field of the spec at OutputsIn is one, with `type` and `sensitive` below
+	// it; each key of the one at SecretsIn is a secret one, a string.
+	OutputsIn Path `json:"outputsIn,omitempty"`
+	SecretsIn Path `json:"secretsIn,omitempty"`
 }
 
 // Field is one field of a kind's spec, or one output.
@@ -41,6 +47,7 @@ type Field struct {
 	Immutable bool   `json:"immutable,omitempty"` // changing it makes the resource anew
 	Data      bool   `json:"data,omitempty"`      // changing it destroys data
 	File      bool   `json:"file,omitempty"`      // names a file beside the declaration
+	Folder    bool   `json:"folder,omitempty"`    // names a folder beside the declaration
 }
 
 // Field finds the field at a concrete path of a spec; a field below one that
@@ -57,7 +64,7 @@ func (k *Kind) Field(p Path) (Field, bool) {
 	return Field{}, false
 }
 
-// Output finds an output by name.
+// Output finds an output by name, one that a declaration names itself apart.
 func (k *Kind) Output(name string) (Field, bool) {
 	for _, f := range k.Outputs {
 		if f.Path == Path("").Child(name) {
@@ -66,6 +73,9 @@ func (k *Kind) Output(name string) (Field, bool) {
 	}
 	return Field{}, false
 }
+
+// Declares says whether declarations of the kind name outputs themselves.
+func (k *Kind) Declares() bool { return k.OutputsIn != "" || k.SecretsIn != "" }
 
 func matches(pattern, steps []string) bool {
 	if len(pattern) != len(steps) {

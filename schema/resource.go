@@ -40,6 +40,12 @@ type FieldRef struct {
 	Text   string `json:"text"`             // as declared; ParseText accepts it
 	Secret bool   `json:"secret,omitempty"` // the field may take a secret
 	Pos    Pos    `json:"pos"`
+
+	// Takes are the types that the field takes, of "string", "number", "bool",
+	// "list" and "map", where Text is nothing but a reference to an output that
+	// another declaration names: whether it fits cannot be said before that one
+	// is known. nil otherwise.
+	Takes []string `json:"takes,omitempty"`
 }
 
 // File is one file that a resource needs: a template, a job file, a module.

@@ -30,6 +30,11 @@ func (p *Printer) Kind(k schema.Kind) {
 	p.fields(k.Fields)
 	p.section("outputs")
 	p.fields(k.Outputs)
+	for _, in := range []schema.Path{k.OutputsIn, k.SecretsIn} {
+		if in != "" {
+			p.Note("  and each key of spec." + in.String())
+		}
+	}
 }
 
 // Field writes one field of a kind and what lies below it.

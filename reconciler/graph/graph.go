@@ -225,6 +225,7 @@ func (b *builder) connect(n *Node) {
 				f.To = map[schema.Ref]*Node{}
 			}
 			f.To[ref] = to
+			b.output(n, &f, ref, to)
 		}
 		n.Fields = append(n.Fields, f)
 	}

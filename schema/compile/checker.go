@@ -37,12 +37,13 @@ type fileResult struct {
 	Foreign   bool                `json:"foreign,omitempty"` // no document of aplomb in it: it may be a resource's data
 }
 
-// fileUse is a file that a resource's spec names.
+// fileUse is a file or a folder that a resource's spec names.
 type fileUse struct {
 	Resource int         `json:"resource"` // index in fileResult.Resources; -1 if its document has findings
 	Subject  string      `json:"subject"`  // kind/name
 	Path     schema.Path `json:"path"`     // of the field, below the spec
 	File     string      `json:"file"`     // relative to the root of the tree
+	Folder   bool        `json:"folder,omitempty"`
 	Pos      schema.Pos  `json:"pos"`
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os/exec"
+	"path"
 	"slices"
 	"strings"
 
@@ -127,31 +128,33 @@ func (c *Compiler) check(ctx context.Context, round int, inputs []input) ([]file
 
 // assemble puts the results of all files together.
 func (t *tree) assemble(inputs []input, results []fileResult) Result {
-	named := map[string]bool{}
+	named := uses{}
 	count := 0
 	for _, r := range results {
 		count += len(r.Resources)
 		for _, u := range r.Uses {
-			named[u.File] = true
+			named[u.File] = named[u.File] || u.Folder
 		}
 	}
 	findings := t.findings
 	all := make([]schema.Resource, 0, count)
-	loader := newLoader(t.fsys, t.limits)
+	loader := newLoader(t)
 	for i, r := range results {
-		if r.Foreign && named[inputs[i].Path] {
+		if r.Foreign && named.covers(inputs[i].Path) {
 			continue
 		}
 		findings = append(findings, r.Findings...)
 		first := len(all)
 		all = append(all, r.Resources...)
 		for _, u := range r.Uses {
-			f, ok := loader.load(u)
+			files, ok := loader.load(u)
 			if u.Resource < 0 {
 				continue
 			}
 			if res := &all[first+u.Resource]; ok {
-				res.Files = addFile(res.Files, f)
+				for _, f := range files {
+					res.Files = addFile(res.Files, f)
+				}
 			} else {
 				res.Spec = nil // without its files nobody can judge it
 			}
@@ -173,6 +176,22 @@ func (t *tree) assemble(inputs []input, results []fileResult) Result {
 		return Result{Findings: bound(schema.SortDiagnostics(findings)), Files: len(results), Seen: all}
 	}
 	return Result{Resources: all, Files: len(results), Seen: all}
+}
+
+// uses are the files and folders that specs name; true for folders.
+type uses map[string]bool
+
+// covers says whether a file is named, or lies in a folder that is.
+func (u uses) covers(name string) bool {
+	if _, ok := u[name]; ok {
+		return true
+	}
+	for dir := path.Dir(name); dir != "."; dir = path.Dir(dir) {
+		if u[dir] {
+			return true
+		}
+	}
+	return false
 }
 
 func addFile(files schema.Tree, f schema.File) schema.Tree {

@@ -69,6 +69,11 @@ func newKind(def cue.Value, decl *ast.StructLit, doc string) (*kind, error) {
 	attrs := declared(decl)
 	k := &kind{Kind: schema.Kind{Name: attrs["kind"], Layer: attrs["layer"], Doc: doc}}
 	_, k.Data = attrs["data"]
+	for attr, in := range map[string]*schema.Path{"outputs": &k.OutputsIn, "secrets": &k.SecretsIn} {
+		if name := attrs[attr]; name != "" {
+			*in = schema.Path("").Child(name)
+		}
+	}
 	var err error
 	if k.Deadline, err = time.ParseDuration(attrs["deadline"]); err != nil {
 		return nil, fmt.Errorf("deadline of %s: %w", k.Name, err)
@@ -173,7 +178,7 @@ func newField(v cue.Value, name string, f *ast.Field) (*model, error) {
 	child.Required, child.optional = mark == "!", mark == "?"
 	child.excludes = strings.Fields(attrs["excludes"])
 	for flag, field := range map[string]*bool{
-		"secret": &child.Secret, "immutable": &child.Immutable, "data": &child.Data, "file": &child.File, "address": &child.address,
+		"secret": &child.Secret, "immutable": &child.Immutable, "data": &child.Data, "file": &child.File, "folder": &child.Folder, "address": &child.address,
 	} {
 		_, *field = attrs[flag]
 	}

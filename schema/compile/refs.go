@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 
+	"cuelang.org/go/cue"
+
 	"github.com/aplomb-dev/aplomb/schema"
 )
 
@@ -16,8 +18,8 @@ func (d *document) text(v *value, m *model, at schema.Path) {
 		return
 	}
 	if !schema.HasMark(v.text) {
-		if m.File {
-			d.fileField(v, at)
+		if m.File || m.Folder {
+			d.fileField(v, m, at)
 		}
 		return
 	}
@@ -28,21 +30,47 @@ func (d *document) text(v *value, m *model, at schema.Path) {
 		return
 	}
 	refs := t.Refs()
-	if m.address || m.File {
+	if m.address || m.File || m.Folder {
 		why := "it makes up the address"
-		if m.File {
+		if !m.address {
 			why = "it names a file of the repository"
 		}
 		d.find(pos, full, "", "%s cannot hold a reference: %s", full, why)
 	}
-	_, single := t.Single()
+	only, single := t.Single()
 	for _, r := range refs {
 		d.ref(r, m, pos, full, single)
 	}
 	if d.kindless(refs) {
 		return // it is not looked for in the rest of the tree
 	}
-	d.out.Refs = append(d.out.Refs, schema.FieldRef{Path: at, Text: v.text, Secret: m.Secret, Pos: pos})
+	f := schema.FieldRef{Path: at, Text: v.text, Secret: m.Secret, Pos: pos}
+	if single && d.declaredElsewhere(only) {
+		f.Takes = d.takes(m)
+	}
+	d.out.Refs = append(d.out.Refs, f)
+}
+
+// declaredElsewhere says whether r names an output that only the declaration
+// which it refers to tells of.
+func (d *document) declaredElsewhere(r schema.Ref) bool {
+	k := d.checker.kinds[r.ID.Kind]
+	_, fixed := k.Output(r.Output)
+	return !fixed && k.Declares()
+}
+
+// outputTypes are the types that declared outputs may have, as CUE.
+var outputTypes = []struct{ name, cue string }{{"string", "string"}, {"number", "number"}, {"bool", "bool"}, {"list", "[...]"}, {"map", "{...}"}}
+
+// takes are the types of outputs that a field takes.
+func (d *document) takes(m *model) []string {
+	var all []string
+	for _, t := range outputTypes {
+		if m.accepts.Unify(d.checker.cctx.CompileString(t.cue)).Validate(cue.Concrete(false)) == nil {
+			all = append(all, t.name)
+		}
+	}
+	return all
 }
 
 // kindless says whether one of refs names a kind that there is not.
@@ -57,6 +85,9 @@ func (d *document) ref(r schema.Ref, m *model, pos schema.Pos, full schema.Path,
 		return
 	}
 	out, ok := k.Output(r.Output)
+	if !ok && k.Declares() {
+		return // the graph says, which knows what it refers to
+	}
 	if !ok {
 		var names []string
 		for _, o := range k.Outputs {
@@ -108,24 +139,37 @@ func refType(text string) string {
 		return "string"
 	}
 	if k, ok := schema.KindOf(r.ID.Kind); ok && r.Path == "" {
-		if out, ok := k.Output(r.Output); ok && scalarTypes[out.Type] {
+		out, fixed := k.Output(r.Output)
+		if fixed && scalarTypes[out.Type] {
 			return out.Type
+		}
+		if !fixed && k.SecretsIn != "" && k.OutputsIn == "" {
+			return "string"
 		}
 	}
 	return "_"
 }
 
-// fileField notes a file that a resource needs. emit writes its path below the
-// root.
-func (d *document) fileField(v *value, at schema.Path) {
+// fileField notes a file or folder that a resource needs. emit writes its path
+// below the root.
+func (d *document) fileField(v *value, m *model, at schema.Path) {
 	pos, full := v.pos(d.file), "/spec"+at
-	name, msg := within(path.Dir(d.file), v.text)
+	text := v.text
+	if m.Folder {
+		text = strings.TrimSuffix(text, "/")
+	}
+	name, msg := within(path.Dir(d.file), text)
+	if m.Folder && msg == isFolder {
+		msg = "is the root of the tree: it wants a folder of its own"
+	}
 	if msg != "" {
 		d.find(pos, full, "", "%s: %q %s", full, shorten(v.text), msg)
 		return
 	}
-	d.uses = append(d.uses, fileUse{Subject: d.subject, Path: at, File: name, Pos: pos})
+	d.uses = append(d.uses, fileUse{Subject: d.subject, Path: at, File: name, Folder: m.Folder, Pos: pos})
 }
+
+const isFolder = "is a folder"
 
 // within is the path below the root of a file that a declaration in dir names,
 // or what is wrong with it.
@@ -143,7 +187,7 @@ func within(dir, name string) (clean, msg string) {
 		return "", "leaves the tree"
 	}
 	if clean == "." || strings.HasSuffix(name, "/") {
-		return "", "is a folder"
+		return "", isFolder
 	}
 	if !fs.ValidPath(clean) {
 		return "", "is not a path"

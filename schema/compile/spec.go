@@ -242,8 +242,8 @@ func (d *document) emit(buf *bytes.Buffer, v *value, m *model) {
 			d.emit(buf, item, m.elem)
 		}
 		buf.WriteByte(']')
-	case v.kind == stringValue && m.File:
-		name, _ := within(path.Dir(d.file), v.text)
+	case v.kind == stringValue && (m.File || m.Folder):
+		name, _ := within(path.Dir(d.file), strings.TrimSuffix(v.text, "/"))
 		buf.Write(quote(name))
 	case v.kind == stringValue:
 		buf.Write(quote(v.text))

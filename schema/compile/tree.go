@@ -40,6 +40,7 @@ type input struct {
 type tree struct {
 	fsys     fs.FS
 	limits   Limits
+	ignored  ignore
 	files    []listed
 	findings []schema.Diagnostic
 	holes    bool // something that may hold declarations could not be read
@@ -57,7 +58,7 @@ var extensions = map[string]bool{".yaml": true, ".yml": true, ".json": true}
 // scan lists the declaration files, in lexical order.
 func scan(ctx context.Context, fsys fs.FS, limits Limits) (*tree, error) {
 	t := &tree{fsys: fsys, limits: limits}
-	ig := t.readIgnore()
+	t.ignored = t.readIgnore()
 	err := fs.WalkDir(fsys, ".", func(name string, e fs.DirEntry, err error) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
@@ -72,7 +73,7 @@ func scan(ctx context.Context, fsys fs.FS, limits Limits) (*tree, error) {
 		if name == "." {
 			return nil
 		}
-		if strings.HasPrefix(e.Name(), ".") || ig.match(name, e.IsDir()) {
+		if strings.HasPrefix(e.Name(), ".") || t.ignored.match(name, e.IsDir()) {
 			if e.IsDir() {
 				return fs.SkipDir
 			}

@@ -43,6 +43,12 @@ func page(k schema.Kind) string {
 	for _, o := range k.Outputs {
 		fmt.Fprintf(&b, "- `@{%s/NAME%s}`, %s%s: %s\n", k.Name, strings.ReplaceAll(string(o.Path), "/", "."), code(o.Type), marks(o), o.Doc)
 	}
+	if k.OutputsIn != "" {
+		fmt.Fprintf(&b, "- `@{%s/NAME.KEY}`: each output that `spec.%s` declares\n", k.Name, k.OutputsIn)
+	}
+	if k.SecretsIn != "" {
+		fmt.Fprintf(&b, "- `@{%s/NAME.KEY}`, `string`, secret: each key of `spec.%s`\n", k.Name, k.SecretsIn)
+	}
 	return b.String()
 }
 
@@ -69,6 +75,7 @@ func marks(f schema.Field) string {
 		{f.Immutable, ", changing it makes the resource anew"},
 		{f.Data, ", changing it destroys data"},
 		{f.File, ", a file beside the declaration"},
+		{f.Folder, ", a folder beside the declaration"},
 	} {
 		if m.is {
 			s += m.says
