@@ -23,9 +23,19 @@ type Claim struct {
 	Shared bool   // it has it together with others who say so too, such as a folder
 }
 
+// Needer is a Driver whose engine knows an order: a role wants its mount, a job
+// its namespace. Needs are the handles of its own target that must be there
+// before, and go after; those that are not declared are no needs. It is pure and
+// without I/O, and is asked with what Checker is asked with. A need that the
+// declaration names itself, by metadata.needs or a reference, need not be in it.
+type Needer interface {
+	Needs(kind, name string, d Desired) []string
+}
+
 var (
 	_ Checker = Mux(nil)
 	_ Claimer = Mux(nil)
+	_ Needer  = Mux(nil)
 )
 
 // Check implements Checker, for the kinds whose driver does.
@@ -40,6 +50,14 @@ func (m Mux) Check(kind, name string, d Desired) error {
 func (m Mux) Claims(kind, name string, d Desired) []Claim {
 	if c, ok := As[Claimer](m[kind]); ok {
 		return c.Claims(kind, name, d)
+	}
+	return nil
+}
+
+// Needs implements Needer, for the kinds whose driver does.
+func (m Mux) Needs(kind, name string, d Desired) []string {
+	if n, ok := As[Needer](m[kind]); ok {
+		return n.Needs(kind, name, d)
 	}
 	return nil
 }

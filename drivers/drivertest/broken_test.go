@@ -45,6 +45,7 @@ type fault struct {
 	deaf    bool
 	strict  bool // Check refuses what Plan takes
 	claims  func(name string) drivers.Claim
+	wants   func(kind, name string) []string
 	reveals func(call int64) string
 }
 
@@ -113,6 +114,13 @@ func (b *broken) Claims(_, name string, _ drivers.Desired) []drivers.Claim {
 	return nil
 }
 
+func (b *broken) Needs(kind, name string, _ drivers.Desired) []string {
+	if b.wants != nil {
+		return b.wants(kind, name)
+	}
+	return nil
+}
+
 // each alters every state that exists.
 func each(f func(*drivers.State)) func([]drivers.Item, []drivers.State, error) ([]drivers.State, error) {
 	return func(_ []drivers.Item, states []drivers.State, err error) ([]drivers.State, error) {
@@ -133,6 +141,7 @@ func faults() map[string]fault {
 		"too strict":         {says: "What Check refuses Plan or Apply would too", strict: true},
 		"claims all":         {says: "no other of the target may claim the same", claims: func(string) drivers.Claim { return drivers.Claim{Thing: "all"} }},
 		"claims what it may": {says: "Claims is pure", claims: func(string) drivers.Claim { return drivers.Claim{Thing: fmt.Sprint(counter.Add(1))} }},
+		"needs itself":       {says: "must be there before", wants: func(kind, name string) []string { return []string{kind + "/" + name} }},
 		"wandering address":  {says: "Address is the engine's own address", address: func(h string, n int64) string { return fmt.Sprint(h, n) }},
 		"answers in another order": {says: "in the same order", states: func(_ []drivers.Item, s []drivers.State, err error) ([]drivers.State, error) {
 			slices.Reverse(s)

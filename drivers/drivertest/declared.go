@@ -60,3 +60,22 @@ func claims(b *bench) {
 		}
 	}
 }
+
+func needer(b *bench) string {
+	_, ok := drivers.As[drivers.Needer](b.d)
+	return lacking(!ok, "driver that knows an order")
+}
+
+// needs: they are the same whenever they are asked for, and nothing needs
+// itself.
+func needs(b *bench) {
+	n, _ := drivers.As[drivers.Needer](b.d)
+	it := b.sample(b.s.A)
+	first := n.Needs(b.s.Kind, b.s.name(), *it.Want)
+	if again := n.Needs(b.s.Kind, b.s.name(), *it.Want); !slices.Equal(first, again) {
+		b.blame("It is pure and without I/O", "%q, then %q", first, again)
+	}
+	if slices.Contains(first, it.Handle) || slices.Contains(first, "") {
+		b.blame("Needs are the handles of its own target that must be there before", "%q needs %q", it.Handle, first)
+	}
+}

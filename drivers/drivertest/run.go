@@ -55,6 +55,7 @@ func cases() []aCase {
 	return []aCase{
 		{"checked", checked, []need{checker}},
 		{"claims", claims, []need{claimer}},
+		{"needs", needs, []need{needer}},
 
 		{"absent", absent, nil},
 		{"create", create, nil},

@@ -69,7 +69,8 @@ type builder struct {
 	byName   map[schema.ID][]*Node          // Target empty
 	declared map[schema.ID]*schema.Resource // Target empty where it is not said and cannot be known
 	presumed map[schema.ID]bool             // what exists somewhere, or may: Target empty, "" for any kind or name
-	torn     bool                           // some resources have findings of their own, and no Spec
+	handles  map[address]*Node
+	torn     bool // some resources have findings of their own, and no Spec
 	findings []schema.Diagnostic
 }
 
@@ -292,21 +293,23 @@ func (n *Node) link(to *Node) {
 	}
 }
 
+// address is where a resource lives.
+type address struct{ target, handle string }
+
 // addresses finds resources that share one.
 func (b *builder) addresses() {
-	type key struct{ target, handle string }
-	seen := make(map[key]*Node, len(b.nodes))
+	b.handles = make(map[address]*Node, len(b.nodes))
 	for _, n := range b.nodes {
 		if n.Handle == "" {
 			continue
 		}
-		k := key{n.ID.Target, n.Handle}
-		if first := seen[k]; first != nil {
+		k := address{n.ID.Target, n.Handle}
+		if first := b.handles[k]; first != nil {
 			b.findings = append(b.findings, schema.Diagnostic{Pos: n.Res.Pos, Subject: n.ID.Short(), Also: []schema.Pos{first.Res.Pos},
 				Message: fmt.Sprintf("has the same address as %s: %s", first.ID.Short(), n.Handle)})
 			continue
 		}
-		seen[k] = n
+		b.handles[k] = n
 	}
 }
 

@@ -268,6 +268,32 @@ func TestOrderByLayer(t *testing.T) {
 	}
 }
 
+// ordered is an engine that knows an order: b wants a, and what nobody
+// declares.
+type ordered struct{ anyKind }
+
+func (ordered) Needs(kind, name string, _ drivers.Desired) []string {
+	if name != "b" {
+		return nil
+	}
+	return []string{"local.service/a", "local.service/missing", kind + "/b"}
+}
+
+func TestOrderOfTheEngine(t *testing.T) {
+	reg, err := drivers.NewRegistry(drivers.Target{Name: "l", Kinds: []string{"local.file", "local.service"}, Driver: ordered{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	res := []schema.Resource{
+		{ID: schema.ID{Kind: "local.file", Name: "b"}, Spec: json.RawMessage(`{}`), Pos: at(1)},
+		{ID: schema.ID{Kind: "local.service", Name: "a"}, Spec: json.RawMessage(`{}`), Pos: at(2)},
+	}
+	nodes, findings := graph.Build(res, reg)
+	if findings != nil || nodes[0].ID.Name != "a" || len(nodes[1].Needs) != 1 || nodes[1].Needs[0] != nodes[0] || len(nodes[0].By) != 1 {
+		t.Errorf("%v, findings %v", lines(nodes, nil), findings)
+	}
+}
+
 // TestLong: neither a long chain nor a long cycle exhausts anything.
 func TestLong(t *testing.T) {
 	const n = 10_000

@@ -23,12 +23,18 @@ func (b *builder) judge() {
 		})
 	}
 	group.Wait()
-	held := map[claim]holders{}
+	held, at := map[claim]holders{}, b.handles
 	for i, n := range b.nodes {
-		if v := &verdicts[i]; v.err != nil {
+		v := &verdicts[i]
+		if v.err != nil {
 			b.refuse(n.Res.Pos, n.ID, v.err)
-		} else {
-			b.claim(held, n, v.claims)
+			continue
+		}
+		b.claim(held, n, v.claims)
+		for _, handle := range v.needs {
+			if to := at[address{n.ID.Target, handle}]; to != nil && to != n {
+				n.link(to)
+			}
 		}
 	}
 }
@@ -37,6 +43,7 @@ func (b *builder) judge() {
 type verdict struct {
 	err    error
 	claims []drivers.Claim
+	needs  []string // handles
 }
 
 func (b *builder) ask(n *Node) (v verdict) {
@@ -46,7 +53,8 @@ func (b *builder) ask(n *Node) (v verdict) {
 	d := b.reg.Target(n.ID.Target).Driver
 	checker, checks := drivers.As[drivers.Checker](d)
 	claimer, claims := drivers.As[drivers.Claimer](d)
-	if !checks && !claims {
+	needer, needs := drivers.As[drivers.Needer](d)
+	if !checks && !claims && !needs {
 		return v
 	}
 	want := n.desired()
@@ -55,6 +63,9 @@ func (b *builder) ask(n *Node) (v verdict) {
 	}
 	if claims && v.err == nil {
 		v.claims = claimer.Claims(n.ID.Kind, n.ID.Name, want)
+	}
+	if needs && v.err == nil {
+		v.needs = needer.Needs(n.ID.Kind, n.ID.Name, want)
 	}
 	return v
 }
