@@ -31,6 +31,10 @@ type Error struct {
 	Class   error  // one of the classes
 	Err     error  // the cause; nil if the class says it all. Never holds a secret.
 	Hint    string // for people: what to do
+
+	// Answered says that the engine answered the call: whatever became of it,
+	// nothing of it is on its way any more, so Target.Linger need not pass.
+	Answered bool
 }
 
 func (e *Error) Error() string {
@@ -59,6 +63,18 @@ func Class(err error) error {
 		return ErrRetryable
 	}
 	return ErrRetryable
+}
+
+// Answered says whether an Error in err's tree was Answered.
+func Answered(err error) bool {
+	var e *Error
+	for errors.As(err, &e) {
+		if e.Answered {
+			return true
+		}
+		err = e.Err
+	}
+	return false
 }
 
 // HintOf is the hint of the outermost Error in err's tree that has one.

@@ -196,7 +196,7 @@ func (w *World) applyFailed(n *Node, err error, r *store.Result) {
 	if certain && n.Intent.Attempts == 1 {
 		n.Intent = nil
 		r.Clear = append(r.Clear, n.Key)
-	} else if !certain {
+	} else if !certain && !drivers.Answered(err) {
 		n.quiet = w.Now.Add(w.Targets[n.ID.Target].Linger)
 	}
 	if class == drivers.ErrStale {

@@ -78,7 +78,7 @@ func FailHTTP(op, subject string, status int, err error) error {
 	if err == nil || errors.As(err, &known) {
 		return err
 	}
-	e := &drivers.Error{Op: op, Subject: subject, Err: err, Class: classOf(status)}
+	e := &drivers.Error{Op: op, Subject: subject, Err: err, Class: classOf(status), Answered: status != 0}
 	switch {
 	case errors.Is(err, errTooLarge):
 		e.Class = drivers.ErrPermanent

@@ -20,6 +20,8 @@ func TestFailHTTP(t *testing.T) {
 	} {
 		if err := FailHTTP("write", "x", status, cause); drivers.Class(err) != class || !errors.Is(err, cause) {
 			t.Errorf("%d: %v is of class %v, want %v", status, err, drivers.Class(err), class)
+		} else if drivers.Answered(err) != (status != 0) {
+			t.Errorf("%d: answered is %t", status, drivers.Answered(err))
 		}
 	}
 	if FailHTTP("write", "x", 0, nil) != nil {

@@ -1,0 +1,73 @@
+package reconciler
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/aplomb-dev/aplomb/drivers"
+)
+
+// TestTurnAnswered: after an answer nothing of a call can still land, so it is
+// made again after its backoff; without one it lingers first.
+func TestTurnAnswered(t *testing.T) {
+	for _, answered := range []bool{true, false} {
+		d := newDesk(t, "mem")
+		d.eng["mem"].Hook = func(string, string) error {
+			return &drivers.Error{Op: "write", Subject: "a", Class: drivers.ErrRetryable, Answered: answered}
+		}
+		d.declare(decl("a", `{}`))
+		d.steps()
+		d.eng["mem"].Hook = nil
+		d.pass(backoffFirst)
+		if got := writes(d.steps()); (got == "create a") != answered {
+			t.Errorf("answered is %t, and after the backoff was written: %q", answered, got)
+		}
+		d.pass(30 * time.Second)
+		if d.steps(); len(d.eng["mem"].Objects()) != 1 {
+			t.Errorf("answered is %t: it does not live in the end", answered)
+		}
+	}
+}
+
+// TestTurnResync: a target is looked at again at an interval of its own.
+func TestTurnResync(t *testing.T) {
+	d := newDesk(t, "slow", "polled")
+	on := func(target string) []string { return []string{target} }
+	d.world().Targets["polled"].Resync = time.Minute
+	a, b := decl("a", `{}`), decl("b", `{}`)
+	a.Targets, b.Targets = on("slow"), on("polled")
+	d.declare(a, b)
+	d.steps()
+	d.pass(time.Minute)
+	if got := d.steps(); !slices.Equal(got, []string{"observe b"}) {
+		t.Errorf("after a minute: %q", got)
+	}
+	d.pass(9 * time.Minute)
+	if got := strings.Join(d.steps(), ", "); !strings.Contains(got, "observe a") || !strings.Contains(got, "observe b") {
+		t.Errorf("after ten minutes: %q", got)
+	}
+}
+
+// TestProgress: what a driver tells of a long apply is why a resource waits,
+// until it ends.
+func TestProgress(t *testing.T) {
+	d := newDesk(t, "mem")
+	d.declare(decl("a", `{}`))
+	d.step()
+	d.step()
+	if said, _ := d.begin(); said != "create a" {
+		t.Fatal(said)
+	}
+	r := &Reconciler{core: *d.core, wake: make(chan struct{}, 1)}
+	ctx := drivers.WithProgress(t.Context(), r.progress(d.node("a")))
+	drivers.Tell(ctx, "1 of 2 "+"[secret:abc]")
+	d.states(map[string]string{"a": "waiting: creating: 1 of 2 [redacted]"})
+	select {
+	case <-r.wake:
+	default:
+		t.Error("no turn is asked for")
+	}
+	drivers.Tell(t.Context(), "nobody listens")
+}
