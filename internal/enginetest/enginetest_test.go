@@ -58,3 +58,20 @@ func TestProxy(t *testing.T) {
 		t.Errorf("%d requests were counted", n)
 	}
 }
+
+func TestRestart(t *testing.T) {
+	for name, e := range map[string]*enginetest.Restarting{
+		"/v1/sys/health": enginetest.NewVault(t), "/v1/status/leader": enginetest.NewConsul(t), "/v1/agent/health": enginetest.NewNomad(t),
+	} {
+		e.Kill(t)
+		if _, err := http.Get(e.Address + name); err == nil {
+			t.Errorf("%s is answered after its end", name)
+		}
+		e.Start(t)
+		if res, err := http.Get(e.Address + name); err != nil {
+			t.Error(err)
+		} else {
+			_ = res.Body.Close()
+		}
+	}
+}
