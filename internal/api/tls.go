@@ -1,0 +1,28 @@
+package api
+
+import (
+	"crypto/tls"
+	"net"
+)
+
+// TLS is l with TLS. The handshake is made when a connection is read first,
+// inside the server's time for a request's header, and one that fails is the
+// caller's trouble: it is not written to the log, which anybody could fill.
+func TLS(l net.Listener, config *tls.Config) net.Listener { return handshaking{l, config} }
+
+type handshaking struct {
+	net.Listener
+	config *tls.Config
+}
+
+// Accept implements net.Listener.
+func (h handshaking) Accept() (net.Conn, error) {
+	c, err := h.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return plain{tls.Server(c, h.config)}, nil
+}
+
+// plain hides from the server that a connection is one of TLS.
+type plain struct{ net.Conn }
