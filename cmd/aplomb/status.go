@@ -24,6 +24,7 @@ func (a *app) status() *cobra.Command {
 			return a.runStatus(cmd.Context(), watch, all)
 		},
 	}
+	a.client(c)
 	c.Flags().BoolVarP(&watch, "watch", "w", false, "go on and show every change")
 	c.Flags().BoolVar(&all, "all", false, "list what is converged too, however many there are")
 	return c

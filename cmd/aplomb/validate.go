@@ -88,7 +88,7 @@ func check(ctx context.Context, path string) (_ validation, err error) {
 		return validation{}, fmt.Errorf("validate %s: %w", path, err)
 	}
 	v := validation{Files: got.Files, Resources: len(got.Resources), Findings: got.Findings}
-	reg, err := newEmbedded(nowhere(), make([]byte, keySize), quiet).registry("", quiet)
+	t, err := newTargets(nowhere(), make([]byte, keySize), localTargets(""), quiet)
 	if err != nil {
 		return v, err
 	}
@@ -96,7 +96,7 @@ func check(ctx context.Context, path string) (_ validation, err error) {
 	if file != "" {
 		seen = append(seen, schema.Resource{}) // the other files may declare anything
 	}
-	v.Findings = below(dir, schema.SortDiagnostics(append(v.Findings, graph.Check(seen, reg)...)))
+	v.Findings = below(dir, schema.SortDiagnostics(append(v.Findings, graph.Check(seen, t.registry)...)))
 	return v, nil
 }
 

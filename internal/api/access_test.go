@@ -56,7 +56,7 @@ func overTCP(t *testing.T, s *Server) Address {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(run(t, s, TLS(l, mine)))
+	t.Cleanup(run(t, s, TLS(l, func() *tls.Config { return mine })))
 	return Address{URL: "https://" + l.Addr().String(), TLS: theirs}
 }
 

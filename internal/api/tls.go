@@ -5,14 +5,15 @@ import (
 	"net"
 )
 
-// TLS is l with TLS. The handshake is made when a connection is read first,
-// inside the server's time for a request's header, and one that fails is the
-// caller's trouble: it is not written to the log, which anybody could fill.
-func TLS(l net.Listener, config *tls.Config) net.Listener { return handshaking{l, config} }
+// TLS is l with TLS for each connection for which config, asked when it comes,
+// is not nil. The handshake is made when a connection is read first, inside the
+// server's time for a request's header, and one that fails is the caller's
+// trouble: it is not written to the log, which anybody could fill.
+func TLS(l net.Listener, config func() *tls.Config) net.Listener { return handshaking{l, config} }
 
 type handshaking struct {
 	net.Listener
-	config *tls.Config
+	config func() *tls.Config
 }
 
 // Accept implements net.Listener.
@@ -21,7 +22,10 @@ func (h handshaking) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return plain{tls.Server(c, h.config)}, nil
+	if config := h.config(); config != nil {
+		return plain{tls.Server(c, config)}, nil
+	}
+	return c, nil
 }
 
 // plain hides from the server that a connection is one of TLS.
