@@ -51,21 +51,10 @@ func loadConfig(ctx context.Context, file string) (_ *config.Config, _ []schema.
 	quiet.SetOutput(io.Discard)
 	c := compiler("", quiet)
 	defer func() { err = errors.Join(err, c.Close()) }()
-	cfg, findings, err := config.Load(ctx, c, file)
-	if err != nil || len(findings) > 0 {
-		return nil, findings, err
-	}
-	for _, e := range cfg.Environments {
-		s := e.Source
-		if _, err := git.Open(git.Config{URL: s.Git, Branch: s.Branch, Path: s.Path, Dir: os.TempDir(), Auth: auth(s), Log: quiet}); err != nil {
-			path := schema.Path("/environments").Child(e.Name).Child("source")
-			findings = append(findings, schema.Diagnostic{Pos: cfg.At(path), Path: path, Message: fmt.Sprintf("%s: %s", path, err), Hint: hintOf(err)})
-		}
-	}
-	if len(findings) > 0 {
-		return nil, schema.SortDiagnostics(findings), nil
-	}
-	return cfg, nil, nil
+	return config.Load(ctx, c, func(s config.Source) error {
+		_, err := git.Open(git.Config{URL: s.Git, Branch: s.Branch, Path: s.Path, Dir: os.TempDir(), Auth: auth(s)}) // it opens nothing yet
+		return err
+	}, file)
 }
 
 // runner is a daemon at work.
@@ -154,7 +143,11 @@ func (r *runner) work(ctx context.Context, cfg *config.Config, hup <-chan os.Sig
 		served <- err
 	}()
 	if r.a.format == formatText {
-		r.a.out.Note(fmt.Sprintf("aplomb run %s     %d environments · data %s · Ctrl-C leaves everything running", r.file, len(cfg.Environments), r.home.path))
+		many := "s"
+		if len(cfg.Environments) == 1 {
+			many = ""
+		}
+		r.a.out.Note(fmt.Sprintf("aplomb run %s     %d environment%s · data %s · Ctrl-C leaves everything running", r.file, len(cfg.Environments), many, r.home.path))
 	}
 	err = r.take(ctx, cfg, access)
 	if err == nil {

@@ -23,6 +23,14 @@ const (
 
 // open opens an environment for the daemon.
 func (r *runner) open(ctx context.Context, e config.Environment) (*daemon.Opened, error) {
+	o, err := r.opened(ctx, e)
+	if err != nil {
+		return nil, hinted{err, hintOf(err)}
+	}
+	return o, nil
+}
+
+func (r *runner) opened(ctx context.Context, e config.Environment) (*daemon.Opened, error) {
 	f, err := r.home.folder(e)
 	if err != nil {
 		return nil, err

@@ -43,6 +43,7 @@ func (a *app) runStatus(ctx context.Context, watch, all bool) (err error) {
 	if err != nil {
 		return err
 	}
+	a.warnConfiguration(s.info)
 	if done, err := a.json(st); err != nil {
 		return err
 	} else if !done {

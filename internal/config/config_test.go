@@ -42,7 +42,7 @@ func load(t *testing.T, text string) (*Config, []schema.Diagnostic) {
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	c, findings, err := Load(t.Context(), compile.New(compile.Options{}), path)
+	c, findings, err := Load(t.Context(), compile.New(compile.Options{}), nil, path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -146,7 +146,7 @@ func TestUnread(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, name := range []string{"none", "large", "."} {
-		if _, findings, err := Load(t.Context(), never{}, filepath.Join(dir, name)); err == nil || findings != nil {
+		if _, findings, err := Load(t.Context(), never{}, nil, filepath.Join(dir, name)); err == nil || findings != nil {
 			t.Errorf("%s: %v, %v", name, findings, err)
 		}
 	}
@@ -168,6 +168,9 @@ func TestDiff(t *testing.T) {
 	if got := Diff(a.JSON, b.JSON); !slices.Equal(got, want) {
 		t.Errorf("%v, want %v", got, want)
 	}
+	if got, want := Diff(nil, a.JSON), []string{"+api", "+data", "+environments"}; !slices.Equal(got, want) {
+		t.Errorf("of nothing: %v, want %v", got, want)
+	}
 	if got := Diff([]byte("{"), a.JSON); !slices.Equal(got, []string{""}) {
 		t.Errorf("%v of what is no JSON", got)
 	}
@@ -184,7 +187,7 @@ func FuzzLoad(f *testing.F) {
 		if err := os.WriteFile(path, data, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		c, findings, err := Load(t.Context(), check, path)
+		c, findings, err := Load(t.Context(), check, nil, path)
 		if err != nil && len(data) <= MaxBytes {
 			t.Fatal(err)
 		}

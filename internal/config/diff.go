@@ -11,10 +11,10 @@ import (
 
 // Diff says which fields of two configurations, or sections of one, differ, as
 // people read paths; "+" and "-" before a path say that it came or went. Values
-// are left out: names are enough for a history. What is no JSON differs as a
-// whole, with the path "".
+// are left out: names are enough for a history. One that is empty has no field;
+// what is no JSON differs as a whole, with the path "".
 func Diff(before, after json.RawMessage) []string {
-	var a, b any
+	var a, b any = map[string]any{}, map[string]any{}
 	if len(before) > 0 && json.Unmarshal(before, &a) != nil || len(after) > 0 && json.Unmarshal(after, &b) != nil {
 		return []string{""}
 	}

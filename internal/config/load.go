@@ -27,8 +27,9 @@ type Checker interface {
 }
 
 // Load reads a configuration. It answers either the configuration or all
-// findings; an error means that it could not be read or checked.
-func Load(ctx context.Context, check Checker, path string) (*Config, []schema.Diagnostic, error) {
+// findings; an error means that it could not be read or checked. source judges
+// what only a source can of each environment's section; nil: nobody does.
+func Load(ctx context.Context, check Checker, source func(Source) error, path string) (*Config, []schema.Diagnostic, error) {
 	data, err := read(path)
 	if err != nil {
 		return nil, nil, fmt.Errorf("read the configuration: %w", err)
@@ -45,10 +46,28 @@ func Load(ctx context.Context, check Checker, path string) (*Config, []schema.Di
 	if err != nil {
 		return nil, nil, fmt.Errorf("read the configuration: %w", err)
 	}
-	if findings = append(findings, c.check()...); len(findings) > 0 {
+	findings = append(findings, c.check()...)
+	for _, e := range c.Environments {
+		if source == nil {
+			break
+		}
+		if err := source(e.Source); err != nil {
+			at := schema.Path("/environments").Child(e.Name).Child("source")
+			findings = append(findings, schema.Diagnostic{Pos: c.At(at), Path: at, Message: fmt.Sprintf("%s: %s", at, err), Hint: hintOf(err)})
+		}
+	}
+	if len(findings) > 0 {
 		return nil, schema.SortDiagnostics(findings), nil
 	}
 	return c, nil, nil
+}
+
+func hintOf(err error) string {
+	var h interface{ Hint() string }
+	if errors.As(err, &h) {
+		return h.Hint()
+	}
+	return ""
 }
 
 func read(path string) ([]byte, error) {
