@@ -40,7 +40,7 @@ func (r *runner) opened(ctx context.Context, e config.Environment) (*daemon.Open
 	if err != nil {
 		return nil, err
 	}
-	o := &daemon.Opened{Stats: rec.Stats, Meters: s.meters, Close: s.close}
+	o := &daemon.Opened{Stats: s.stats, Meters: s.meters, Close: s.close}
 	o.Info, o.Control, o.Logs, o.Services = s.env, s.Control, s.logs, s.services
 	o.Run = func(ctx context.Context) error {
 		telling := make(chan struct{})

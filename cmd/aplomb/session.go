@@ -27,7 +27,8 @@ type session struct {
 	err      func() error                                          // why a method without an error of its own had no answer
 	logs     func(context.Context, api.LogsQuery, io.Writer) error // nil: nothing here has logs
 	services func(context.Context) ([]api.Service, error)          // nil: nothing here has services
-	meters   map[string]*drivers.Meter                             // of what was opened here, by target
+	stats    func() reconciler.Stats                               // of what was opened here
+	meters   map[string]*drivers.Meter                             // likewise, by target
 	start    func()                                                // begins to run what was opened idle; nil: it runs
 	close    func() error
 }

@@ -29,22 +29,24 @@ type wiring struct {
 
 // engine is a target's driver, with what the reconciler has to know of it.
 type engine struct {
-	driver  drivers.Driver
+	driver  drivers.Driver // closed with the environment, where it is an io.Closer
 	kinds   []string
-	version string        // of the driver's logic: it changes when it would plan otherwise than before
-	resync  time.Duration // where the configuration says nothing; zero: the environment's
-	linger  time.Duration // how long a write may land after its caller gave up
-	remote  bool          // it is reached over HTTP: its calls are limited, and reads are repeated
-	local   *embedded     // of the engine that is built in
+	version string    // of the driver's logic: it changes when it would plan otherwise than before
+	local   *embedded // of the engine that is built in
 }
 
-// engines is the constructor of each engine's driver.
-var engines = map[string]func(wiring) (engine, error){
-	config.Local: newLocal,
-	"nomad":      newNomad,
-	"vault":      newVault,
-	"consul":     newConsul,
-	"tofu":       newTofu,
+// engines is what is known of each engine, and the constructor of its driver.
+var engines = map[string]struct {
+	make   func(wiring) (engine, error)
+	remote bool          // it is reached over HTTP: its calls are limited, and reads are repeated
+	linger time.Duration // how long a write may land after its caller gave up
+	resync time.Duration // where the configuration says nothing; zero: the environment's
+}{
+	config.Local: {make: newLocal},
+	"nomad":      {make: newNomad, remote: true, linger: httpLinger},
+	"vault":      {make: newVault, remote: true, linger: httpLinger, resync: polled},
+	"consul":     {make: newConsul, remote: true, linger: httpLinger},
+	"tofu":       {make: newTofu, resync: polled},
 }
 
 const (
@@ -59,10 +61,7 @@ const (
 var errNotBuiltIn = errors.New("this engine is not built in")
 
 // newNomad, newVault, newConsul and newTofu make the drivers of the real
-// engines: &Driver{Env: w.folder.ID, Address: w.target.Address, Token: w.token,
-// TLS: w.tls, Fingerprint: w.fingerprint, Concurrency: w.target.Concurrency,
-// Log: w.log}; with linger httpLinger and remote where it is HTTP, and resync
-// polled where nothing tells what moves.
+// engines of what w holds.
 func newNomad(wiring) (engine, error)  { return engine{}, errNotBuiltIn }
 func newVault(wiring) (engine, error)  { return engine{}, errNotBuiltIn }
 func newConsul(wiring) (engine, error) { return engine{}, errNotBuiltIn }
@@ -75,8 +74,9 @@ type targets struct {
 	local    *embedded // nil: no target is local
 }
 
-// newTargets wires the configured targets of an environment.
-func newTargets(f *folder, key []byte, all []config.Target, log logrus.FieldLogger) (*targets, error) {
+// newTargets wires the configured targets of an environment. What is to be
+// closed with them is added to closers.
+func newTargets(f *folder, key []byte, all []config.Target, closers *closers, log logrus.FieldLogger) (*targets, error) {
 	t := &targets{meters: map[string]*drivers.Meter{}}
 	var registered []drivers.Target
 	for _, c := range all {
@@ -88,15 +88,19 @@ func newTargets(f *folder, key []byte, all []config.Target, log logrus.FieldLogg
 		if e.local != nil {
 			t.local = e.local
 		}
+		if c, ok := e.driver.(io.Closer); ok {
+			closers.add(c.Close)
+		}
 		meter := &drivers.Meter{Driver: &drivers.Log{Driver: e.driver, Logger: log}}
 		t.meters[c.Name] = meter
 		driver := drivers.Driver(meter)
-		if e.remote {
+		known := engines[c.Engine]
+		if known.remote {
 			driver = &drivers.Retry{Driver: &drivers.Limit{Driver: meter, Calls: c.Concurrency}}
 		}
 		registered = append(registered, drivers.Target{
 			Name: c.Name, Engine: c.Engine, Kinds: e.kinds, Driver: driver, Identity: identityOf(f, c), Version: e.version,
-			Concurrency: c.Concurrency, Resync: orElse(time.Duration(c.Resync), e.resync), Linger: e.linger,
+			Concurrency: c.Concurrency, Resync: orElse(time.Duration(c.Resync), known.resync), Linger: known.linger,
 		})
 	}
 	var err error
@@ -117,7 +121,7 @@ func newEngine(f *folder, key []byte, c config.Target, log logrus.FieldLogger) (
 		return engine{}, err
 	}
 	token := &secretFile{path: c.TokenFile, log: log}
-	return engines[c.Engine](wiring{
+	return engines[c.Engine].make(wiring{
 		folder: f, key: key, target: c, token: token.orNone(), tls: trust, fingerprint: fingerprinter(derive(key, "fingerprint")), log: log,
 	})
 }

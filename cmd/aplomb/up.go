@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/aplomb-dev/aplomb/internal/api"
+	"github.com/aplomb-dev/aplomb/internal/metrics"
 	"github.com/aplomb-dev/aplomb/reconciler"
 )
 
@@ -137,6 +138,15 @@ func (a *app) serve(ctx context.Context, s *session, f func(context.Context) err
 	srv := &api.Server{
 		Info:         func() api.Info { return s.info },
 		Environments: func() []*api.Environment { return []*api.Environment{env} },
+		Ready: func() []string {
+			if s.Status().Source.At.IsZero() {
+				return []string{"its source was not looked at yet"}
+			}
+			return nil
+		},
+		Metrics: metrics.Handler(&metrics.Collector{Version: version(), Environments: func() []metrics.Environment {
+			return []metrics.Environment{{Name: s.env.Name, Control: s.Control, Stats: s.stats, Meters: s.meters}}
+		}}),
 	}
 	go func() {
 		defer cancel()

@@ -123,7 +123,7 @@ func check(ctx context.Context, path string, all []config.Target) (_ validation,
 		return validation{}, fmt.Errorf("validate %s: %w", path, err)
 	}
 	v := validation{Files: got.Files, Resources: len(got.Resources), Findings: got.Findings}
-	t, err := newTargets(nowhere(), make([]byte, keySize), all, quiet)
+	t, err := newTargets(nowhere(), make([]byte, keySize), all, &closers{}, quiet)
 	if err != nil {
 		return v, err
 	}

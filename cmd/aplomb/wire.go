@@ -121,7 +121,7 @@ func (a *app) wire(ctx context.Context, f *folder, how opening) (_ *session, _ *
 		all = how.section.Targets
 		configure(&cfg, *how.section)
 	}
-	t, err := newTargets(f, key, all, log)
+	t, err := newTargets(f, key, all, closers, log)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -137,7 +137,7 @@ func (a *app) wire(ctx context.Context, f *folder, how opening) (_ *session, _ *
 		return nil, nil, err
 	}
 	s := &session{
-		Control: r, err: func() error { return nil }, close: closers.Close, meters: t.meters,
+		Control: r, err: func() error { return nil }, close: closers.Close, stats: r.Stats, meters: t.meters,
 		info: api.Info{Version: version(), PID: os.Getpid(), Data: f.path, Started: time.Now()},
 		env:  api.EnvironmentInfo{Name: f.Name, ID: f.ID, Data: f.path, Source: how.source.where(), Started: time.Now()},
 	}
