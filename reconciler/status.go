@@ -31,6 +31,7 @@ type statusKeeper struct {
 	done      tally     // applied since the environment was converged last
 	tally     tally     // applied since the last report
 	unsaid    time.Time // since when there is something that no report tells; zero: nothing
+	stats     Stats
 }
 
 // tally counts what was applied, for the summary of a report.
@@ -42,7 +43,7 @@ const (
 )
 
 func newStatusKeeper(r *Reconciler) *statusKeeper {
-	return &statusKeeper{r: r, moved: make(chan struct{}), next: 1, subs: map[chan Event]struct{}{}, since: time.Now(), done: tally{}, tally: tally{}}
+	return &statusKeeper{r: r, moved: make(chan struct{}), next: 1, subs: map[chan Event]struct{}{}, since: time.Now(), done: tally{}, tally: tally{}, stats: Stats{Applies: map[Apply]uint64{}}}
 }
 
 // changed lets everybody who waits look again.
@@ -82,6 +83,7 @@ func (k *statusKeeper) ended(ends []end) {
 		if e.op != Applying {
 			continue
 		}
+		k.stats.applied(e)
 		n := e.nodes[0]
 		ev := Event{Type: "applied", ID: n.ID, Layer: n.Layer, Action: e.change.Action, Message: e.change.Why, Seconds: k.r.core.w.Now.Sub(e.began).Seconds()}
 		log := k.r.log.WithFields(logrus.Fields{"resource": n.ID.String(), "action": string(e.change.Action), "revision": k.r.core.w.Revision.Short()})
@@ -110,6 +112,7 @@ func (k *statusKeeper) ended(ends []end) {
 // turned compares what a turn thinks with what was told last.
 func (k *statusKeeper) turned(d *Decision) {
 	w := k.r.core.w
+	k.stats.Turns++
 	news, all, quiet := false, w.Declared, true
 	for i, n := range w.Nodes {
 		e := &d.Evals[i]
@@ -213,6 +216,7 @@ func (k *statusKeeper) turn(all bool) {
 		k.since = w.Now
 		return
 	}
+	k.stats.Converged = w.Now
 	k.emit(Event{Type: "converged", Message: k.done.String(), Seconds: w.Now.Sub(k.since).Seconds()})
 	k.done = tally{}
 	if w.State.Down || k.r.cfg.ReadOnly || lastIs(w.State.Converged, w.Revision) {

@@ -36,6 +36,20 @@ type app struct {
 	data   string // data folder
 	format string
 	level  string // of the log; "" was not given
+
+	env                       string // which of a daemon's environments; "": the only one
+	server, tokenFile, caFile string // of a daemon that is reached over TCP
+}
+
+// client gives a command the flags that say which daemon is asked, and about
+// what.
+func (a *app) client(c *cobra.Command) *cobra.Command {
+	f := c.Flags()
+	f.StringVar(&a.env, "env", a.getenv("APLOMB_ENV"), "which of the daemon's environments (or APLOMB_ENV)")
+	f.StringVar(&a.server, "server", a.getenv("APLOMB_SERVER"), "URL of the daemon to ask, instead of this machine's (or APLOMB_SERVER)")
+	f.StringVar(&a.tokenFile, "token-file", a.getenv("APLOMB_TOKEN_FILE"), "with --server: file that holds the token (or APLOMB_TOKEN_FILE)")
+	f.StringVar(&a.caFile, "ca-file", a.getenv("APLOMB_CA_FILE"), "with --server: file of the authorities to trust (or APLOMB_CA_FILE)")
+	return c
 }
 
 // root is the command line.
@@ -68,7 +82,7 @@ func (a *app) root() *cobra.Command {
 		return usage(cmd.CommandPath()+" --help lists the flags", "%w", err)
 	})
 	root.PersistentPreRunE = a.checkFlags
-	root.AddCommand(a.up(), a.plan(), a.apply(), a.validate(), a.status(), a.show(), a.approve(), a.suspend(),
+	root.AddCommand(a.up(), a.run(), a.plan(), a.apply(), a.validate(), a.environments(), a.status(), a.show(), a.approve(), a.suspend(),
 		a.resume(), a.rollback(), a.history(), a.audit(), a.graph(), a.explain(), a.down(), a.version())
 	return root
 }

@@ -97,8 +97,8 @@ func (h *house) up() {
 		if err == nil {
 			socket, err := api.SocketPath(sockets, data)
 			h.must(err)
-			if c, _, err := api.Dial(ctx, socket); err == nil {
-				h.ctl = c
+			if d, _, err := api.Dial(ctx, api.Address{Socket: socket}); err == nil {
+				h.ctl = d.Environment("local")
 				break
 			}
 		}

@@ -48,7 +48,8 @@ type record struct {
 	Name   string `json:"name"`
 	Root   string `json:"root,omitempty"` // where relative paths of files lie; "": files in the data folder
 	Source follow `json:"source,omitzero"`
-	Store  bool   `json:"store,omitempty"` // the store was made: if it is missing, it is lost
+	Store  bool   `json:"store,omitempty"`  // the store was made: if it is missing, it is lost
+	Daemon string `json:"daemon,omitempty"` // the configuration that says what it follows and drives; "": it is not a daemon's
 }
 
 // folder is an open data folder.
@@ -115,8 +116,18 @@ func readRecord(path string) (record, error) {
 	return r, nil
 }
 
-// makeFolder opens a data folder, and makes it first where it is missing.
+// makeFolder opens a data folder, and makes it first where it is missing, for
+// a new environment.
 func makeFolder(path, name string) (*folder, error) {
+	if name == "" {
+		name = "local"
+	}
+	return makeFolderFor(path, record{Format: 1, ID: hex.EncodeToString(random(16)), Name: name})
+}
+
+// makeFolderFor is makeFolder with what an environment is, where the folder is
+// missing.
+func makeFolderFor(path string, r record) (*folder, error) {
 	f, err := openFolder(path)
 	if !errors.Is(err, errNoData) {
 		return f, err
@@ -135,10 +146,6 @@ func makeFolder(path, name string) (*folder, error) {
 	if err := once(path, keyFile, random(keySize)); err != nil {
 		return nil, fmt.Errorf("make the environment's key: %w", err)
 	}
-	if name == "" {
-		name = "local"
-	}
-	r := record{Format: 1, ID: hex.EncodeToString(random(16)), Name: name}
 	b, err := json.MarshalIndent(r, "", "  ")
 	if err != nil {
 		return nil, fmt.Errorf("make data folder: %w", err)

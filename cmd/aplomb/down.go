@@ -21,7 +21,7 @@ func (a *app) down() *cobra.Command {
 	var why string
 	var yes bool
 	var also []string
-	c := lever(&cobra.Command{
+	c := a.lever(&cobra.Command{
 		Use:   "down",
 		Short: "Delete, in reverse order, what this environment owns, after asking",
 		Long: `Suspends the environment and deletes, in reverse order, what it owns. Things that

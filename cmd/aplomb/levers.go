@@ -13,14 +13,14 @@ import (
 )
 
 // lever is a command that a person's name and reason are kept of.
-func lever(c *cobra.Command, why *string) *cobra.Command {
+func (a *app) lever(c *cobra.Command, why *string) *cobra.Command {
 	c.Flags().StringVar(why, "why", "", "the reason, for the audit")
-	return c
+	return a.client(c)
 }
 
 func (a *app) approve() *cobra.Command {
 	var why string
-	return lever(&cobra.Command{
+	return a.lever(&cobra.Command{
 		Use:   "approve DIGEST",
 		Short: "Let held changes run: the pending plan's digest, or one change's (12 hex digits or more)",
 		Args:  args(1, 1, "one DIGEST"),
@@ -50,7 +50,7 @@ func (a *app) approve() *cobra.Command {
 
 func (a *app) suspend() *cobra.Command {
 	var why string
-	return lever(&cobra.Command{
+	return a.lever(&cobra.Command{
 		Use:   "suspend [KIND/NAME]",
 		Short: "Freeze the environment or one resource: nothing is written until resume",
 		Args:  args(0, 1, "at most one KIND/NAME"),
@@ -64,7 +64,7 @@ func (a *app) suspend() *cobra.Command {
 
 func (a *app) resume() *cobra.Command {
 	var why string
-	return lever(&cobra.Command{
+	return a.lever(&cobra.Command{
 		Use:   "resume [KIND/NAME]",
 		Short: "End a suspension; what failed is tried again at once",
 		Args:  args(0, 1, "at most one KIND/NAME"),
@@ -111,7 +111,7 @@ func (a *app) freeze(ctx context.Context, args []string, word string, pull func(
 
 func (a *app) rollback() *cobra.Command {
 	var why string
-	return lever(&cobra.Command{
+	return a.lever(&cobra.Command{
 		Use:   "rollback [REVISION]",
 		Short: "Follow a revision that converged before, until a newer commit arrives",
 		Args:  args(0, 1, "at most one REVISION"),

@@ -30,6 +30,7 @@ func (a *app) plan() *cobra.Command {
 		},
 	}
 	o.register(c, planTimeout)
+	a.client(c)
 	c.Flags().BoolVar(&o.full, "full", false, "also every field of what is created and deleted")
 	return c
 }
@@ -45,6 +46,7 @@ func (a *app) apply() *cobra.Command {
 		},
 	}
 	o.register(c, applyTimeout)
+	a.client(c)
 	c.Flags().BoolVar(&o.resume, "resume", false, "end a suspension, or what down began, first")
 	return c
 }
@@ -68,7 +70,14 @@ func (a *app) turn(ctx context.Context, o turnFlags, args []string, how opening,
 	if err := o.check(args); err != nil {
 		return nil, err
 	}
-	f, err := openFolder(a.data)
+	s, err := a.dial(ctx, a.data)
+	if err == nil {
+		return a.daemons(s, o, args)
+	}
+	if !errors.Is(err, api.ErrNotRunning) || a.server != "" {
+		return nil, err
+	}
+	f, err := a.folder()
 	if o.init && errors.Is(err, errNoData) {
 		f, err = makeFolder(a.data, o.name)
 	}
@@ -83,14 +92,6 @@ func (a *app) turn(ctx context.Context, o turnFlags, args []string, how opening,
 	if err != nil {
 		return nil, err
 	}
-	s, err := a.dial(ctx, f.path)
-	if err == nil && (!src.same(f.Source) || o.rewind) {
-		return nil, errors.Join(usage(fmt.Sprintf("end it first: kill %d; or leave the flags and PATH out", s.info.PID),
-			"the daemon (process %d) follows %s, and decides by itself how", s.info.PID, s.info.Source), s.Close())
-	}
-	if !errors.Is(err, api.ErrNotRunning) {
-		return s, err
-	}
 	how.apart = o.rewind || f.Source != (follow{}) && !src.same(f.Source)
 	changed, err := o.adopt(f, src)
 	if err != nil {
@@ -103,13 +104,36 @@ func (a *app) turn(ctx context.Context, o turnFlags, args []string, how opening,
 	return s, err
 }
 
+// daemons is the daemon's session, unless the command line says that something
+// else is to be followed, or otherwise: that the daemon decides by itself.
+func (a *app) daemons(s *session, o turnFlags, args []string) (*session, error) {
+	other := o.rewind
+	if f, err := openFolder(a.data); a.server == "" && err == nil {
+		src, err := o.pick(f, args, "")
+		if err != nil {
+			return nil, errors.Join(err, s.Close())
+		}
+		other = other || !src.same(f.Source)
+	} else {
+		other = other || len(args) > 0 || o.branch != "" || o.path != "" || o.change
+	}
+	if !other {
+		return s, nil
+	}
+	return nil, errors.Join(usage(fmt.Sprintf("end it first: kill %d; or leave the flags and PATH out", s.info.PID),
+		"the daemon (process %d) follows %s, and decides by itself how", s.info.PID, s.env.Source), s.Close())
+}
+
 // kick asks for a look at the source and waits until what was found there is
 // through, as done says.
 func (a *app) kick(ctx context.Context, s *session, done func(reconciler.Status) bool) (reconciler.Status, error) {
 	asked := time.Now()
 	if s.daemon {
 		s.Kick()
-		if err := s.err(); err != nil {
+		switch err := s.err(); {
+		case errors.Is(err, api.ErrRole): // who may only read sees what was found by the last look
+			asked = time.Time{}
+		case err != nil:
 			return reconciler.Status{}, err
 		}
 	} else {

@@ -81,10 +81,11 @@ func procs() []proc {
 // instances are the processes of a local.process of the script, by folder of
 // their run.
 func instances(ts *testscript.TestScript, name string) []proc {
-	under := filepath.Join(ts.Getenv("APLOMB_DATA"), processesDir, name) + "/"
-	if real, err := filepath.EvalSymlinks(filepath.Dir(ts.Getenv("APLOMB_DATA"))); err == nil {
-		under = filepath.Join(real, filepath.Base(ts.Getenv("APLOMB_DATA")), processesDir, name) + "/"
+	data := filepath.Join(ts.Getenv("APLOMB_DATA"), ts.Getenv("APLOMB_ENV")) // of a daemon's environment, where one is named
+	if real, err := filepath.EvalSymlinks(data); err == nil {
+		data = real
 	}
+	under := filepath.Join(data, processesDir, name) + "/"
 	all := slices.DeleteFunc(procs(), func(p proc) bool {
 		return !strings.HasPrefix(p.run, under) || slices.Contains(p.argv, detached.ShimCommand)
 	})

@@ -102,8 +102,23 @@ func client(ts *testscript.TestScript) *api.Client {
 	ts.Check(err)
 	var c *api.Client
 	ts.Check(poll(patience, func() error {
-		c, _, err = api.Dial(context.Background(), path)
-		return err
+		d, _, err := api.Dial(context.Background(), api.Address{Socket: path})
+		if err != nil {
+			return err
+		}
+		all, err := d.Environments(context.Background())
+		if err != nil {
+			return err
+		}
+		name := ts.Getenv("APLOMB_ENV")
+		if name == "" && len(all) == 1 {
+			name = all[0].Name
+		}
+		c = d.Environment(name)
+		if c.Status(); c.Err() != nil {
+			return c.Err()
+		}
+		return nil
 	}))
 	return c
 }

@@ -2,14 +2,18 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
+	"github.com/aplomb-dev/aplomb/drivers"
 	"github.com/aplomb-dev/aplomb/internal/api"
 	"github.com/aplomb-dev/aplomb/reconciler"
 	"github.com/aplomb-dev/aplomb/reconciler/store"
+	"github.com/aplomb-dev/aplomb/schema"
 )
 
 // session is an environment that can be asked: through its daemon, or opened
@@ -17,12 +21,15 @@ import (
 type session struct {
 	reconciler.Control
 	daemon bool
-	info   api.Info
+	info   api.Info            // who answers
+	env    api.EnvironmentInfo // of what
 
-	err      func() error // why a method without an error of its own had no answer
-	logs     func(context.Context, api.LogsQuery, io.Writer) error
-	services func(context.Context) ([]api.Service, error)
-	start    func() // begins to run what was opened idle; nil: it runs
+	err      func() error                                          // why a method without an error of its own had no answer
+	logs     func(context.Context, api.LogsQuery, io.Writer) error // nil: nothing here has logs
+	services func(context.Context) ([]api.Service, error)          // nil: nothing here has services
+	stats    func() reconciler.Stats                               // of what was opened here
+	meters   map[string]*drivers.Meter                             // likewise, by target
+	start    func()                                                // begins to run what was opened idle; nil: it runs
 	close    func() error
 }
 
@@ -52,46 +59,126 @@ func (a *app) socket(data string) (string, error) {
 	return api.SocketPath(dir, data)
 }
 
-// dial asks the daemon of a data folder. The error is api.ErrNotRunning where
-// none answers.
-func (a *app) dial(ctx context.Context, data string) (*session, error) {
+// reach connects to the daemon at --server, or else to that of a data folder.
+// The error is api.ErrNotRunning where none answers.
+func (a *app) reach(ctx context.Context, data string) (*api.Daemon, api.Info, error) {
+	if a.server != "" {
+		at, err := a.address()
+		if err != nil {
+			return nil, api.Info{}, err
+		}
+		return api.Dial(ctx, at)
+	}
 	path, err := a.socket(data)
 	if err != nil {
-		return nil, err
+		return nil, api.Info{}, err
 	}
-	c, info, err := api.Dial(ctx, path)
+	return api.Dial(ctx, api.Address{Socket: path})
+}
+
+// address is where --server says that a daemon answers.
+func (a *app) address() (api.Address, error) {
+	at := api.Address{URL: a.server}
+	if a.tokenFile != "" {
+		at.Token = (&secretFile{path: a.tokenFile}).read
+	}
+	if a.caFile != "" {
+		roots, err := authorities(a.caFile)
+		if err != nil {
+			return at, err
+		}
+		at.TLS = &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots}
+	}
+	return at, nil
+}
+
+// dial asks the daemon about the environment that is meant. The error is
+// api.ErrNotRunning where none answers.
+func (a *app) dial(ctx context.Context, data string) (*session, error) {
+	d, info, err := a.reach(ctx, data)
 	if err != nil {
 		return nil, err
 	}
-	return &session{
-		Control: c, daemon: true, info: info, err: c.Err, logs: c.Logs, services: c.Services,
-		close: func() error { c.Close(); return nil },
-	}, nil
+	all, err := d.Environments(ctx)
+	if err == nil {
+		var e api.EnvironmentInfo
+		if e, err = a.meant(all); err == nil {
+			c := d.Environment(e.Name)
+			return &session{
+				Control: c, daemon: true, info: info, env: e, err: c.Err, logs: c.Logs, services: c.Services,
+				close: func() error { d.Close(); return nil },
+			}, nil
+		}
+	}
+	d.Close()
+	return nil, err
+}
+
+// meant is the environment that --env names, or the only one.
+func (a *app) meant(all []api.EnvironmentInfo) (api.EnvironmentInfo, error) {
+	names := make([]string, 0, len(all))
+	for _, e := range all {
+		if e.Name == a.env {
+			return e, nil
+		}
+		names = append(names, e.Name)
+	}
+	switch {
+	case a.env != "":
+		hint := "there are " + strings.Join(names, ", ")
+		if n := schema.Closest(a.env, names); n != "" {
+			hint = "did you mean " + n + "? " + hint
+		}
+		return api.EnvironmentInfo{}, hinted{fmt.Errorf("%w: %s", api.ErrEnvironment, a.env), hint}
+	case len(all) == 1:
+		return all[0], nil
+	case len(all) == 0:
+		return api.EnvironmentInfo{}, fmt.Errorf("%w: the daemon has none", api.ErrEnvironment)
+	}
+	return api.EnvironmentInfo{}, usage("--env NAME; aplomb environments lists them", "the daemon has environments %s", strings.Join(names, ", "))
 }
 
 // ask is a session with the daemon; there has to be one.
 func (a *app) ask(ctx context.Context) (*session, error) {
-	f, err := openFolder(a.data)
+	s, err := a.dial(ctx, a.data)
+	if !errors.Is(err, api.ErrNotRunning) || a.server != "" {
+		return s, err
+	}
+	f, err := a.folder()
 	if err != nil {
 		return nil, err
 	}
-	s, err := a.dial(ctx, f.path)
-	if errors.Is(err, api.ErrNotRunning) {
-		return nil, hinted{fmt.Errorf("data folder %s: %w", a.data, api.ErrNotRunning), "start one with: aplomb up; plan, apply and down need none"}
+	start := "aplomb up"
+	if f.Daemon != "" {
+		start = "aplomb run -c " + f.Daemon
 	}
-	return s, err
+	return nil, hinted{fmt.Errorf("data folder %s: %w", a.data, api.ErrNotRunning), "start one with: " + start + "; plan, apply and down need none"}
+}
+
+// folder is the data folder of one environment, where no daemon answers.
+func (a *app) folder() (*folder, error) {
+	f, err := openFolder(a.data)
+	if errors.Is(err, errNoData) {
+		if file, ferr := daemonOf(a.data); ferr == nil {
+			return nil, hinted{fmt.Errorf("data folder %s: %w", a.data, api.ErrNotRunning), "start it with: aplomb run -c " + file}
+		}
+	}
+	if err == nil && a.env != "" && a.env != f.Name {
+		return nil, hinted{fmt.Errorf("%w: %s", api.ErrEnvironment, a.env), "this is the data folder of " + f.Name}
+	}
+	return f, err
 }
 
 // askOrOpen is a session with the daemon, or else with the data folder opened
 // here as how says.
 func (a *app) askOrOpen(ctx context.Context, how opening) (*session, error) {
-	f, err := openFolder(a.data)
+	s, err := a.dial(ctx, a.data)
+	if !errors.Is(err, api.ErrNotRunning) || a.server != "" {
+		return s, err
+	}
+	f, err := a.folder()
 	if err != nil {
 		return nil, err
-	}
-	s, err := a.dial(ctx, f.path)
-	if !errors.Is(err, api.ErrNotRunning) {
-		return s, err
 	}
 	if how.source == (follow{}) {
 		how.source = f.Source
@@ -104,12 +191,20 @@ func (a *app) locked(ctx context.Context, data string, err error) error {
 	if !errors.Is(err, store.ErrLocked) {
 		return err
 	}
-	s, derr := a.dial(ctx, data)
+	path, perr := a.socket(data)
+	if perr != nil {
+		return err
+	}
+	d, info, derr := api.Dial(ctx, api.Address{Socket: path})
 	if derr != nil {
 		return hinted{fmt.Errorf("data folder %s: %w", a.data, err),
 			"another aplomb works on it and answers on no socket of this user's; wait for it to end, or look for it with ps"}
 	}
-	defer func() { _ = s.Close() }()
-	return hinted{fmt.Errorf("data folder %s: %w: process %d follows %s", a.data, err, s.info.PID, s.info.Source),
-		fmt.Sprintf("ask it (aplomb status), or end it first: kill %d", s.info.PID)}
+	defer d.Close()
+	follows := ""
+	if all, lerr := d.Environments(ctx); lerr == nil && len(all) == 1 {
+		follows = " follows " + all[0].Source
+	}
+	return hinted{fmt.Errorf("data folder %s: %w: process %d%s", a.data, err, info.PID, follows),
+		fmt.Sprintf("ask it (aplomb status), or end it first: kill %d", info.PID)}
 }

@@ -48,7 +48,7 @@ func (a *app) show() *cobra.Command {
 			return a.runShow(cmd.Context(), logs, q)
 		},
 	}
-	f := c.Flags()
+	f := a.client(c).Flags()
 	f.BoolVar(&logs, "logs", false, "what its processes wrote")
 	f.BoolVarP(&q.Follow, "follow", "f", false, "go on with what they write from now on")
 	f.IntVarP(&q.Lines, "lines", "n", 100, "how many lines of what they wrote before")
@@ -68,6 +68,9 @@ func (a *app) runShow(ctx context.Context, logs bool, q api.LogsQuery) (err erro
 		return err
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
+	if logs && s.logs == nil {
+		return hinted{fmt.Errorf("logs of %s: %w", q.ID.Short(), api.ErrNotServed), "only local.process has logs"}
+	}
 	if logs {
 		q.JSON = a.format == formatJSON
 		return ended(ctx, s.logs(ctx, q, a.logWriter()))
@@ -141,7 +144,7 @@ func (a *app) graph() *cobra.Command {
 		},
 	}
 	c.Flags().StringVarP(&a.format, "output", "o", formatText, "text, json, dot or mermaid")
-	return c
+	return a.client(c)
 }
 
 func (a *app) history() *cobra.Command {
@@ -183,5 +186,5 @@ func records[T any](a *app, name, short string, read func(reconciler.Control, co
 		},
 	}
 	c.Flags().IntVarP(&limit, "limit", "n", limit, "how many at most")
-	return c
+	return a.client(c)
 }

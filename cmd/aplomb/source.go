@@ -16,6 +16,7 @@ import (
 
 	"github.com/sirupsen/logrus"
 
+	"github.com/aplomb-dev/aplomb/internal/config"
 	"github.com/aplomb-dev/aplomb/schema"
 	"github.com/aplomb-dev/aplomb/sources"
 	"github.com/aplomb-dev/aplomb/sources/dir"
@@ -210,15 +211,30 @@ func openSource(f *folder, how opening, c *closers, log logrus.FieldLogger) (sou
 		return nil, nil, err
 	}
 	cfg := git.Config{URL: src.Git, Branch: src.Branch, Path: src.Path, Dir: dir, Interval: src.interval(), AllowRewind: how.rewind, Log: log}
+	report := git.ReporterConfig{URL: src.Git, Dir: dir, Tracked: src.Branch, Log: log}
+	if e := how.section; e != nil {
+		cfg.Auth = auth(e.Source)
+		report.Auth, report.Branch = cfg.Auth, e.Status.Branch
+	}
 	s, err := git.Open(cfg)
 	if err != nil {
 		return nil, nil, err
 	}
-	r, err := git.NewReporter(git.ReporterConfig{URL: src.Git, Dir: dir, Tracked: src.Branch, Log: log})
+	c.add(s.Close)
+	r, err := git.NewReporter(report)
 	if err != nil {
 		return nil, nil, err
 	}
+	c.add(r.Close)
 	return s, r, nil
+}
+
+// auth says who an environment is to its repository's server.
+func auth(s config.Source) git.Auth {
+	return git.Auth{
+		TokenFile: s.TokenFile, Username: s.Username, CAFile: s.CAFile,
+		KeyFile: s.KeyFile, KeyPassphraseFile: s.KeyPassphraseFile, Agent: s.Agent, KnownHostsFile: s.KnownHostsFile,
+	}
 }
 
 // mirror is the folder for what is kept of a repository: one for each URL, so

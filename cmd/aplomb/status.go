@@ -24,6 +24,7 @@ func (a *app) status() *cobra.Command {
 			return a.runStatus(cmd.Context(), watch, all)
 		},
 	}
+	a.client(c)
 	c.Flags().BoolVarP(&watch, "watch", "w", false, "go on and show every change")
 	c.Flags().BoolVar(&all, "all", false, "list what is converged too, however many there are")
 	return c
@@ -42,6 +43,7 @@ func (a *app) runStatus(ctx context.Context, watch, all bool) (err error) {
 	if err != nil {
 		return err
 	}
+	a.warnConfiguration(s.info)
 	if done, err := a.json(st); err != nil {
 		return err
 	} else if !done {

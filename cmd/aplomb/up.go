@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/aplomb-dev/aplomb/internal/api"
+	"github.com/aplomb-dev/aplomb/internal/metrics"
 	"github.com/aplomb-dev/aplomb/reconciler"
 )
 
@@ -92,12 +93,18 @@ func (a *app) runUp(ctx context.Context, sf sourceFlags, args []string) error {
 	return err
 }
 
-// command is a command line for this data folder.
+// command is a command line for what this one is about.
 func (a *app) command(name string) string {
-	if a.data == defaultData || a.data == a.getenv("APLOMB_DATA") {
-		return "aplomb " + name
+	line := "aplomb " + name
+	if a.data != defaultData && a.data != a.getenv("APLOMB_DATA") {
+		line += " --data " + a.data
 	}
-	return "aplomb " + name + " --data " + a.data
+	for _, f := range [][3]string{{"--env", a.env, "APLOMB_ENV"}, {"--server", a.server, "APLOMB_SERVER"}} {
+		if f[1] != "" && f[1] != a.getenv(f[2]) {
+			line += " " + f[0] + " " + f[1]
+		}
+	}
+	return line
 }
 
 // revive ends what down began: who asks for an environment wants it. A person's
@@ -127,7 +134,20 @@ func (a *app) serve(ctx context.Context, s *session, f func(context.Context) err
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	served := make(chan error, 1)
-	srv := &api.Server{Control: s.Control, Info: s.info, Logs: s.logs, Services: s.services}
+	env := &api.Environment{Info: s.env, Control: s.Control, Logs: s.logs, Services: s.services}
+	srv := &api.Server{
+		Info:         func() api.Info { return s.info },
+		Environments: func() []*api.Environment { return []*api.Environment{env} },
+		Ready: func() []string {
+			if s.Status().Source.At.IsZero() {
+				return []string{"its source was not looked at yet"}
+			}
+			return nil
+		},
+		Metrics: metrics.Handler(&metrics.Collector{Version: version(), Environments: func() []metrics.Environment {
+			return []metrics.Environment{{Name: s.env.Name, Control: s.Control, Stats: s.stats, Meters: s.meters}}
+		}}),
+	}
 	go func() {
 		defer cancel()
 		served <- srv.Serve(ctx, l)
@@ -146,7 +166,7 @@ func (a *app) watch(ctx context.Context, s *session, began time.Time) error {
 	if a.format == formatJSON {
 		return a.eventLines(ctx, s, 0)
 	}
-	a.out.Heading(shortest(s.info.Source), s.info.Environment, a.data, st)
+	a.out.Heading(shortest(s.env.Source), s.env.Name, a.data, st)
 	a.out.Note("")
 	seq, err := a.converge(ctx, s, began)
 	if err != nil {

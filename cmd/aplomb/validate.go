@@ -9,16 +9,19 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/sirupsen/logrus"
 	"github.com/spf13/cobra"
 
+	"github.com/aplomb-dev/aplomb/internal/config"
 	"github.com/aplomb-dev/aplomb/reconciler/graph"
 	"github.com/aplomb-dev/aplomb/schema"
 )
 
 func (a *app) validate() *cobra.Command {
-	return &cobra.Command{
+	var file string
+	c := &cobra.Command{
 		Use:   "validate [PATH]",
 		Short: "Check declarations offline: every finding at once",
 		Long: `Checks the declarations below PATH as they lie there, without a daemon, a data
@@ -27,16 +30,20 @@ folder or the network. Every finding is a line on standard output:
     file:line:col: kind/name: message
 
 Where PATH is a file, that file alone is checked: what it refers to in others is
-not looked for.`,
+not looked for. With -c the daemon's configuration is checked, and declarations,
+where PATH is given, for the targets of one of its environments.`,
 		Args: args(0, 1, "at most one PATH"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			path := "."
 			if len(args) > 0 {
 				path = args[0]
 			}
-			return a.runValidate(cmd.Context(), path)
+			return a.runValidate(cmd.Context(), path, file, len(args) > 0 || file == "")
 		},
 	}
+	c.Flags().StringVarP(&file, "config", "c", "", "the daemon's configuration")
+	c.Flags().StringVar(&a.env, "env", a.getenv("APLOMB_ENV"), "with -c and PATH: for which environment (or APLOMB_ENV)")
+	return c
 }
 
 // validation is what validate answers with -o json.
@@ -46,10 +53,26 @@ type validation struct {
 	Findings  []schema.Diagnostic `json:"findings"`
 }
 
-func (a *app) runValidate(ctx context.Context, path string) error {
-	v, err := check(ctx, path)
-	if err != nil {
-		return err
+func (a *app) runValidate(ctx context.Context, path, file string, declarations bool) error {
+	v, all := validation{}, localTargets("")
+	if file != "" {
+		cfg, findings, err := loadConfig(ctx, file)
+		if err != nil {
+			return err
+		}
+		v.Files, v.Findings = 1, findings
+		if declarations && cfg != nil {
+			if all, err = a.targetsOf(cfg); err != nil {
+				return err
+			}
+		}
+	}
+	if declarations && len(v.Findings) == 0 {
+		more, err := check(ctx, path, all)
+		if err != nil {
+			return err
+		}
+		v.Files, v.Resources, v.Findings = v.Files+more.Files, more.Resources, more.Findings
 	}
 	done, err := a.json(v)
 	if err != nil {
@@ -68,8 +91,20 @@ func (a *app) runValidate(ctx context.Context, path string) error {
 	return nil
 }
 
-// check compiles the tree at path, and puts it in order.
-func check(ctx context.Context, path string) (_ validation, err error) {
+// targetsOf are the targets of the environment that is meant.
+func (a *app) targetsOf(cfg *config.Config) ([]config.Target, error) {
+	var names []string
+	for _, e := range cfg.Environments {
+		if e.Name == a.env || a.env == "" && len(cfg.Environments) == 1 {
+			return e.Targets, nil
+		}
+		names = append(names, e.Name)
+	}
+	return nil, usage("--env NAME", "%s has environments %s", cfg.Path, strings.Join(names, ", "))
+}
+
+// check compiles the tree at path, and puts it in order for targets.
+func check(ctx context.Context, path string, all []config.Target) (_ validation, err error) {
 	quiet := logrus.New()
 	quiet.SetOutput(io.Discard)
 	c := compiler("", quiet)
@@ -88,7 +123,7 @@ func check(ctx context.Context, path string) (_ validation, err error) {
 		return validation{}, fmt.Errorf("validate %s: %w", path, err)
 	}
 	v := validation{Files: got.Files, Resources: len(got.Resources), Findings: got.Findings}
-	reg, err := newEmbedded(nowhere(), make([]byte, keySize), quiet).registry("", quiet)
+	t, err := newTargets(nowhere(), make([]byte, keySize), all, &closers{}, quiet)
 	if err != nil {
 		return v, err
 	}
@@ -96,7 +131,7 @@ func check(ctx context.Context, path string) (_ validation, err error) {
 	if file != "" {
 		seen = append(seen, schema.Resource{}) // the other files may declare anything
 	}
-	v.Findings = below(dir, schema.SortDiagnostics(append(v.Findings, graph.Check(seen, reg)...)))
+	v.Findings = below(dir, schema.SortDiagnostics(append(v.Findings, graph.Check(seen, t.registry)...)))
 	return v, nil
 }
 

@@ -2,107 +2,33 @@ package main
 
 import (
 	"context"
-	"crypto/hmac"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
-	"maps"
 	"os"
 	"os/exec"
-	"slices"
+	"path/filepath"
 	"time"
 
 	"github.com/sirupsen/logrus"
 	"gopkg.in/natefinch/lumberjack.v2"
 
-	"github.com/aplomb-dev/aplomb/drivers"
-	mesh "github.com/aplomb-dev/aplomb/drivers/mesh/local"
-	provisioning "github.com/aplomb-dev/aplomb/drivers/provisioning/local"
-	scheduler "github.com/aplomb-dev/aplomb/drivers/scheduler/local"
-	secret "github.com/aplomb-dev/aplomb/drivers/secret/local"
 	"github.com/aplomb-dev/aplomb/internal/api"
+	"github.com/aplomb-dev/aplomb/internal/config"
 	"github.com/aplomb-dev/aplomb/reconciler"
+	"github.com/aplomb-dev/aplomb/reconciler/gate"
 	"github.com/aplomb-dev/aplomb/reconciler/store"
 	"github.com/aplomb-dev/aplomb/schema"
 	"github.com/aplomb-dev/aplomb/schema/compile"
 	"github.com/aplomb-dev/aplomb/sources"
 )
 
-// targetName is the name of the one target that the embedded drivers share.
-const targetName = "local"
-
 // Sizes of the daemon's own log.
 const (
 	logMiB  = 10
 	logKeep = 3
 )
-
-// embedded is the four embedded drivers of an environment.
-type embedded struct {
-	provisioning *provisioning.Driver
-	secret       *secret.Driver
-	mesh         *mesh.Driver
-	scheduler    *scheduler.Driver
-}
-
-// newEmbedded makes the drivers; they do nothing before they are asked.
-func newEmbedded(f *folder, key []byte, log logrus.FieldLogger) *embedded {
-	root := f.Root
-	if root == "" {
-		root = f.join(filesDir)
-	}
-	print := fingerprinter(derive(key, "fingerprint"))
-	return &embedded{
-		provisioning: &provisioning.Driver{Env: f.ID, Root: root, Dir: f.join(portsDir), Deny: denied(f, root), Fingerprint: fingerprinter(derive(key, "file fingerprint")), Log: log},
-		secret:       &secret.Driver{Env: f.ID, Dir: f.join(secretsDir), Fingerprint: print, Log: log},
-		mesh:         &mesh.Driver{Env: f.ID, Dir: f.join(servicesDir), Log: log},
-		scheduler:    &scheduler.Driver{Env: f.ID, Dir: f.join(processesDir), Root: root, Log: log},
-	}
-}
-
-// denied are the folders that no declared file may lie in: the data folder,
-// unless the environment's root lies in it; then everything else in it.
-func denied(f *folder, root string) []string {
-	if inside(f.path, root) == "" {
-		return []string{f.path}
-	}
-	var all []string
-	for _, name := range []string{portsDir, secretsDir, servicesDir, processesDir, gitDir, cacheDir, statusDir} {
-		all = append(all, f.join(name))
-	}
-	return all
-}
-
-// fingerprinter makes change tokens of secrets.
-func fingerprinter(key []byte) drivers.Fingerprinter {
-	return func(plaintext []byte) string {
-		h := hmac.New(sha256.New, key)
-		_, _ = h.Write(plaintext)
-		return hex.EncodeToString(h.Sum(nil))
-	}
-}
-
-// registry puts the drivers behind one target. identity is what digests bind
-// to.
-func (e *embedded) registry(identity string, log logrus.FieldLogger) (*drivers.Registry, error) {
-	m := drivers.Mux{}
-	for kind, d := range map[string]drivers.Driver{
-		provisioning.FileKind: e.provisioning, provisioning.PortKind: e.provisioning,
-		secret.Kind: e.secret, mesh.Kind: e.mesh, scheduler.Kind: e.scheduler,
-	} {
-		m[kind] = d
-	}
-	return drivers.NewRegistry(drivers.Target{
-		Name: targetName, Engine: "local", Kinds: slices.Sorted(maps.Keys(m)), Driver: &drivers.Log{Driver: m, Logger: log},
-		Identity: identity, Version: driversVersion,
-	})
-}
-
-// driversVersion is the version of the embedded drivers' logic: it changes
-// when one of them would plan otherwise than before.
-const driversVersion = "1"
 
 // compiler makes the compiler, whose workers are this very binary.
 func compiler(cache string, log logrus.FieldLogger) *compile.Compiler {
@@ -122,12 +48,15 @@ type opening struct {
 	apart    bool // what a plan sees is no business of who applies
 
 	before func(reconciler.Control) error // what comes first of all; nil: nothing
+
+	section *config.Environment // of the daemon's configuration; nil: it is not the daemon's
+	file    string              // the configuration
 }
 
 // begin is what comes before anything runs.
-func (how opening) begin(drv *embedded, c reconciler.Control) error {
-	if !how.readOnly && !how.idle {
-		if _, err := drv.secret.Recipient(); err != nil { // a check of the key
+func (how opening) begin(local *embedded, c reconciler.Control) error {
+	if !how.readOnly && !how.idle && local != nil {
+		if _, err := local.secret.Recipient(); err != nil { // a check of the key
 			return err
 		}
 	}
@@ -139,7 +68,28 @@ func (how opening) begin(drv *embedded, c reconciler.Control) error {
 
 // open opens a data folder in this process: takes its lock, wires everything
 // and runs the reconciler.
-func (a *app) open(ctx context.Context, f *folder, how opening) (_ *session, err error) {
+func (a *app) open(ctx context.Context, f *folder, how opening) (*session, error) {
+	if f.Daemon != "" && how.section == nil {
+		return nil, hinted{fmt.Errorf("data folder %s: environment %s is a daemon's, which is configured by %s", f.path, f.Name, f.Daemon),
+			fmt.Sprintf("ask the daemon: aplomb status --data %s --env %s; or start it: aplomb run -c %s", filepath.Dir(f.path), f.Name, f.Daemon)}
+	}
+	s, r, err := a.wire(ctx, f, how)
+	if err != nil {
+		return nil, err
+	}
+	closers := &closers{all: []func() error{s.close}}
+	run := func() { closers.add(start(ctx, r)) }
+	if !how.idle {
+		run()
+		run = nil
+	}
+	s.start, s.close = run, closers.Close
+	return s, nil
+}
+
+// wire takes the lock of a data folder and makes a reconciler of what is in it
+// and what is wanted of it. Nothing is started.
+func (a *app) wire(ctx context.Context, f *folder, how opening) (_ *session, _ *reconciler.Reconciler, err error) {
 	closers := &closers{}
 	defer func() {
 		if err != nil {
@@ -148,44 +98,67 @@ func (a *app) open(ctx context.Context, f *folder, how opening) (_ *session, err
 	}()
 	key, err := f.key()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	st, err := a.openStore(ctx, f, closers)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	log := a.logger(f, closers)
+	if how.section != nil {
+		if err := f.configured(ctx, st, *how.section, how.file); err != nil {
+			return nil, nil, err
+		}
+	}
+	log := a.logger(f.join(logFile), closers).WithField("env", f.Name)
 	c := compiler(f.join(cacheDir), log)
 	closers.add(c.Close)
-	drv := newEmbedded(f, key, log)
-	reg, err := drv.registry(f.ID, log)
-	if err != nil {
-		return nil, err
-	}
-	src, rep, err := openSource(f, how, closers, log)
-	if err != nil {
-		return nil, err
-	}
-	r, err := reconciler.New(ctx, reconciler.Config{
-		ID: f.ID, Name: f.Name, Source: src, Reporter: rep, Registry: reg, Store: st, Key: key,
+	cfg := reconciler.Config{
+		ID: f.ID, Name: f.Name, Store: st, Key: key, Compile: compiled(c),
 		Interval: how.source.interval(), ReadOnly: how.readOnly, Once: how.once, Log: log,
-		Compile: compiled(c),
-	})
+	}
+	all := localTargets(f.Root)
+	if how.section != nil {
+		all = how.section.Targets
+		configure(&cfg, *how.section)
+	}
+	t, err := newTargets(f, key, all, closers, log)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	if err := how.begin(drv, r); err != nil {
-		return nil, err
+	cfg.Registry = t.registry
+	if cfg.Source, cfg.Reporter, err = openSource(f, how, closers, log); err != nil {
+		return nil, nil, err
 	}
-	run := func() { closers.add(start(ctx, r)) }
-	if !how.idle {
-		run()
-		run = nil
+	r, err := reconciler.New(ctx, cfg)
+	if err != nil {
+		return nil, nil, err
 	}
-	return &session{
-		Control: r, start: run, err: func() error { return nil }, logs: drv.logs(located(r)), services: drv.services, close: closers.Close,
-		info: api.Info{Version: version(), PID: os.Getpid(), Environment: f.Name, ID: f.ID, Data: f.path, Source: how.source.where(), Started: time.Now()},
-	}, nil
+	if err := how.begin(t.local, r); err != nil {
+		return nil, nil, err
+	}
+	s := &session{
+		Control: r, err: func() error { return nil }, close: closers.Close, stats: r.Stats, meters: t.meters,
+		info: api.Info{Version: version(), PID: os.Getpid(), Data: f.path, Started: time.Now()},
+		env:  api.EnvironmentInfo{Name: f.Name, ID: f.ID, Data: f.path, Source: how.source.where(), Started: time.Now()},
+	}
+	if t.local != nil {
+		s.logs, s.services = t.local.logs(located(r)), t.local.services
+	}
+	return s, r, nil
+}
+
+// configure puts what an environment's section says of gates, drift and times
+// into the reconciler's words.
+func configure(cfg *reconciler.Config, e config.Environment) {
+	free := func(n int) int { // a gate's zero is its default
+		if n == 0 {
+			return -1
+		}
+		return n
+	}
+	cfg.Gates = gate.Config{Destroys: free(e.Gates.Budget.Deletes), Share: free(int(e.Gates.Budget.Share))}
+	cfg.ReportDrift = e.Drift == "report"
+	cfg.Resync = time.Duration(e.Resync)
 }
 
 // compiled is a compiler as the reconciler wants it.
@@ -239,12 +212,12 @@ func (nothing) Fetch(context.Context, sources.Revision) (*sources.Snapshot, erro
 	return nil, errNothing
 }
 
-// logger is the daemon's log: a file of the data folder, rotated by size, and
+// logger is a log of the daemon: a file of a data folder, rotated by size, and
 // standard error where --log-level was given.
-func (a *app) logger(f *folder, c *closers) logrus.FieldLogger {
+func (a *app) logger(path string, c *closers) logrus.FieldLogger {
 	l := logrus.New()
 	l.SetFormatter(&logrus.TextFormatter{DisableColors: true, FullTimestamp: true})
-	file := &lumberjack.Logger{Filename: f.join(logFile), MaxSize: logMiB, MaxBackups: logKeep}
+	file := &lumberjack.Logger{Filename: path, MaxSize: logMiB, MaxBackups: logKeep}
 	c.add(file.Close)
 	l.SetOutput(file)
 	if a.level != "" {

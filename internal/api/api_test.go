@@ -17,7 +17,7 @@ import (
 
 func TestReads(t *testing.T) {
 	e := newEnv()
-	c, _ := serve(t, &Server{Control: e})
+	c, _ := serve(t, &Environment{Control: e})
 	if st := c.Status(); c.Err() != nil || st.Environment != "test" || st.Resources[0].ID != web {
 		t.Errorf("status: %+v, %v", st, c.Err())
 	}
@@ -40,7 +40,7 @@ func TestReads(t *testing.T) {
 
 func TestLevers(t *testing.T) {
 	e := newEnv()
-	c, _ := serve(t, &Server{Control: e})
+	c, _ := serve(t, &Environment{Control: e})
 	self := peer{uid: uint32(os.Getuid())}.name() // what is said is only added to what the kernel says
 	if err := c.Suspend(t.Context(), "ana", &web, "moving"); err != nil {
 		t.Fatal(err)
@@ -66,7 +66,7 @@ func TestLevers(t *testing.T) {
 // TestErrors: what fails behind the socket is found by errors.Is before it,
 // with its message.
 func TestErrors(t *testing.T) {
-	c, _ := serve(t, &Server{Control: newEnv(), Logs: say})
+	c, _ := serve(t, &Environment{Control: newEnv(), Logs: say})
 	_, unknown := c.Show(schema.ID{Kind: "local.file", Name: "other"})
 	_, digest := c.Approve(t.Context(), "ana", "0123456789ab", "")
 	_, revision := c.Rollback(t.Context(), "ana", "", "")
@@ -88,19 +88,15 @@ func TestErrors(t *testing.T) {
 
 func TestNobodyAnswers(t *testing.T) {
 	path := t.TempDir() + "/s"
-	if _, _, err := Dial(t.Context(), path); !errors.Is(err, ErrNotRunning) {
+	if _, _, err := Dial(t.Context(), Address{Socket: path}); !errors.Is(err, ErrNotRunning) {
 		t.Errorf("no socket: %v", err)
 	}
-	s := &Server{Control: newEnv()}
 	l, err := Listen(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	stop := run(t, s, l)
-	c, _, err := Dial(t.Context(), path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	stop := run(t, server(&Environment{Control: newEnv()}), l)
+	c := dial(t, path)
 	stop()
 	if st := c.Status(); st.Environment != "" || !errors.Is(c.Err(), ErrNotRunning) {
 		t.Errorf("after the end: %+v, %v", st, c.Err())
@@ -109,7 +105,7 @@ func TestNobodyAnswers(t *testing.T) {
 
 func TestWait(t *testing.T) {
 	e := newEnv()
-	c, _ := serve(t, &Server{Control: e})
+	c, _ := serve(t, &Environment{Control: e})
 	asked := make(chan struct{})
 	var once sync.Once
 	done := make(chan error, 1)
@@ -140,7 +136,7 @@ func TestWait(t *testing.T) {
 // nothing is lost and nothing is doubled.
 func TestEventsResume(t *testing.T) {
 	e := newEnv()
-	c, _ := serve(t, &Server{Control: e, KeepAlive: time.Millisecond})
+	c, _ := serve(t, &Environment{Control: e})
 	happen := func(what string) { e.change("", what, "", "", func(*reconciler.Status) {}) }
 	happen("one")
 	happen("two")
@@ -175,13 +171,10 @@ func TestEventsRestart(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return run(t, &Server{Control: e, Info: Info{Started: time.Unix(at, 0)}}, l)
+		return run(t, server(&Environment{Control: e, Info: EnvironmentInfo{Started: time.Unix(at, 0)}}), l)
 	}
 	stop := start(1, "one", "two", "three")
-	c, _, err := Dial(t.Context(), path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	c := dial(t, path)
 	past, live := c.Events(t.Context(), 1)
 	if len(past) != 2 {
 		t.Fatalf("past: %+v, %v", past, c.Err())
@@ -197,7 +190,7 @@ func TestEventsRestart(t *testing.T) {
 }
 
 func TestEventsEnd(t *testing.T) {
-	c, _ := serve(t, &Server{Control: newEnv()})
+	c, _ := serve(t, &Environment{Control: newEnv()})
 	ctx, cancel := context.WithCancel(t.Context())
 	_, live := c.Events(ctx, 0)
 	cancel()
@@ -213,11 +206,8 @@ func TestShutdown(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	stop := run(t, &Server{Control: newEnv()}, l)
-	c, _, err := Dial(t.Context(), path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	stop := run(t, server(&Environment{Control: newEnv()}), l)
+	c := dial(t, path)
 	_, live := c.Events(t.Context(), 0)
 	began := time.Now()
 	stop()
@@ -229,7 +219,7 @@ func TestShutdown(t *testing.T) {
 }
 
 func TestLogs(t *testing.T) {
-	c, _ := serve(t, &Server{Control: newEnv(), Logs: say})
+	c, _ := serve(t, &Environment{Control: newEnv(), Logs: say})
 	var b bytes.Buffer
 	if err := c.Logs(t.Context(), LogsQuery{ID: web, Lines: 2}, &b); err != nil || b.String() != "line 0\nline 1\n" {
 		t.Errorf("%q, %v", b.String(), err)
@@ -247,27 +237,28 @@ func TestLogs(t *testing.T) {
 // TestRefused: what is malformed is refused, and changes nothing.
 func TestRefused(t *testing.T) {
 	e := newEnv()
-	c, _ := serve(t, &Server{Control: e, Logs: say})
+	c, _ := serve(t, &Environment{Control: e, Logs: say})
 	for _, tc := range []struct {
 		method, path, body string
 		status             int
 	}{
-		{"POST", "/v1/suspend", `{"by":"ana","idd":"local.file/web"}`, 400},
-		{"POST", "/v1/suspend", `{"by":"ana","id":""}`, 400},
-		{"POST", "/v1/suspend", `{"by":"ana"} {"by":"ana"}`, 400},
-		{"POST", "/v1/suspend", `{"by":""}`, 400},
-		{"POST", "/v1/suspend", ``, 400},
-		{"POST", "/v1/suspend", `{"by":"ana","why":"` + strings.Repeat("y", MaxWhy+1) + `"}`, 400},
-		{"POST", "/v1/suspend", `{"by":"ana","why":"` + strings.Repeat("y", MaxRequest) + `"}`, 400},
-		{"GET", "/v1/suspend", ``, 501},
+		{"POST", "/v1/environments/test/suspend", `{"by":"ana","idd":"local.file/web"}`, 400},
+		{"POST", "/v1/environments/test/suspend", `{"by":"ana","id":""}`, 400},
+		{"POST", "/v1/environments/test/suspend", `{"by":"ana"} {"by":"ana"}`, 400},
+		{"POST", "/v1/environments/test/suspend", `{"by":""}`, 400},
+		{"POST", "/v1/environments/test/suspend", ``, 400},
+		{"POST", "/v1/environments/test/suspend", `{"by":"ana","why":"` + strings.Repeat("y", MaxWhy+1) + `"}`, 400},
+		{"POST", "/v1/environments/test/suspend", `{"by":"ana","why":"` + strings.Repeat("y", MaxRequest) + `"}`, 400},
+		{"GET", "/v1/environments/test/suspend", ``, 501},
+		{"GET", "/v1/environments/other/status", ``, 404},
 		{"GET", "/v1/nothing", ``, 501},
-		{"GET", "/v1/status?after=x", ``, 400},
-		{"GET", "/v1/status?after=1&wait=soon", ``, 400},
-		{"GET", "/v1/history?limit=0", ``, 400},
-		{"GET", "/v1/events?after=-1", ``, 400},
-		{"GET", "/v1/events?after=1.x", ``, 400},
-		{"GET", "/v1/resources/local.file/NOT_A_NAME", ``, 400},
-		{"GET", "/v1/resources/local.file/web/logs?lines=-1", ``, 400},
+		{"GET", "/v1/environments/test/status?after=x", ``, 400},
+		{"GET", "/v1/environments/test/status?after=1&wait=soon", ``, 400},
+		{"GET", "/v1/environments/test/history?limit=0", ``, 400},
+		{"GET", "/v1/environments/test/events?after=-1", ``, 400},
+		{"GET", "/v1/environments/test/events?after=1.x", ``, 400},
+		{"GET", "/v1/environments/test/resources/local.file/NOT_A_NAME", ``, 400},
+		{"GET", "/v1/environments/test/resources/local.file/web/logs?lines=-1", ``, 400},
 	} {
 		req, err := http.NewRequestWithContext(t.Context(), tc.method, "http://aplomb"+tc.path, strings.NewReader(tc.body))
 		if err != nil {

@@ -56,6 +56,11 @@ var codes = []struct {
 	{"refused", reconciler.ErrRefused, http.StatusForbidden},
 	{"bad-request", ErrRequest, http.StatusBadRequest},
 	{"another-user", ErrPeer, http.StatusForbidden},
+	{"no-token", ErrToken, http.StatusUnauthorized},
+	{"not-allowed", ErrRole, http.StatusForbidden},
+	{"too-many", ErrTooMany, http.StatusTooManyRequests},
+	{"unknown-environment", ErrEnvironment, http.StatusNotFound},
+	{"not-open", ErrNotOpen, http.StatusServiceUnavailable},
 	{"not-served", ErrNotServed, http.StatusNotImplemented},
 	{"timeout", context.DeadlineExceeded, http.StatusGatewayTimeout},
 	{"cancelled", context.Canceled, 499},
@@ -97,6 +102,9 @@ func writeError(w http.ResponseWriter, err error) {
 			status = c.status
 			break
 		}
+	}
+	if status == http.StatusUnauthorized {
+		w.Header().Set("WWW-Authenticate", "Bearer")
 	}
 	writeJSON(w, status, errorBody{Envelope(err)})
 }

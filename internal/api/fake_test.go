@@ -174,22 +174,36 @@ func (e *env) Wait(ctx context.Context, ok func(reconciler.Status) bool) (reconc
 	}
 }
 
+// server serves one environment named test.
+func server(e *Environment) *Server {
+	e.Info.Name = "test"
+	return &Server{
+		Info: func() Info { return Info{Version: "1"} }, Environments: func() []*Environment { return []*Environment{e} },
+		KeepAlive: time.Millisecond,
+	}
+}
+
+// dial is a client of the environment named test.
+func dial(t *testing.T, path string) *Client {
+	t.Helper()
+	d, _, err := Dial(t.Context(), Address{Socket: path})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(d.Close)
+	return d.Environment("test")
+}
+
 // serve puts an environment on a socket, and answers a client of it.
-func serve(t *testing.T, s *Server) (*Client, string) {
+func serve(t *testing.T, e *Environment) (*Client, string) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "s")
 	l, err := Listen(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	stop := run(t, s, l)
-	t.Cleanup(stop)
-	c, _, err := Dial(t.Context(), path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(c.Close)
-	return c, path
+	t.Cleanup(run(t, server(e), l))
+	return dial(t, path), path
 }
 
 // run serves until the function that it answers is called.

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -43,15 +44,13 @@ func (c *Client) Events(ctx context.Context, seq uint64) ([]reconciler.Event, <-
 		}
 		_ = res.Body.Close()
 	}
-	c.mu.Lock()
-	c.err = err
-	c.mu.Unlock()
+	c.failed(err)
 	close(live)
 	return past, live
 }
 
 func (c *Client) subscribe(ctx context.Context, last string) (*http.Response, error) {
-	return c.do(ctx, http.MethodGet, "/v1/events", nil,
+	return c.do(ctx, http.MethodGet, c.path+"/events", nil,
 		http.Header{"Last-Event-Id": {last}}, nil)
 }
 
@@ -76,14 +75,14 @@ func (c *Client) follow(ctx context.Context, body io.ReadCloser, r *eventReader,
 			}
 		}
 		_ = body.Close()
-		select {
-		case <-ctx.Done():
-			return
-		case <-time.After(RetryEvents):
-		}
-		res, err := c.subscribe(ctx, r.last)
-		if err != nil {
-			return
+		var res *http.Response
+		for err := ErrNotOpen; errors.Is(err, ErrNotOpen); { // it may be about to be started again
+			if !rest(ctx) {
+				return
+			}
+			if res, err = c.subscribe(ctx, r.last); err != nil && !errors.Is(err, ErrNotOpen) {
+				return
+			}
 		}
 		last := r.last
 		body, r = res.Body, newEventReader(res.Body)

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/http"
-	"os"
 	"os/user"
 	"strconv"
 
@@ -69,31 +67,4 @@ func (p peer) name() string {
 		return u.Username
 	}
 	return "uid " + uid
-}
-
-// admitted answers requests of those only who may ask.
-func admitted(h http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if p, ok := r.Context().Value(peerKey{}).(peer); ok {
-			if err := p.admit(os.Getuid()); err != nil {
-				writeError(w, err)
-				return
-			}
-		}
-		h.ServeHTTP(w, r)
-	})
-}
-
-// person is who pulls a lever: the user at the other end of the connection, as
-// the kernel says; the name that the request gives is only added to it.
-func person(ctx context.Context, given string) string {
-	p, ok := ctx.Value(peerKey{}).(peer)
-	if !ok {
-		return given
-	}
-	name := p.name()
-	if given == "" || given == name {
-		return name
-	}
-	return name + " (as " + given + ")"
 }

@@ -22,23 +22,23 @@ const writeTimeout = 10 * time.Second
 
 // events is a stream of server-sent events: first the remembered ones after
 // Last-Event-ID (or ?after=), then one of type "caught-up", then those to come.
-func (s *Server) events(w http.ResponseWriter, r *http.Request) {
+func (s *Server) events(e *Environment, w http.ResponseWriter, r *http.Request) {
 	from := r.Header.Get("Last-Event-ID")
 	if from == "" {
 		from = r.URL.Query().Get("after")
 	}
-	after, err := s.after(from)
+	after, err := e.after(from)
 	if err != nil {
 		writeError(w, err)
 		return
 	}
-	past, live := s.Control.Events(r.Context(), after)
-	out := &stream{w: w, rc: http.NewResponseController(w), start: s.start()}
+	past, live := e.Control.Events(r.Context(), after)
+	out := &stream{w: w, rc: http.NewResponseController(w), start: e.start()}
 	h := w.Header()
 	h.Set("Content-Type", "text/event-stream")
 	h.Set("Cache-Control", "no-store")
-	for _, e := range past {
-		out.event(e)
+	for _, ev := range past {
+		out.event(ev)
 	}
 	out.send("event: " + caughtUp + "\ndata: {}\n\n")
 	every := s.KeepAlive
@@ -49,11 +49,11 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request) {
 	defer tick.Stop()
 	for out.err == nil {
 		select {
-		case e, ok := <-live:
+		case ev, ok := <-live:
 			if !ok {
 				return
 			}
-			out.event(e)
+			out.event(ev)
 		case <-tick.C:
 			out.send(": alive\n\n")
 		case <-r.Context().Done():
@@ -62,13 +62,13 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// start tells this start of the daemon from every other one: the numbers of
-// events begin anew with it.
-func (s *Server) start() string { return strconv.FormatInt(s.Info.Started.UnixNano(), 36) }
+// start tells this start of the environment from every other one: the numbers
+// of events begin anew with it.
+func (e *Environment) start() string { return strconv.FormatInt(e.Info.Started.UnixNano(), 36) }
 
 // after is the number of the event that somebody has seen last. An id of
-// another start of the daemon is none of this one's: all is news then.
-func (s *Server) after(id string) (uint64, error) {
+// another start is none of this one's: all is news then.
+func (e *Environment) after(id string) (uint64, error) {
 	start, number, whole := strings.Cut(id, ".")
 	switch {
 	case id == "":
@@ -80,7 +80,7 @@ func (s *Server) after(id string) (uint64, error) {
 	if err != nil {
 		return 0, fmt.Errorf("%w: %q is no event's id", ErrRequest, id)
 	}
-	if whole && start != s.start() {
+	if whole && start != e.start() {
 		return 0, nil
 	}
 	return n, nil
@@ -92,7 +92,7 @@ type stream struct {
 	rc  *http.ResponseController
 	err error
 
-	start string // of the daemon, of a stream of events
+	start string // of the environment, of a stream of events
 }
 
 func (s *stream) event(e reconciler.Event) {
@@ -125,7 +125,7 @@ const logTrailer = "Aplomb-Error"
 
 // logs streams what processes wrote, as text. An error after the first byte
 // stands in the trailer.
-func (s *Server) logs(w http.ResponseWriter, r *http.Request) {
+func (e *Environment) logs(w http.ResponseWriter, r *http.Request) {
 	v, err := id(r)
 	if err != nil {
 		writeError(w, err)
@@ -143,7 +143,7 @@ func (s *Server) logs(w http.ResponseWriter, r *http.Request) {
 	if lines != nil {
 		q.Lines = *lines
 	}
-	if s.Logs == nil {
+	if e.Logs == nil {
 		writeError(w, fmt.Errorf("logs: %w", ErrNotServed))
 		return
 	}
@@ -153,7 +153,7 @@ func (s *Server) logs(w http.ResponseWriter, r *http.Request) {
 	}
 	w.Header().Set("Trailer", logTrailer)
 	out := &counted{w: &stream{w: w, rc: http.NewResponseController(w)}}
-	err = s.Logs(r.Context(), q, out)
+	err = e.Logs(r.Context(), q, out)
 	switch {
 	case err == nil || r.Context().Err() != nil:
 	case out.n == 0:

@@ -7,7 +7,9 @@ import (
 	"io"
 	"time"
 
+	"github.com/aplomb-dev/aplomb/reconciler"
 	"github.com/aplomb-dev/aplomb/schema"
+	"github.com/aplomb-dev/aplomb/sources"
 )
 
 // Limits of what is read from the other side.
@@ -22,13 +24,40 @@ const (
 
 // Info is who answers.
 type Info struct {
-	Version     string    `json:"version"`
-	PID         int       `json:"pid"`
-	Environment string    `json:"environment"` // its name
-	ID          string    `json:"id"`          // of the environment
-	Data        string    `json:"data"`        // absolute path of the data folder
-	Source      string    `json:"source"`      // path or URL that is followed
-	Started     time.Time `json:"started"`
+	Version       string         `json:"version"`
+	PID           int            `json:"pid"`
+	Data          string         `json:"data"` // absolute path of the data folder
+	Started       time.Time      `json:"started"`
+	Configuration *Configuration `json:"configuration,omitempty"` // of aplomb run
+}
+
+// Configuration is how a daemon's configuration does.
+type Configuration struct {
+	Path     string              `json:"path"`
+	At       time.Time           `json:"at"` // when the one in force came into force
+	OK       bool                `json:"ok"` // false: the file holds another one, which is refused
+	Error    string              `json:"error,omitempty"`
+	Hint     string              `json:"hint,omitempty"`
+	Findings []schema.Diagnostic `json:"findings,omitempty"`
+	Since    time.Time           `json:"since,omitzero"` // when it was refused first
+}
+
+// EnvironmentInfo is one environment in short.
+type EnvironmentInfo struct {
+	Name    string    `json:"name"`
+	ID      string    `json:"id"`
+	Data    string    `json:"data"`             // absolute path of its data folder
+	Source  string    `json:"source"`           // path or URL that is followed
+	Started time.Time `json:"started,omitzero"` // when it was opened last
+	Open    bool      `json:"open"`
+	Error   string    `json:"error,omitempty"` // why it is not open
+	Hint    string    `json:"hint,omitempty"`
+	Since   time.Time `json:"since,omitzero"` // not open since
+	Next    time.Time `json:"next,omitzero"`  // opened again then
+
+	Converged bool                     `json:"converged"`
+	Counts    map[reconciler.State]int `json:"counts,omitempty"`
+	Revision  sources.Revision         `json:"revision,omitzero"` // in force
 }
 
 // Service is one entry of the service catalog.

@@ -115,6 +115,10 @@ var importRules = []importRule{
 		why: "an engine's API client stays in its own driver",
 	},
 	{
+		from: []string{"./..."}, except: []string{"./internal/metrics/..."}, not: []string{"github.com/prometheus/..."},
+		why: "what is measured is read from plain counters when somebody asks; nothing else knows who asks",
+	},
+	{
 		from: []string{"./..."}, except: []string{"./examples/...", "./tools/..."}, not: []string{"log"},
 		why: "the log is an injected logrus.FieldLogger with stable keys; the standard logger is a global",
 	},
@@ -212,6 +216,8 @@ func TestImportsBroken(t *testing.T) {
 		"reconciler/a.go":                   file("reconciler", "./drivers", "./sources", "./schema/compile", "./drivers/memory", "./internal/detached"),
 		"reconciler/plan/a.go":              file("plan", "os", "./reconciler/graph"),
 		"internal/api/a.go":                 file("api", "./reconciler", "github.com/spf13/cobra", "log"),
+		"internal/metrics/a.go":             file("metrics", "./reconciler", "github.com/prometheus/client_golang/prometheus"),
+		"internal/daemon/a.go":              file("daemon", "github.com/prometheus/client_golang/prometheus"),
 		"cmd/aplomb/a.go":                   file("main", "./reconciler", "./drivers/mesh/local", "./internal/detached", "./cmd/aplomb/sub", "github.com/spf13/cobra"),
 		"examples/shop/a.go":                file("main", "log", "./schema"),
 		"internal/b/a.go":                   file("b", "./cmd/aplomb", "testing/synctest", "net/http/pprof", "cuelang.org/go/cue/load"),
@@ -226,6 +232,7 @@ func TestImportsBroken(t *testing.T) {
 		"examples/shop/a.go:3: examples/shop imports ./schema",
 		"internal/api/a.go:3: internal/api imports github.com/spf13/cobra",
 		"internal/api/a.go:4: internal/api imports log",
+		"internal/daemon/a.go:2: internal/daemon imports github.com/prometheus/client_golang/prometheus",
 		"internal/b/a.go:2: internal/b imports ./cmd/aplomb",
 		"internal/b/a.go:3: internal/b imports testing/synctest",
 		"internal/b/a.go:4: internal/b imports net/http/pprof",

@@ -18,6 +18,7 @@ type Printer struct {
 	Width    int                                 // columns; 0: lines are as long as they are
 	Height   int                                 // rows; 0: 24. Only what changes in place minds it
 	Colour   bool                                // repeat runes and words in colour
+	Label    string                              // environment that events are of, where several tell theirs; "": none
 	Now      func() time.Time                    // nil: time.Now
 	Size     func() (width, height int, ok bool) // asked again while lines change in place; nil: Width and Height stay
 

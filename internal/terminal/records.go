@@ -73,7 +73,11 @@ func (p *Printer) Event(e reconciler.Event) {
 	if silent(e) || !p.news(e) {
 		return
 	}
-	p.prose(9, append([]cell{styled(e.At.In(p.now().Location()).Format("15:04:05")+" ", dim)}, eventCells(e)...)...)
+	head := []cell{styled(e.At.In(p.now().Location()).Format("15:04:05")+" ", dim)}
+	if p.Label != "" {
+		head = append(head, styled(p.Label+" ", bold))
+	}
+	p.prose(9, append(head, eventCells(e)...)...)
 }
 
 func eventCells(e reconciler.Event) []cell {

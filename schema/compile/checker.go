@@ -35,6 +35,7 @@ type fileResult struct {
 	Uses      []fileUse           `json:"uses,omitempty"`      // also of resources with findings
 	Findings  []schema.Diagnostic `json:"findings,omitempty"`
 	Foreign   bool                `json:"foreign,omitempty"` // no document of aplomb in it: it may be a resource's data
+	Config    *Config             `json:"config,omitempty"`  // of a configuration without findings
 }
 
 // fileUse is a file or a folder that a resource's spec names.
@@ -56,6 +57,14 @@ func (c *checker) recycle() (err error) {
 	c.cctx, c.kinds, err = loadSchemas(schema.FS())
 	c.used = 0
 	return err
+}
+
+// check checks one file, as what it is.
+func (c *checker) check(in input) fileResult {
+	if in.Config {
+		return c.config(in.Path, in.Data)
+	}
+	return c.file(in.Path, in.Data)
 }
 
 // file checks one file. It never fails: what goes wrong is a finding.
@@ -86,7 +95,7 @@ func (c *checker) documents(b *builder, data []byte) (res fileResult) {
 			}
 		}
 		c.used++
-		c.document(&document{builder: b, checker: c, root: p.root, found: p.to > p.from}, p, &res, declaring)
+		c.document(&document{builder: b, checker: c, root: p.root, base: "/spec", found: p.to > p.from}, p, &res, declaring)
 	}
 	if len(b.findings) > 0 {
 		res.Findings = bound(schema.SortDiagnostics(b.findings))

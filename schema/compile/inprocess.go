@@ -27,7 +27,7 @@ func (p *inProcess) run(ctx context.Context, inputs []input, done func(int, file
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		done(i, p.checker.file(in.Path, in.Data), true)
+		done(i, p.checker.check(in), true)
 	}
 	return nil
 }

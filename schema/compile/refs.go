@@ -14,7 +14,7 @@ import (
 // text checks a string of a spec: its references, and the file that it names.
 func (d *document) text(v *value, m *model, at schema.Path) {
 	if schema.ForgesToken(v.text) {
-		d.find(v.pos(d.file), "/spec"+at, "", "%s: [secret: stands for a secret's value on screens, and cannot be declared", "/spec"+at)
+		d.find(v.pos(d.file), d.base+at, "", "%s: [secret: stands for a secret's value on screens, and cannot be declared", d.base+at)
 		return
 	}
 	if !schema.HasMark(v.text) {
@@ -23,7 +23,11 @@ func (d *document) text(v *value, m *model, at schema.Path) {
 		}
 		return
 	}
-	pos, full := v.pos(d.file), "/spec"+at
+	pos, full := v.pos(d.file), d.base+at
+	if d.kind == nil {
+		d.find(pos, full, "", "%s: a configuration holds no references", full)
+		return
+	}
 	t, err := schema.ParseText(v.text)
 	if err != nil {
 		d.find(pos, full, "", "%s: %s", full, err)

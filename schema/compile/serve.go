@@ -94,7 +94,7 @@ func work(ctx context.Context, requests <-chan request, out io.Writer) error {
 		case req := <-requests:
 			c.limits = req.Limits
 			for _, f := range req.Files {
-				if err := writeFrame(out, c.file(f.Path, f.Data)); err != nil {
+				if err := writeFrame(out, c.check(f)); err != nil {
 					return fmt.Errorf("answer: %w", err)
 				}
 			}

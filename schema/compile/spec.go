@@ -47,8 +47,8 @@ func (d *document) walk(v *value, m *model, path schema.Path) {
 	case v.kind == mapValue && m.shape == mapping:
 		for i, item := range v.items {
 			at := path.Child(v.keys[i].name)
-			if schema.HasMark(v.keys[i].name) {
-				d.find(v.keys[i].pos(d.file), "/spec"+at, "", "%s: a key cannot hold a reference", "/spec"+at)
+			if full := d.base + at; schema.HasMark(v.keys[i].name) {
+				d.find(v.keys[i].pos(d.file), full, "", "%s: a key cannot hold a reference", full)
 			}
 			d.walk(item, m.elem, at)
 		}
@@ -62,7 +62,7 @@ func (d *document) walk(v *value, m *model, path schema.Path) {
 }
 
 func (d *document) walkFields(v *value, m *model, path schema.Path) {
-	at := "/spec" + path
+	at := d.base + path
 	d.unknown(v, at, m.names())
 	for _, f := range m.fields {
 		item := v.get(f.name)
@@ -185,7 +185,7 @@ func (d *document) explainHead(v *value, m *model, path schema.Path) {
 // misfit reports a value that CUE does not accept. The value of a field that
 // takes secrets is not repeated.
 func (d *document) misfit(v *value, m *model, path schema.Path) {
-	at := "/spec" + path
+	at := d.base + path
 	hint := ""
 	if isNumberOrBool(v) && strings.Contains(wants(m.expr), "string") {
 		hint = "quote it if it is to be a string"

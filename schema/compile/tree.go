@@ -28,12 +28,13 @@ type listed struct {
 	hash string // "" where the file system knows none
 }
 
-// input is one declaration file.
+// input is one file to check.
 type input struct {
-	Path string `json:"path"`
-	Data []byte `json:"data"`
-	key  cacheKey
-	hit  *fileResult // what is known of it already; Data is nil then
+	Path   string `json:"path"`
+	Data   []byte `json:"data"`
+	Config bool   `json:"config,omitempty"` // a configuration, not declarations
+	key    cacheKey
+	hit    *fileResult // what is known of it already; Data is nil then
 }
 
 // tree is what a file system declares.

@@ -1,0 +1,194 @@
+// Package config is the daemon's configuration as Go values: read from its
+// file, checked by its schema (schema/config, in the compiler's worker), then
+// for what a schema cannot say. Every finding stands at its place in the file.
+//
+// Read in this order: config.go (the values), load.go (from file to values),
+// check.go and target.go (what a schema cannot say), diff.go (what changed). It
+// must not know any driver or source, nor what is done with a configuration; it
+// reads no file but the configuration itself.
+package config
+
+import (
+	"encoding/json"
+	"fmt"
+	"reflect"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/aplomb-dev/aplomb/internal/driverkit"
+	"github.com/aplomb-dev/aplomb/schema"
+)
+
+// Config is a configuration that was found good. All paths are absolute.
+// Immutable, safe for concurrent use.
+type Config struct {
+	Path         string // of the file
+	Data         string
+	API          API
+	Environments []Environment // by name
+
+	JSON json.RawMessage // as checked, with defaults, for Diff; it holds no secret
+
+	values, keys map[schema.Path]schema.Pos
+}
+
+// API is how others than this machine's user reach the daemon.
+type API struct {
+	Listen string   `json:"listen"` // "": not at all
+	TLS    *KeyPair `json:"tls"`
+	Tokens []Token  `json:"tokens"`
+}
+
+// KeyPair names the files of a certificate and its key.
+type KeyPair struct {
+	Cert string `json:"cert"`
+	Key  string `json:"key"`
+}
+
+// Token is somebody who may ask, and the file of what proves it.
+type Token struct {
+	Name      string `json:"name"`
+	Role      string `json:"role"` // "viewer", "approver" or "operator"
+	TokenFile string `json:"tokenFile"`
+}
+
+// Environment is one environment's section.
+type Environment struct {
+	Name    string   `json:"-"`
+	ID      string   `json:"id"`
+	Source  Source   `json:"source"`
+	Targets []Target `json:"-"` // by name
+	Gates   Gates    `json:"gates"`
+	Drift   string   `json:"drift"` // "repair" or "report"
+	Resync  Duration `json:"resync"`
+	Status  Status   `json:"status"`
+
+	JSON json.RawMessage `json:"-"` // the section as checked, for Diff
+}
+
+// Same says whether two sections mean the same: then nothing has to be started
+// again.
+func (e Environment) Same(o Environment) bool {
+	e.JSON, o.JSON = nil, nil
+	return reflect.DeepEqual(e, o)
+}
+
+// Source is the repository that declares an environment.
+type Source struct {
+	Git               string   `json:"git"` // a URL, or an absolute path
+	Branch            string   `json:"branch"`
+	Path              string   `json:"path"`
+	Interval          Duration `json:"interval"`
+	TokenFile         string   `json:"tokenFile"`
+	Username          string   `json:"username"`
+	CAFile            string   `json:"caFile"`
+	KeyFile           string   `json:"keyFile"`
+	KeyPassphraseFile string   `json:"keyPassphraseFile"`
+	Agent             bool     `json:"agent"`
+	KnownHostsFile    string   `json:"knownHostsFile"`
+}
+
+// Target is one engine.
+type Target struct {
+	Name        string   `json:"-"`
+	Engine      string   `json:"engine"`
+	Address     string   `json:"address"` // canonical: scheme and host in lower case, no slash at the end
+	TokenFile   string   `json:"tokenFile"`
+	CAFile      string   `json:"caFile"`
+	CertFile    string   `json:"certFile"`
+	KeyFile     string   `json:"keyFile"`
+	ServerName  string   `json:"serverName"`
+	Login       Login    `json:"login"`
+	Binary      string   `json:"binary"`
+	Root        string   `json:"root"`
+	Region      string   `json:"region"`
+	Namespace   string   `json:"namespace"`
+	Datacenter  string   `json:"datacenter"`
+	Partition   string   `json:"partition"`
+	Concurrency int      `json:"concurrency"`
+	Resync      Duration `json:"resync"` // zero: what the environment says
+}
+
+// Login is how to get a token of Vault; at most one of its fields is set.
+type Login struct {
+	JWT     *JWTLogin     `json:"jwt"`
+	AppRole *AppRoleLogin `json:"approle"`
+}
+
+// JWTLogin logs in with a signed token.
+type JWTLogin struct {
+	Role  string `json:"role"`
+	Mount string `json:"mount"`
+	File  string `json:"file"`
+}
+
+// AppRoleLogin logs in with a role and a secret id.
+type AppRoleLogin struct {
+	RoleID       string `json:"roleID"`
+	Mount        string `json:"mount"`
+	SecretIDFile string `json:"secretIDFile"`
+}
+
+// Gates are who must agree before something is changed.
+type Gates struct {
+	Budget Budget `json:"budget"`
+}
+
+// Budget is what may be destroyed in an hour without a person.
+type Budget struct {
+	Deletes int     `json:"deletes"`
+	Share   Percent `json:"share"`
+}
+
+// Status is what is written back.
+type Status struct {
+	Branch string `json:"branch"`
+}
+
+// Duration is a span of time that is written with one unit, such as 30s or 2d.
+type Duration time.Duration
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (d *Duration) UnmarshalText(text []byte) error {
+	v, err := driverkit.Duration(string(text))
+	*d = Duration(v)
+	return err
+}
+
+// Percent is a share that is written as 20%.
+type Percent int
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (p *Percent) UnmarshalText(text []byte) error {
+	digits, ok := strings.CutSuffix(string(text), "%")
+	n, err := strconv.Atoi(digits)
+	if err != nil || !ok || n < 0 || n > 100 {
+		return fmt.Errorf("%q is not a share such as 20%%", text)
+	}
+	*p = Percent(n)
+	return nil
+}
+
+// At is where the value at a path stands in the file, or the nearest one above
+// it that does.
+func (c *Config) At(path schema.Path) schema.Pos {
+	for {
+		if p, ok := c.values[path]; ok {
+			return p
+		}
+		i := strings.LastIndexByte(string(path), '/')
+		if i < 0 {
+			return schema.Pos{File: c.Path, Line: 1, Col: 1}
+		}
+		path = path[:i]
+	}
+}
+
+// KeyAt is where a key stands.
+func (c *Config) KeyAt(path schema.Path) schema.Pos {
+	if p, ok := c.keys[path]; ok {
+		return p
+	}
+	return c.At(path)
+}

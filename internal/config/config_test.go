@@ -1,0 +1,208 @@
+package config
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/aplomb-dev/aplomb/schema"
+	"github.com/aplomb-dev/aplomb/schema/compile"
+)
+
+const whole = `data: data
+api:
+  listen: 0.0.0.0:7717
+  tls: {cert: tls/cert.pem, key: /etc/tls/key.pem}
+  tokens:
+    - {name: ana, role: approver, tokenFile: tokens/ana}
+environments:
+  prod:
+    id: 7f3a7f3a7f3a7f3a7f3a7f3a7f3a7f3a
+    source: {git: https://git.example.org/fleet.git, branch: main, path: environments/prod, tokenFile: tokens/git, interval: 1m}
+    targets:
+      eu: {engine: nomad, address: https://Nomad.EU:4646/, tokenFile: tokens/nomad, concurrency: 4, region: eu}
+      vault: {engine: vault, address: http://127.0.0.1:8200, login: {jwt: {role: aplomb, file: jwt}}}
+      tofu: {engine: tofu, binary: bin/tofu, resync: 2d}
+      local: {engine: local, root: /srv}
+    gates: {budget: {deletes: 0, share: 5%}, reviews: 0, signed: false}
+    drift: report
+  stage:
+    id: 8f3a7f3a7f3a7f3a7f3a7f3a7f3a7f3a
+    source: {git: ../fleet}
+    targets: {local: {engine: local}}
+`
+
+func load(t *testing.T, text string) (*Config, []schema.Diagnostic) {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "aplomb.yaml")
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c, findings, err := Load(t.Context(), compile.New(compile.Options{}), nil, path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range findings {
+		findings[i].Pos.File = filepath.Base(findings[i].Pos.File)
+	}
+	return c, findings
+}
+
+// What is written means what it says: paths are as seen from the file, an
+// address has one spelling.
+func TestLoad(t *testing.T) {
+	c, findings := load(t, whole)
+	if len(findings) > 0 {
+		t.Fatal(findings)
+	}
+	base := filepath.Dir(c.Path)
+	prod, stage := c.Environments[0], c.Environments[1]
+	for name, got := range map[string][2]any{
+		"data":      {c.Data, filepath.Join(base, "data")},
+		"cert":      {*c.API.TLS, KeyPair{filepath.Join(base, "tls/cert.pem"), "/etc/tls/key.pem"}},
+		"token":     {c.API.Tokens[0], Token{"ana", "approver", filepath.Join(base, "tokens/ana")}},
+		"git":       {stage.Source.Git, filepath.Join(filepath.Dir(base), "fleet")},
+		"url":       {prod.Source.Git, "https://git.example.org/fleet.git"},
+		"interval":  {prod.Source.Interval, Duration(time.Minute)},
+		"address":   {prod.Targets[0].Address, "https://nomad.eu:4646"},
+		"target":    {prod.Targets[1].Name, "local"},
+		"binary":    {prod.Targets[2].Binary, filepath.Join(base, "bin/tofu")},
+		"resync":    {prod.Targets[2].Resync, Duration(48 * time.Hour)},
+		"login":     {*prod.Targets[3].Login.JWT, JWTLogin{"aplomb", "jwt", filepath.Join(base, "jwt")}},
+		"budget":    {prod.Gates.Budget, Budget{0, 5}},
+		"defaults":  {stage.Gates.Budget, Budget{5, 20}},
+		"drift":     {prod.Drift + stage.Drift, "reportrepair"},
+		"branch":    {stage.Status.Branch, "aplomb-status"},
+		"same":      {prod.Same(prod), true},
+		"not same":  {prod.Same(stage), false},
+		"where":     {c.At("/environments/prod/targets/eu/address").Line, 12},
+		"where not": {c.At("/environments/prod/targets/eu/namespace").Line, 12},
+	} {
+		if got[0] != got[1] {
+			t.Errorf("%s is %v, want %v", name, got[0], got[1])
+		}
+	}
+}
+
+// TestFindings: each mistake is told at its place, and what is not done yet is
+// never passed over in silence.
+func TestFindings(t *testing.T) {
+	for _, tc := range []struct {
+		name, old, new string
+		want           []string
+	}{
+		{"no tls", "  tls: {cert: tls/cert.pem, key: /etc/tls/key.pem}\n", "", []string{"3:11: api.listen: tokens would pass over the network"}},
+		{"no tokens", "  tokens:\n    - {name: ana, role: approver, tokenFile: tokens/ana}\n", "", []string{"3:11: api.listen: others can connect"}},
+		{"nowhere to listen", "  listen: 0.0.0.0:7717\n", "", []string{"3:3: a certificate or tokens, and nothing to listen on"}},
+		{"a host", "0.0.0.0:7717", "example.org:7717", []string{`3:11: api.listen: "example.org" is not an address`}},
+		{"a port", ":7717", ":77177", []string{`3:11: api.listen: "0.0.0.0:77177" is not host:port`}},
+		{"port 0", ":7717", ":0", []string{"3:11: api.listen: port 0"}},
+		{"twice", "tokenFile: tokens/ana}", "tokenFile: a}\n    - {name: ana, role: viewer, tokenFile: b}", []string{"7:14: api.tokens[1].name: ana stands twice"}},
+		{"one id", "id: 8f", "id: 7f", []string{"19:9: environments prod and stage have one id"}},
+		{"env name", "  stage:", "  Stage:", []string{`18:3: "Stage" is not a name of an environment`}},
+		{"target name", "      eu:", "      EU:", []string{`12:7: "EU" is not a name of a target`}},
+		{"two machines", "{local: {engine: local}}", "{a: {engine: local}, b: {engine: local}}", []string{"21:38: targets a and b are both local"}},
+		{"no target", "targets: {local: {engine: local}}", "targets: {}", []string{"21:14: environment stage has no target"}},
+		{"no use", "region: eu}", "region: eu, partition: x}", []string{"12:113: environments.prod.targets.eu.partition: engine nomad has no use for it"}},
+		{"no address", "address: https://Nomad.EU:4646/, ", "", []string{"12:11: missing field environments.prod.targets.eu.address"}},
+		{"a path", ":4646/", ":4646/v1", []string{"12:36: environments.prod.targets.eu.address: a path"}},
+		{"a password", "//Nomad", "//a:b@Nomad", []string{"12:36: environments.prod.targets.eu.address holds a user"}},
+		{"half a pair", "region: eu}", "certFile: x}", []string{"12:11: environments.prod.targets.eu: certFile and keyFile belong together"}},
+		{"plain http", "login: {jwt", "caFile: x, login: {jwt", []string{"13:39: environments.prod.targets.vault.address: certificates make no sense"}},
+		{"no login", ", login: {jwt: {role: aplomb, file: jwt}}", "", []string{"13:14: environments.prod.targets.vault: Vault answers nobody"}},
+		{"too long", "2d", "999999999d", []string{"8:3: environments.prod: "}},
+		{"later", "drift: report", "templates: {git: x}\n    policies: {git: x}\n    status: {commitStatus: true, comment: true}", []string{
+			"17:5: environments.prod.templates is not yet supported", "18:5: environments.prod.policies is not yet supported",
+			"19:14: environments.prod.status.commitStatus is not yet supported", "19:34: environments.prod.status.comment is not yet supported"}},
+		{"later gates", "reviews: 0, signed: false", `reviews: 1, signed: true, windows: [{cron: "* * * * *", for: 1h}]`, []string{
+			"16:46: environments.prod.gates.reviews is not", "16:58: environments.prod.gates.signed is not", "16:72: environments.prod.gates.windows is not"}},
+		{"later signers", "path: environments/prod", "signers: [a]", []string{"10:68: environments.prod.source.signers is not yet"}},
+		{"nothing", whole[strings.Index(whole, "environments:"):], "environments: {}\n", []string{"7:15: there is no environment"}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			if !strings.Contains(whole, tc.old) {
+				t.Fatal("the example has changed")
+			}
+			_, findings := load(t, strings.Replace(whole, tc.old, tc.new, 1))
+			if len(findings) != len(tc.want) {
+				t.Fatalf("found %v, want %v", findings, tc.want)
+			}
+			for i, f := range findings {
+				if got := strings.TrimPrefix(f.String(), "aplomb.yaml:"); !strings.HasPrefix(got, tc.want[i]) {
+					t.Errorf("found %q, want %q", got, tc.want[i])
+				}
+			}
+		})
+	}
+}
+
+func TestUnread(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "large"), make([]byte, MaxBytes+1), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"none", "large", "."} {
+		if _, findings, err := Load(t.Context(), never{}, nil, filepath.Join(dir, name)); err == nil || findings != nil {
+			t.Errorf("%s: %v, %v", name, findings, err)
+		}
+	}
+}
+
+type never struct{}
+
+func (never) Config(context.Context, string, []byte) (compile.Config, []schema.Diagnostic, error) {
+	panic("it is not asked")
+}
+
+func TestDiff(t *testing.T) {
+	a, _ := load(t, whole)
+	b, _ := load(t, strings.NewReplacer("share: 5%", "share: 6%", "ana", "ben", "  stage:", "  lab:", "drift: report", "drift: repair").Replace(whole))
+	if got, want := Diff(a.JSON, a.JSON), []string(nil); !slices.Equal(got, want) {
+		t.Errorf("nothing differs, and %v is told", got)
+	}
+	want := []string{"api.tokens", "+environments.lab", "environments.prod.drift", "environments.prod.gates.budget.share", "-environments.stage"}
+	if got := Diff(a.JSON, b.JSON); !slices.Equal(got, want) {
+		t.Errorf("%v, want %v", got, want)
+	}
+	if got, want := Diff(nil, a.JSON), []string{"+api", "+data", "+environments"}; !slices.Equal(got, want) {
+		t.Errorf("of nothing: %v, want %v", got, want)
+	}
+	if got := Diff([]byte("{"), a.JSON); !slices.Equal(got, []string{""}) {
+		t.Errorf("%v of what is no JSON", got)
+	}
+}
+
+// FuzzLoad: whatever the file holds ends in a configuration whose names are
+// names, or in findings that say where.
+func FuzzLoad(f *testing.F) {
+	f.Add([]byte(whole))
+	f.Add([]byte("data: a\nenvironments: {a: {id: 7f3a7f3a7f3a7f3a7f3a7f3a7f3a7f3a, source: {git: \"a:b\"}, targets: {x: {engine: tofu}}}}\n"))
+	check := compile.New(compile.Options{})
+	path := filepath.Join(f.TempDir(), "aplomb.yaml")
+	f.Fuzz(func(t *testing.T, data []byte) {
+		if err := os.WriteFile(path, data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		c, findings, err := Load(t.Context(), check, nil, path)
+		if err != nil && len(data) <= MaxBytes {
+			t.Fatal(err)
+		}
+		for _, d := range findings {
+			if d.Pos.Line < 1 || d.Pos.Col < 1 {
+				t.Fatalf("%s says no place", d)
+			}
+		}
+		if c == nil {
+			return
+		}
+		for _, e := range c.Environments {
+			if !schema.ValidName(e.Name) || len(e.ID) != 32 || len(e.Targets) == 0 {
+				t.Fatalf("accepted %+v", e)
+			}
+		}
+	})
+}
