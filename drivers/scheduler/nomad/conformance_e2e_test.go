@@ -73,7 +73,7 @@ func TestConformance(t *testing.T) {
 		Unknown: "/job/Meta/team", Outputs: []string{"id", "namespace", "version"}, Marks: true, Shy: true,
 	}
 	deferred := job
-	deferred.Unknown, deferred.Deferred = "/job/TaskGroups/0/Count", true
+	deferred.Unknown, deferred.Deferred = "/job/Priority", true
 	file := drivertest.Sample{
 		Kind: KindJob, Files: jobFiles,
 		A: `{"hcl":"jobs/$NAME.nomad.hcl","vars":{"team":"shop"}}`, B: `{"hcl":"jobs/$NAME.nomad.hcl","vars":{"count":2,"team":"shop"}}`,
