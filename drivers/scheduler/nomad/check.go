@@ -63,3 +63,23 @@ func checkVariable(p place, want drivers.Desired) error {
 	}
 	return nil
 }
+
+// Needs implements drivers.Needer: a namespace before what lives in it, and
+// before a job the variables that Nomad lets it read.
+func (d *Driver) Needs(kind, name string, want drivers.Desired) []string {
+	handle, err := d.Address(kind, name, want.Spec)
+	if err != nil {
+		return nil
+	}
+	p, err := placeOf(handle)
+	if err != nil || kind == KindNamespace {
+		return nil
+	}
+	needs := []string{place{kind: KindNamespace, name: p.namespace}.handle()}
+	if kind == KindJob {
+		for _, path := range []string{"nomad/jobs", "nomad/jobs/" + p.name} {
+			needs = append(needs, place{KindVariable, p.namespace, path}.handle())
+		}
+	}
+	return needs
+}

@@ -61,6 +61,7 @@ var (
 	_ drivers.Watcher = (*Driver)(nil)
 	_ drivers.Lister  = (*Driver)(nil)
 	_ drivers.Checker = (*Driver)(nil)
+	_ drivers.Needer  = (*Driver)(nil)
 )
 
 // Kinds are the kinds that the driver serves.
