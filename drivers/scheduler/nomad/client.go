@@ -76,7 +76,7 @@ const enforced = "Enforcing job modify index"
 
 // lasting are answers with status 500 that will be the same again: Nomad
 // codes few of its refusals.
-var lasting = regexp.MustCompile(`(?i)errors? occurred:|validation|invalid|cannot update|can't|missing|must be|nonexistent|does not exist|not allowed|unsupported|not supported|read-only|failed to parse`)
+var lasting = regexp.MustCompile(`(?i)errors? occurred:|error in job mutator|validation|invalid|cannot update|can't|missing|must be|nonexistent|does not exist|not allowed|unsupported|not supported|read-only|failed to parse`)
 
 // passing are answers with status 500 that will pass, whatever else they say.
 var passing = regexp.MustCompile(`(?i)no cluster leader|no path to region|rpc error: (eof|failed to|rpc)|leadership|timeout|timed out|connection|context deadline|not ready|broken`)
@@ -102,9 +102,9 @@ func fail(op, subject string, err error) error {
 	said := errors.New(orElse(clip(body), http.StatusText(status)))
 	switch {
 	case strings.Contains(body, enforced):
-		return &drivers.Error{Op: op, Subject: subject, Class: drivers.ErrStale, Err: said}
+		return &drivers.Error{Op: op, Subject: subject, Class: drivers.ErrStale, Err: said, Answered: true}
 	case status == http.StatusInternalServerError && !passing.MatchString(body) && lasting.MatchString(body):
-		return driverkit.Refuse(op, subject, said, "")
+		return &drivers.Error{Op: op, Subject: subject, Class: drivers.ErrPermanent, Err: said, Answered: true}
 	}
 	return driverkit.FailHTTP(op, subject, status, said)
 }

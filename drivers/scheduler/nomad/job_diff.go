@@ -60,19 +60,17 @@ func deltasOf(diff *api.JobDiff) []drivers.Delta {
 			}
 		})
 	}
-	if len(t.deltas) == 0 {
-		t.add("/job", diff.Type, "", "differs")
-	}
 	return t.distinct()
 }
 
 type translation struct{ deltas []drivers.Delta }
 
 // whole makes sure that what is made or dropped is named, even if no field of
-// it is.
+// it is. What is only said to be edited, with no field that is, differs in what
+// Nomad itself keeps in it, such as the index of a scaling policy.
 func (t *translation) whole(at schema.Path, typ string, below func()) {
 	n := len(t.deltas)
-	if below(); len(t.deltas) == n {
+	if below(); len(t.deltas) == n && typ != "Edited" {
 		t.add(at, typ, "", "")
 	}
 }
@@ -196,38 +194,6 @@ func scalar(s string) json.RawMessage {
 		return json.RawMessage(s)
 	}
 	return quote(s)
-}
-
-// spreadDeltas compares the spreads, which Nomad's plan does not.
-func spreadDeltas(live map[string]json.RawMessage, j *api.Job) ([]drivers.Delta, error) {
-	want, err := spreadsOf(j)
-	if err != nil {
-		return nil, err
-	}
-	names := map[string]bool{"": true}
-	for _, g := range j.TaskGroups {
-		names[value(g.Name)] = true // of other groups the plan says that they go
-	}
-	var all []drivers.Delta
-	for _, name := range slices.Sorted(maps.Keys(names)) {
-		before, after := live[name], want[name]
-		if bytes.Equal(before, after) {
-			continue
-		}
-		at := schema.Path("/job/Spreads")
-		if name != "" {
-			at = schema.Path("/job/TaskGroups").Child(name).Child("Spreads")
-		}
-		d := drivers.Delta{Path: at, Op: schema.Update, Before: before, After: after}
-		switch {
-		case before == nil:
-			d.Op = schema.Create
-		case after == nil:
-			d.Op = schema.Delete
-		}
-		all = append(all, d)
-	}
-	return all, nil
 }
 
 // createDiff is what a job is made with.

@@ -9,6 +9,7 @@ import (
 	"github.com/hashicorp/nomad/api"
 
 	"github.com/aplomb-dev/aplomb/internal/driverkit"
+	"github.com/aplomb-dev/aplomb/schema"
 )
 
 // facts are what is kept of one version of a job: enough to judge its health
@@ -21,9 +22,10 @@ type facts struct {
 	parameterized bool
 	stopped       bool
 	owner         string
-	counts        map[string]int             // by group
-	spreads       map[string]json.RawMessage // by group; "" is the job's own
-	spec          json.RawMessage            // State.Spec
+	counts        map[string]int  // by group
+	unseen        unseen          // what Nomad's plan does not compare
+	tasks         []schema.Path   // of the groups and their tasks
+	spec          json.RawMessage // State.Spec
 }
 
 func (f *facts) batch() bool { return f.kind == api.JobTypeBatch || f.kind == api.JobTypeSysbatch }
@@ -36,13 +38,13 @@ func factsOf(j *api.Job) (*facts, error) {
 	f := &facts{
 		index: value(j.JobModifyIndex), version: value(j.Version), kind: value(j.Type),
 		periodic: j.IsPeriodic(), parameterized: j.IsParameterized(), stopped: value(j.Stop), owner: j.Meta[Mark],
-		counts: map[string]int{}, spreads: map[string]json.RawMessage{},
+		counts: map[string]int{}, tasks: tasksOf(j),
 	}
 	for _, g := range j.TaskGroups {
 		f.counts[value(g.Name)] = value(g.Count)
 	}
 	var err error
-	if f.spreads, err = spreadsOf(j); err != nil {
+	if f.unseen, err = unseenOf(j); err != nil {
 		return nil, err
 	}
 	tree, err := jobTree(j)

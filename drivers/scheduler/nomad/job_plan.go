@@ -169,11 +169,11 @@ func (d *Driver) askNomad(ctx context.Context, c *drivers.Change, live *observed
 		return driverkit.Stale("plan", plan.place.handle())
 	}
 	c.Diff = deltasOf(answer.Diff)
-	spreads, err := spreadDeltas(live.facts.spreads, plan.job)
+	more, err := unseenDeltas(live.facts.unseen, live.facts.tasks, plan.job)
 	if err != nil {
 		return driverkit.Refuse("plan", plan.place.handle(), err, "")
 	}
-	c.Diff = append(c.Diff, spreads...)
+	c.Diff = append(c.Diff, more...)
 	if len(c.Diff) == 0 && live.mendable() && len(answer.FailedTGAllocs) == 0 && answer.Annotations != nil {
 		c.Diff = missing(answer.Annotations.DesiredTGUpdates)
 		plan.evaluate = len(c.Diff) > 0

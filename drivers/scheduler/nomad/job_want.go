@@ -167,37 +167,3 @@ func elementOf(t reflect.Type, key string) (reflect.Type, bool) {
 	}
 	return nil, false
 }
-
-// spreadsOf are the spreads of a job and of its groups, with the defaults that
-// Nomad fills in. Nomad's plan does not compare them.
-func spreadsOf(j *api.Job) (map[string]json.RawMessage, error) {
-	all := map[string]json.RawMessage{}
-	add := func(name string, spreads []*api.Spread) error {
-		text, err := spreadText(spreads)
-		if len(spreads) > 0 {
-			all[name] = text
-		}
-		return err
-	}
-	err := add("", j.Spreads)
-	for _, g := range j.TaskGroups {
-		err = errors.Join(err, add(value(g.Name), g.Spreads))
-	}
-	return all, err
-}
-
-func spreadText(spreads []*api.Spread) (json.RawMessage, error) {
-	list := []any{}
-	for _, s := range spreads {
-		weight := int8(50)
-		if s.Weight != nil {
-			weight = *s.Weight
-		}
-		targets := []any{}
-		for _, t := range s.SpreadTarget {
-			targets = append(targets, map[string]any{"Value": t.Value, "Percent": t.Percent})
-		}
-		list = append(list, map[string]any{"Attribute": s.Attribute, "Weight": weight, "SpreadTarget": targets})
-	}
-	return driverkit.Text(list)
-}

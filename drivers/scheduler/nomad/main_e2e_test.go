@@ -5,11 +5,13 @@ package nomad
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
 	"os"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -36,10 +38,26 @@ type bench struct {
 	log    *drivertest.Log
 }
 
+// agent is what every kind of job wants of an agent's configuration: a Consul,
+// which gateways are written to at once, and a Vault, which need not answer.
+const agent = `
+consul {
+  address = %q
+}
+vault {
+  enabled = true
+  address = "http://127.0.0.1:1"
+  default_identity {
+    aud = ["vault.io"]
+    ttl = "1h"
+  }
+}
+`
+
 // newBench is an empty Nomad, and leaves one behind.
 func newBench(t testing.TB) *bench {
 	t.Helper()
-	n := enginetest.Nomad(t)
+	n := enginetest.NomadWith(t, fmt.Sprintf(agent, strings.TrimPrefix(enginetest.Consul(t).Address, "http://")))
 	c, err := api.NewClient(&api.Config{Address: n.Address})
 	drivertest.Must(t, err)
 	b := &bench{api: c, proxy: enginetest.NewProxy(t, n.Address), log: &drivertest.Log{}}

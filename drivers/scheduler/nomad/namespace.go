@@ -272,7 +272,7 @@ func (d *Driver) deleteNamespace(ctx context.Context, handle string, live *api.N
 	_, err = d.client.Namespaces().Delete(p.name, w)
 	var answer api.UnexpectedResponseError
 	if errors.As(err, &answer) && inUse.MatchString(answer.Body()) {
-		return &drivers.Error{Op: "delete", Subject: handle, Class: drivers.ErrWaiting, Err: errors.New(clip(answer.Body())), Hint: "what lives in it must go first"}
+		return &drivers.Error{Op: "delete", Subject: handle, Class: drivers.ErrWaiting, Err: errors.New(clip(answer.Body())), Answered: true, Hint: "what lives in it must go first"}
 	}
 	if isStatus(err, http.StatusNotFound) {
 		return nil

@@ -29,5 +29,5 @@ func scrubbed(err error, items map[string]string) error {
 	case status == http.StatusTooManyRequests, status >= http.StatusInternalServerError && !lasting.MatchString(answer.Body()):
 		class = drivers.ErrRetryable
 	}
-	return &drivers.Error{Op: "write", Subject: "variable", Class: class, Err: said, Hint: "what Nomad said may hold secrets, and is not repeated"}
+	return &drivers.Error{Op: "write", Subject: "variable", Class: class, Err: said, Answered: true, Hint: "what Nomad said may hold secrets, and is not repeated"}
 }
