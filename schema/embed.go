@@ -8,6 +8,7 @@ import (
 	"sync"
 )
 
+//go:generate go run ../tools/nomadschema
 //go:generate go run ../tools/kinds
 
 //go:embed schema.cue */*.cue

@@ -68,6 +68,7 @@ type Sample struct {
 	Secrets  []string    // names of those that are secret
 
 	Marks       bool // the engine has room for an ownership mark
+	Shy         bool // an adoption leaves no mark: putting one would disturb what runs
 	Blind       bool // the engine cannot say that live moved between Plan and Apply
 	Opaque      bool // State.Version cannot say whether Plan's answer changed
 	WriteOnly   bool // the secret field is never read back

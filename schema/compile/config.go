@@ -78,7 +78,7 @@ func loadConfig(module fs.FS) (*cue.Context, *model, error) {
 			if name, _, err := ast.LabelName(field.Label); err != nil || name != def {
 				continue
 			}
-			m, err := newModel(root.LookupPath(cue.MakePath(cue.Def(def))), field.Value)
+			m, err := newModel(root.LookupPath(cue.MakePath(cue.Def(def))), field.Value, definitionsOf(inst.Files))
 			if err != nil {
 				return nil, nil, fmt.Errorf("schema of the configuration: %w", err)
 			}

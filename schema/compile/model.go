@@ -19,6 +19,7 @@ const (
 	fields
 	mapping
 	list
+	anything // values of any shape, to any depth
 )
 
 // model is what is known of one field of a kind, taken from its schema once,
@@ -32,7 +33,7 @@ type model struct {
 	fields   []*model // in the schema's order
 	sorted   []*model // by name
 	byName   map[string]*model
-	elem     *model     // of a list or mapping
+	elem     *model     // of a list or mapping; of anything: itself
 	head     []ast.Expr // of a list: elements that must be there, as written
 	oneof    []string   // exactly one of these fields
 	excludes []string   // siblings that cannot stand beside it
@@ -65,7 +66,7 @@ func (m *model) child(step string) *model {
 }
 
 // newKind reads the definition of a kind. decl is its source.
-func newKind(def cue.Value, decl *ast.StructLit, doc string) (*kind, error) {
+func newKind(def cue.Value, decl *ast.StructLit, doc string, defs *definitions) (*kind, error) {
 	attrs := declared(decl)
 	k := &kind{Kind: schema.Kind{Name: attrs["kind"], Layer: attrs["layer"], Doc: doc}}
 	_, k.Data = attrs["data"]
@@ -81,7 +82,7 @@ func newKind(def cue.Value, decl *ast.StructLit, doc string) (*kind, error) {
 	if !slices.Contains(schema.Layers, k.Layer) {
 		return nil, fmt.Errorf("layer of %s: %q is none", k.Name, k.Layer)
 	}
-	root, err := newModel(def, decl)
+	root, err := newModel(def, decl, defs)
 	if err != nil {
 		return nil, fmt.Errorf("schema of %s: %w", k.Name, err)
 	}
@@ -97,16 +98,24 @@ func newKind(def cue.Value, decl *ast.StructLit, doc string) (*kind, error) {
 
 // newModel reads a field's constraint. What is not known statically, such as a
 // conditional field, is refused: the models could not say what CUE says.
-func newModel(v cue.Value, expr ast.Expr) (*model, error) {
+func newModel(v cue.Value, expr ast.Expr, defs *definitions) (*model, error) {
 	m := &model{accepts: v, expr: expr}
 	m.Type = typeOf(expr)
 	switch x := expr.(type) {
 	case *ast.StructLit:
 		m.oneof = strings.Fields(declared(x)["oneof"])
-		return m, m.readStruct(v, x)
+		return m, m.readStruct(v, x, defs)
 	case *ast.ListLit:
 		m.shape = list
-		return m, m.readList(v, x)
+		return m, m.readList(v, x, defs)
+	case *ast.Ident:
+		if x.Name == "_" {
+			m.shape, m.elem = anything, m
+			return m, nil
+		}
+		if lit := defs.lits[x.Name]; lit != nil {
+			return m, m.refer(v, x.Name, lit, defs)
+		}
 	}
 	if d, ok := v.Default(); ok && d.IsConcrete() {
 		b, err := d.MarshalJSON()
@@ -119,7 +128,7 @@ func newModel(v cue.Value, expr ast.Expr) (*model, error) {
 	return m, nil
 }
 
-func (m *model) readStruct(v cue.Value, lit *ast.StructLit) error {
+func (m *model) readStruct(v cue.Value, lit *ast.StructLit, defs *definitions) error {
 	m.shape, m.byName = fields, map[string]*model{}
 	for _, decl := range lit.Elts {
 		f, ok := decl.(*ast.Field)
@@ -130,7 +139,7 @@ func (m *model) readStruct(v cue.Value, lit *ast.StructLit) error {
 			return fmt.Errorf("%T in a schema: only fields are understood", decl)
 		}
 		if pattern, ok := f.Label.(*ast.ListLit); ok && len(pattern.Elts) == 1 {
-			elem, err := newModel(v.LookupPath(cue.MakePath(cue.AnyString)), f.Value)
+			elem, err := newModel(v.LookupPath(cue.MakePath(cue.AnyString)), f.Value, defs)
 			if err != nil {
 				return err
 			}
@@ -142,7 +151,7 @@ func (m *model) readStruct(v cue.Value, lit *ast.StructLit) error {
 		if err != nil {
 			return err
 		}
-		child, err := newField(v, name, f)
+		child, err := newField(v, name, f, defs)
 		if err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
@@ -153,7 +162,7 @@ func (m *model) readStruct(v cue.Value, lit *ast.StructLit) error {
 	return nil
 }
 
-func newField(v cue.Value, name string, f *ast.Field) (*model, error) {
+func newField(v cue.Value, name string, f *ast.Field, defs *definitions) (*model, error) {
 	sel := cue.Str(name)
 	if strings.HasPrefix(name, "#") {
 		sel = cue.Def(name)
@@ -169,7 +178,7 @@ func newField(v cue.Value, name string, f *ast.Field) (*model, error) {
 	if !at.Exists() {
 		return nil, fmt.Errorf("no such field: %w", at.Err())
 	}
-	child, err := newModel(at, f.Value)
+	child, err := newModel(at, f.Value, defs)
 	if err != nil {
 		return nil, err
 	}
@@ -185,7 +194,7 @@ func newField(v cue.Value, name string, f *ast.Field) (*model, error) {
 	return child, nil
 }
 
-func (m *model) readList(v cue.Value, lit *ast.ListLit) error {
+func (m *model) readList(v cue.Value, lit *ast.ListLit, defs *definitions) error {
 	for _, e := range lit.Elts {
 		more, ok := e.(*ast.Ellipsis)
 		if !ok {
@@ -193,7 +202,7 @@ func (m *model) readList(v cue.Value, lit *ast.ListLit) error {
 			m.Type = typeOf(lit)
 			continue
 		}
-		elem, err := newModel(v.LookupPath(cue.MakePath(cue.AnyIndex)), more.Type)
+		elem, err := newModel(v.LookupPath(cue.MakePath(cue.AnyIndex)), more.Type, defs)
 		if err != nil {
 			return err
 		}
@@ -209,7 +218,7 @@ func (m *model) readList(v cue.Value, lit *ast.ListLit) error {
 // flatten lists the fields below m, nested ones after their parent.
 func (m *model) flatten(path []string) []schema.Field {
 	below := m.fields
-	if m.elem != nil {
+	if m.elem != nil && m.shape != anything {
 		below = []*model{m.elem}
 	}
 	var all []schema.Field

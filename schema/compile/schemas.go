@@ -51,8 +51,9 @@ func loadSchemas(module fs.FS) (*cue.Context, map[string]*kind, error) {
 		if err := root.Err(); err != nil {
 			return nil, nil, fmt.Errorf("load the schemas: %w", err)
 		}
+		defs := definitionsOf(inst.Files)
 		for _, f := range inst.Files {
-			if err := addKinds(kinds, root, f); err != nil {
+			if err := addKinds(kinds, root, f, defs); err != nil {
 				return nil, nil, err
 			}
 		}
@@ -63,7 +64,7 @@ func loadSchemas(module fs.FS) (*cue.Context, map[string]*kind, error) {
 	return cctx, kinds, nil
 }
 
-func addKinds(kinds map[string]*kind, root cue.Value, f *ast.File) error {
+func addKinds(kinds map[string]*kind, root cue.Value, f *ast.File, defs *definitions) error {
 	for _, decl := range f.Decls {
 		field, ok := decl.(*ast.Field)
 		if !ok {
@@ -77,7 +78,7 @@ func addKinds(kinds map[string]*kind, root cue.Value, f *ast.File) error {
 		if err != nil {
 			return err
 		}
-		k, err := newKind(root.LookupPath(cue.MakePath(cue.Def(name))), lit, docOf(field))
+		k, err := newKind(root.LookupPath(cue.MakePath(cue.Def(name))), lit, docOf(field), defs)
 		if err != nil {
 			return err
 		}

@@ -48,8 +48,15 @@ func typeOf(expr ast.Expr) string {
 			return typeOf(x.X)
 		}
 	case *ast.SelectorExpr, *ast.Ident:
-		if n, ok := named[lastName(x)]; ok {
+		name := lastName(x)
+		if n, ok := named[name]; ok {
 			return n.typ
+		}
+		if name == "_" {
+			return "value"
+		}
+		if def, ok := strings.CutPrefix(name, "#"); ok {
+			return def
 		}
 	}
 	b, err := format.Node(expr)

@@ -1,0 +1,54 @@
+package compile
+
+import (
+	"fmt"
+
+	"cuelang.org/go/cue"
+	"cuelang.org/go/cue/ast"
+)
+
+// definitions are the structs that the files of one package of schemas define,
+// and what is known of those that fields have referred to. A definition is read
+// once, however many fields refer to it; so what is secret is marked in it, and
+// not at the fields.
+type definitions struct {
+	lits  map[string]*ast.StructLit // "#TaskGroup"
+	known map[string]*model         // nil while it is being read
+}
+
+func definitionsOf(files []*ast.File) *definitions {
+	d := &definitions{lits: map[string]*ast.StructLit{}, known: map[string]*model{}}
+	for _, f := range files {
+		for _, decl := range f.Decls {
+			field, ok := decl.(*ast.Field)
+			if !ok {
+				continue
+			}
+			name, _, err := ast.LabelName(field.Label)
+			if lit, isStruct := field.Value.(*ast.StructLit); err == nil && isStruct {
+				d.lits[name] = lit
+			}
+		}
+	}
+	return d
+}
+
+// refer makes m a field of the shape of a definition. One that holds itself has
+// no end that could be listed, and is refused.
+func (m *model) refer(v cue.Value, name string, lit *ast.StructLit, defs *definitions) error {
+	own, read := defs.known[name]
+	if read && own == nil {
+		return fmt.Errorf("%s is defined by itself", name)
+	}
+	if !read {
+		defs.known[name] = nil
+		var err error
+		if own, err = newModel(v, lit, defs); err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		defs.known[name] = own
+	}
+	m.expr, m.shape, m.oneof = lit, own.shape, own.oneof
+	m.fields, m.sorted, m.byName, m.elem = own.fields, own.sorted, own.byName, own.elem
+	return nil
+}
