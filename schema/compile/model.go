@@ -19,6 +19,7 @@ const (
 	fields
 	mapping
 	list
+	anything // any value: mappings and lists of anything, as deep as they go
 )
 
 // model is what is known of one field of a kind, taken from its schema once,
@@ -107,6 +108,11 @@ func newModel(v cue.Value, expr ast.Expr) (*model, error) {
 	case *ast.ListLit:
 		m.shape = list
 		return m, m.readList(v, x)
+	case *ast.Ident:
+		if x.Name == "_" {
+			m.shape, m.elem, m.optional = anything, m, true
+			return m, nil
+		}
 	}
 	if d, ok := v.Default(); ok && d.IsConcrete() {
 		b, err := d.MarshalJSON()
@@ -211,6 +217,9 @@ func (m *model) flatten(path []string) []schema.Field {
 	below := m.fields
 	if m.elem != nil {
 		below = []*model{m.elem}
+	}
+	if m.shape == anything {
+		return nil
 	}
 	var all []schema.Field
 	for _, f := range below {

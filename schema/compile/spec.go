@@ -44,7 +44,7 @@ func (d *document) walk(v *value, m *model, path schema.Path) {
 	switch {
 	case v.kind == mapValue && m.shape == fields:
 		d.walkFields(v, m, path)
-	case v.kind == mapValue && m.shape == mapping:
+	case v.kind == mapValue && (m.shape == mapping || m.shape == anything):
 		for i, item := range v.items {
 			at := path.Child(v.keys[i].name)
 			if schema.HasMark(v.keys[i].name) {
@@ -52,7 +52,7 @@ func (d *document) walk(v *value, m *model, path schema.Path) {
 			}
 			d.walk(item, m.elem, at)
 		}
-	case v.kind == listValue && m.shape == list:
+	case v.kind == listValue && (m.shape == list || m.shape == anything):
 		for i, item := range v.items {
 			d.walk(item, m.elem, path.Index(i))
 		}
@@ -145,6 +145,8 @@ func (d *document) explain(v *value, m *model, path schema.Path) {
 	before := len(d.findings)
 	switch {
 	case v.kind == brokenValue:
+		return
+	case m.shape == anything:
 		return
 	case v.kind == mapValue && m.shape != leaf && m.shape != list:
 		for i, item := range v.items {
