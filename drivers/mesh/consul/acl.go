@@ -148,6 +148,9 @@ func (a *acl) words(o aclObject) map[string]any {
 	if text := markOf(*o.description()).text; text != "" {
 		tree["Description"] = text
 	}
+	if r, ok := o.(interface{ reword(map[string]any) }); ok {
+		r.reword(tree)
+	}
 	return tree
 }
 

@@ -1,7 +1,9 @@
 package consul
 
 import (
+	"maps"
 	"regexp"
+	"time"
 
 	"github.com/hashicorp/consul/api"
 
@@ -38,6 +40,31 @@ func (m *method) outputs() map[string]drivers.Output {
 func (m *method) settle(aclObject) {
 	if m.TokenLocality == "" {
 		m.TokenLocality = "local"
+	}
+	config := maps.Clone(m.Config) // a spec's words become the server's
+	for _, name := range leeways {
+		if text, ok := config[name].(string); ok {
+			if span, err := time.ParseDuration(text); err == nil {
+				config[name] = int64(span)
+			}
+		}
+	}
+	m.Config = config
+}
+
+// leeways are spans of time that Consul takes in Config as nanoseconds only.
+var leeways = []string{"ExpirationLeeway", "NotBeforeLeeway", "ClockSkewLeeway"}
+
+// reword makes spans of time texts again.
+func (m *method) reword(tree map[string]any) {
+	config, _ := tree["Config"].(map[string]any)
+	for _, name := range leeways {
+		switch n := config[name].(type) {
+		case int64:
+			config[name] = time.Duration(n).String()
+		case float64:
+			config[name] = time.Duration(n).String()
+		}
 	}
 }
 

@@ -54,6 +54,9 @@ func (d *Driver) Plan(_ context.Context, it drivers.Item, state drivers.State) (
 		return c, w.disturbs
 	}
 	anew := state.Exists && replaces(&c, state, w.anew)
+	if anew {
+		delete(c.Outputs, "id") // Consul gives another one
+	}
 	c.Opaque = plan{unknown: len(w.unknown) > 0, live: state.Raw, object: w.object, anew: anew}
 	return c, nil
 }

@@ -40,9 +40,13 @@ var order = []struct{ said, hint string }{
 // passing is what Consul says when it is its own trouble, whatever else the
 // text holds.
 var passing = []string{
-	"rpc error", "leader", "raft", "timeout", "timed out", "connection", "eof", "i/o", "unavailable", "shutting down", "shutdown",
-	"no path to datacenter", "no known consul servers", "failed to", "error reading", "rate limit", "context", "overloaded", "acl system must be bootstrapped",
+	"no cluster leader", "not the leader", "leadership", "no leader", "raft", "rpc error getting client", "rpc error establishing", "rpc client", "connection refused",
+	"connection reset", "broken pipe", "i/o timeout", "timed out", "deadline exceeded", "eof", "unavailable", "shutting down", "no path to datacenter",
+	"no known consul servers", "error reading", "rate limit", "overloaded", "acl system must be bootstrapped", "lock delay",
 }
+
+// never is what is no trouble of Consul's own, whatever else the text holds.
+var never = []string{"failed to parse acl rules", "invalid auth method", "invalid policy", "invalid role", "invalid binding rule"}
 
 // wrong is what Consul says of a field that it will never take.
 var wrong = []string{
@@ -69,7 +73,7 @@ func refusal(op, subject string, status int, err error) error {
 	switch {
 	case strings.Contains(text, "index is stale"), strings.Contains(text, "already exists"):
 		e.Class, e.Err = drivers.ErrStale, nil
-	case status == http.StatusBadRequest:
+	case status == http.StatusBadRequest, holds(text, never):
 		e.Class = drivers.ErrPermanent
 	case holds(text, passing):
 		e.Class = drivers.ErrRetryable
