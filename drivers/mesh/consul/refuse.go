@@ -22,6 +22,7 @@ var order = []struct{ said, hint string }{
 	{"does not match defined listener protocol", "an ingress gateway names this service with another protocol"},
 	{"referenced jwt provider does not exist", "the jwt-provider config entry of that name must be there first"},
 	{"detected circular", "resolvers lead back to where they began"},
+	{"allowenablingpermissivemutualtls", "the mesh config entry must allow permissive mutual TLS first"},
 	{"has an external sni set", "ExternalSNI in service-defaults excludes redirects, subsets and failover"},
 	{"sameness group missing", "the sameness-group config entry must be there first"},
 	{"peer exported service", "an exported service cannot lead there: see exported-services"},

@@ -20,6 +20,33 @@ import (
 // nodeMarkPath is the delta of a node's missing mark.
 const nodeMarkPath schema.Path = "/!node-mark"
 
+// beyondPath is the delta of what a registration has that no field declares and
+// no transaction carries: a write takes it away.
+const beyondPath schema.Path = "/!beyond"
+
+// beyond is that, or nil.
+func beyond(svc *api.AgentService) map[string]any {
+	if svc == nil {
+		return nil
+	}
+	more := map[string]any{"Kind": string(svc.Kind), "SocketPath": svc.SocketPath}
+	for name, tree := range map[string]map[string]any{"Proxy": words(svc.Proxy), "Connect": words(svc.Connect)} {
+		if len(tree) > 0 {
+			more[name] = tree
+		}
+	}
+	tagged := maps.Clone(svc.TaggedAddresses)
+	maps.DeleteFunc(tagged, func(tag string, _ api.ServiceAddress) bool { return strings.HasPrefix(tag, "consul-") }) // Consul's own
+	if len(tagged) > 0 {
+		more["TaggedAddresses"] = tagged
+	}
+	maps.DeleteFunc(more, func(_ string, v any) bool { return v == "" })
+	if len(more) == 0 {
+		return nil
+	}
+	return more
+}
+
 // registration is what write makes of a declaration.
 type registration struct {
 	api.CatalogRegistration
@@ -53,10 +80,17 @@ func (s *services) want(it drivers.Item, state drivers.State) (wanted, error) {
 	plant(tree, unknown)
 	w := wanted{unknown: unknown, object: reg, outputs: serviceOutputs(tree)}
 	w.disturbs = s.disturbs(it, reg, live)
+	if more := beyond(live.service); more != nil {
+		before, err := driverkit.Text(more)
+		if err != nil {
+			return w, driverkit.Refuse("read", it.Handle, err, "")
+		}
+		w.extra = append(w.extra, drivers.Delta{Path: beyondPath, Op: schema.Delete, Before: before})
+	}
 	if reg.node && state.Exists && live.node.Meta[markKey] == "" {
 		mark := driverkit.MarkDelta(s.d.Env)
 		mark.Path = nodeMarkPath
-		w.extra = []drivers.Delta{mark}
+		w.extra = append(w.extra, mark)
 	}
 	w.spec, err = canonical(it.Handle, tree)
 	return w, err
@@ -208,7 +242,7 @@ func (s *services) serviceOps(reg registration, live liveService) api.TxnOps {
 	maps.Copy(svc.Meta, reg.Service.Meta)
 	if live.service != nil {
 		svc.ModifyIndex = live.service.ModifyIndex
-		if reflect.DeepEqual(words(live.service), words(&svc)) {
+		if beyond(live.service) == nil && reflect.DeepEqual(words(live.service), words(&svc)) {
 			return nil
 		}
 	}
