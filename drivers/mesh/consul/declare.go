@@ -34,62 +34,21 @@ func (d *Driver) Claims(kind, name string, want drivers.Desired) []drivers.Claim
 	return claimsOf(name, want)
 }
 
-// Needs is the order that Consul wants: what says a service's protocol before
-// what depends on it. Resolvers may lead to each other both ways, so they need
-// no other resolver: a subset that is not there yet is waited for.
+// Needs are the ACL objects that a role or a binding rule names. Config entries
+// need none: their order turns round with what is changed (an intention of L7
+// comes after its protocol, and goes before it), and a need holds one way, also
+// for what goes. What Consul does not take yet is waited for.
 func (d *Driver) Needs(kind, name string, want drivers.Desired) []string {
-	f, err := d.family(kind)
-	if err != nil {
-		return nil
-	}
-	handle, err := f.address(name, want.Spec)
-	if err != nil {
-		return nil
-	}
 	var needs []string
-	add := func(prefix, name string) {
-		if name != "" && name != "*" && !schema.HasMark(name) {
-			needs = append(needs, prefix+name)
-		}
-	}
-	switch kind {
-	case KindIntentions:
-		_, name, _ = strings.Cut(handle, "/")
-		add(api.ServiceDefaults+"/", name)
-		add(api.ServiceResolver+"/", name)
-	case KindResolver:
-		_, name, _ = strings.Cut(handle, "/")
-		add(api.ServiceDefaults+"/", name)
-		for _, to := range leadsTo(want.Spec) {
-			add(api.ServiceDefaults+"/", to)
-		}
-	case KindRole, KindRule:
+	if kind == KindRole || kind == KindRule {
 		for _, to := range links(want.Spec) {
-			add(to[0], to[1])
+			if to[1] != "" && !schema.HasMark(to[1]) && !strings.Contains(to[1], "${") {
+				needs = append(needs, to[0]+to[1])
+			}
 		}
 	}
 	slices.Sort(needs)
 	return slices.Compact(needs)
-}
-
-// leadsTo are the services that a resolver names.
-func leadsTo(spec json.RawMessage) []string {
-	var r struct {
-		Redirect struct{ Service string }
-		Failover map[string]struct {
-			Service string
-			Targets []struct{ Service string }
-		}
-	}
-	_ = json.Unmarshal(spec, &r) // as far as it can be read: Check says what is wrong
-	all := []string{r.Redirect.Service}
-	for _, f := range r.Failover {
-		all = append(all, f.Service)
-		for _, t := range f.Targets {
-			all = append(all, t.Service)
-		}
-	}
-	return all
 }
 
 // links are the ACL objects that a role or a rule names, as prefix and name.

@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"net/url"
 	"os"
-	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -33,13 +32,23 @@ type bare struct {
 	address string
 	token   string
 	api     *api.Client
+	direct  *Driver // one for looking, whose connections are used again
 }
 
 func newBare(t testing.TB) *bare {
 	c := enginetest.ConsulACL(t)
 	client, err := api.NewClient(&api.Config{Address: c.Address, Token: c.Token, HttpClient: http.DefaultClient})
 	drivertest.Must(t, err)
-	return &bare{t, c.Address, c.Token, client}
+	b := &bare{t: t, address: c.Address, token: c.Token, api: client}
+	b.direct = b.driver()
+	return b
+}
+
+// in is the same hand in a subtest.
+func (b *bare) in(t testing.TB) *bare {
+	sub := *b
+	sub.t = t
+	return &sub
 }
 
 func (b *bare) client() *api.Client { return b.api }
@@ -208,7 +217,7 @@ func (b *bare) putService(handle, spec, owner string) {
 
 func (b *bare) putACL(kind, name string, tree map[string]any, owner string) string {
 	b.t.Helper()
-	sort := newACL(b.driver(), map[string]aclSort{KindPolicy: policies{}, KindRole: roles{}, KindAuthMethod: methods{}, KindRule: rules{}}[kind])
+	sort := newACL(b.direct, sorts[kind])
 	o := sort.fresh()
 	text, err := json.Marshal(tree)
 	drivertest.Must(b.t, err)
@@ -286,7 +295,7 @@ func (b *bare) mark(kind, handle, owner string) {
 
 func (b *bare) markACL(kind, name, owner string) {
 	b.t.Helper()
-	sort := newACL(b.driver(), map[string]aclSort{KindPolicy: policies{}, KindRole: roles{}, KindAuthMethod: methods{}, KindRule: rules{}}[kind])
+	sort := newACL(b.direct, sorts[kind])
 	live := sort.fresh()
 	b.call("GET", sort.find(name), nil, live.value())
 	m := markOf(*live.description())
@@ -313,7 +322,7 @@ func (b *bare) delete(kind, handle string) {
 		_, err = b.client().Catalog().Deregister(&api.CatalogDeregistration{Node: at.node, ServiceID: at.id}, nil)
 		drivertest.Must(b.t, err)
 	default:
-		sort := newACL(b.driver(), map[string]aclSort{KindPolicy: policies{}, KindRole: roles{}, KindAuthMethod: methods{}, KindRule: rules{}}[kind])
+		sort := newACL(b.direct, sorts[kind])
 		live := sort.fresh()
 		b.call("GET", sort.find(name), nil, live.value())
 		b.call("DELETE", sort.at()+"/"+live.id(), nil, nil)
@@ -360,5 +369,3 @@ func open(kind string, prepare func(*bare)) func(*testing.T) *drivertest.Engine 
 		}
 	}
 }
-
-func index(n uint64) string { return strconv.FormatUint(n, 10) }

@@ -18,7 +18,7 @@ func TestEveryFieldSettles(t *testing.T) {
 	b := newBare(t)
 	for i, f := range full {
 		t.Run(fmt.Sprintf("%s/%d", f.kind, i), func(t *testing.T) {
-			b := &bare{t, b.address, b.token, b.api}
+			b := b.in(t)
 			b.empty()
 			withMethods(b)
 			withPolicies(b)
