@@ -50,13 +50,16 @@ type Field struct {
 	Folder    bool   `json:"folder,omitempty"`    // names a folder beside the declaration
 }
 
+// anyType is the type of a field that takes any value.
+const anyType = "any"
+
 // Field finds the field at a concrete path of a spec; a field below one that
-// is marked secret is found as that one.
+// is marked secret, or takes any value, is found as that one.
 func (k *Kind) Field(p Path) (Field, bool) {
 	steps := p.Steps()
 	for n := len(steps); n > 0; n-- {
 		for _, f := range k.Fields {
-			if matches(f.Path.Steps(), steps[:n]) && (n == len(steps) || f.Secret) {
+			if matches(f.Path.Steps(), steps[:n]) && (n == len(steps) || f.Secret || f.Type == anyType) {
 				return f, true
 			}
 		}

@@ -146,6 +146,8 @@ func (d *document) explain(v *value, m *model, path schema.Path) {
 	switch {
 	case v.kind == brokenValue:
 		return
+	case m.shape == anything:
+		return
 	case v.kind == mapValue && m.shape != leaf && m.shape != list:
 		for i, item := range v.items {
 			if c := m.child(v.keys[i].name); c != nil {

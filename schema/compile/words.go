@@ -18,6 +18,7 @@ var named = map[string]struct{ typ, words string }{
 	"#Date":     {"date", "a date such as 2027-01-31"},
 	"#Action":   {`"create" | "update" | "replace" | "delete"`, `one of "create", "update", "replace", "delete"`},
 	"#Metadata": {"metadata", "metadata"},
+	"_":         {"any", "any value"},
 }
 
 // typeOf is an expression of a schema for people who know no CUE: defaults and
@@ -51,9 +52,6 @@ func typeOf(expr ast.Expr) string {
 		name := lastName(x)
 		if n, ok := named[name]; ok {
 			return n.typ
-		}
-		if name == "_" {
-			return "value"
 		}
 		if def, ok := strings.CutPrefix(name, "#"); ok {
 			return def
