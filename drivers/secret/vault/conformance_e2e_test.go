@@ -24,7 +24,6 @@ func fieldsOf(t *testing.T, spec string) map[string]any {
 }
 
 func TestMounts(t *testing.T) {
-	tables := map[string]string{Mount: "mount/", Auth: "auth/"}
 	sys := func(handle string) string { return "sys/" + strings.Replace(handle, "mount/", "mounts/", 1) }
 	conform(t, func(t *testing.T) *drivertest.Engine {
 		s := newServer(t)
@@ -74,7 +73,6 @@ func TestMounts(t *testing.T) {
 			P: `{"config":{},"options":{},"path":"deep/down","type":"approle"}`,
 			X: `{"config":{},"options":{},"type":"no-such-method"}`,
 		})
-	_ = tables
 }
 
 func TestPolicies(t *testing.T) {
@@ -153,11 +151,11 @@ func TestKV(t *testing.T) {
 		return e
 	}, nil,
 		drivertest.Sample{
-			Kind: KV, Marks: true, Outputs: []string{"path", "version", "password", "user"}, Secrets: []string{"password", "user"},
+			Kind: KV, Marks: true, Outputs: []string{"path", "version", "password"}, Secrets: []string{"password"},
 			Unknown: "/values/user/value", Secret: "/values/user/value", WriteOnly: true,
-			A: `{"generation":1,"mount":"secret","values":{"password":{"generate":"letters"},"user":{"value":"someone"}}}`,
-			B: `{"generation":2,"mount":"secret","values":{"password":{"generate":"letters"},"user":{"value":"another"}}}`,
-			P: `{"generation":1,"mount":"secret","path":"deep/down","values":{"password":{"generate":"letters"},"user":{"value":"someone"}}}`,
+			A: `{"generation":1,"mount":"secret","values":{"password":{"generate":"letters"}}}`,
+			B: `{"generation":2,"mount":"secret","values":{"password":{"generate":"letters"}}}`,
+			P: `{"generation":1,"mount":"secret","path":"deep/down","values":{"password":{"generate":"letters"}}}`,
 			X: `{"generation":1,"mount":"secret","values":{"password":{"age":"no ciphertext"}}}`,
 		})
 }

@@ -32,7 +32,7 @@ type server struct {
 }
 
 // fixtures are what every case finds: not what it made.
-var fixtures = []string{"mount/secret", "mount/pki", "mount/transit", "mount/database", "auth/approle", "auth/userpass", "auth/jwt", "policy/reader"}
+var fixtures = []string{"mount/secret", "mount/pki", "mount/transit", "mount/database", "auth/approle", "auth/userpass", "auth/jwt", "policy/reader", "password-policy/letters"}
 
 func newServer(t *testing.T) *server {
 	v := enginetest.Vault(t)
