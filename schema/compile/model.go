@@ -19,6 +19,7 @@ const (
 	fields
 	mapping
 	list
+	open // schema.#Any: whatever is in it is open too
 )
 
 // model is what is known of one field of a kind, taken from its schema once,
@@ -60,6 +61,14 @@ func (m *model) names() []string {
 func (m *model) child(step string) *model {
 	if m.shape == fields {
 		return m.byName[step]
+	}
+	return m.item()
+}
+
+// item is the model of what a list or mapping holds.
+func (m *model) item() *model {
+	if m.shape == open {
+		return m
 	}
 	return m.elem
 }
@@ -107,6 +116,11 @@ func newModel(v cue.Value, expr ast.Expr) (*model, error) {
 	case *ast.ListLit:
 		m.shape = list
 		return m, m.readList(v, x)
+	case *ast.SelectorExpr, *ast.Ident:
+		if lastName(x) == "#Any" {
+			m.shape = open
+			return m, nil
+		}
 	}
 	if d, ok := v.Default(); ok && d.IsConcrete() {
 		b, err := d.MarshalJSON()

@@ -44,17 +44,17 @@ func (d *document) walk(v *value, m *model, path schema.Path) {
 	switch {
 	case v.kind == mapValue && m.shape == fields:
 		d.walkFields(v, m, path)
-	case v.kind == mapValue && m.shape == mapping:
+	case v.kind == mapValue && (m.shape == mapping || m.shape == open):
 		for i, item := range v.items {
 			at := path.Child(v.keys[i].name)
 			if schema.HasMark(v.keys[i].name) {
 				d.find(v.keys[i].pos(d.file), "/spec"+at, "", "%s: a key cannot hold a reference", "/spec"+at)
 			}
-			d.walk(item, m.elem, at)
+			d.walk(item, m.item(), at)
 		}
-	case v.kind == listValue && m.shape == list:
+	case v.kind == listValue && (m.shape == list || m.shape == open):
 		for i, item := range v.items {
-			d.walk(item, m.elem, path.Index(i))
+			d.walk(item, m.item(), path.Index(i))
 		}
 	case v.kind == stringValue:
 		d.text(v, m, path)
@@ -239,7 +239,7 @@ func (d *document) emit(buf *bytes.Buffer, v *value, m *model) {
 			if i > 0 {
 				buf.WriteByte(',')
 			}
-			d.emit(buf, item, m.elem)
+			d.emit(buf, item, m.item())
 		}
 		buf.WriteByte(']')
 	case v.kind == stringValue && (m.File || m.Folder):
@@ -284,7 +284,7 @@ func (d *document) emitMap(buf *bytes.Buffer, v *value, m *model) {
 		}
 		buf.Write(quote(v.keys[i].name))
 		buf.WriteByte(':')
-		d.emit(buf, v.items[i], m.elem)
+		d.emit(buf, v.items[i], m.item())
 	}
 	buf.WriteByte('}')
 }

@@ -17,6 +17,7 @@ var named = map[string]struct{ typ, words string }{
 	"#Scalar":   {"string | number | bool", "a string, a number or a bool"},
 	"#Date":     {"date", "a date such as 2027-01-31"},
 	"#Action":   {`"create" | "update" | "replace" | "delete"`, `one of "create", "update", "replace", "delete"`},
+	"#Any":      {"anything", "anything"},
 	"#Metadata": {"metadata", "metadata"},
 }
 
