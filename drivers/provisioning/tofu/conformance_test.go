@@ -120,9 +120,20 @@ func vars(pairs ...string) map[string]json.RawMessage {
 func (w *world) open(t *testing.T) *drivertest.Engine {
 	w.empty(t)
 	dir, log := t.TempDir(), &drivertest.Log{}
+	binary := filepath.Join(t.TempDir(), "tofu")
+	reach := func(reachable bool) {
+		if reachable {
+			drivertest.Must(t, os.Symlink(w.tool.Binary, binary))
+			return
+		}
+		drivertest.Must(t, os.Remove(binary))
+	}
+	reach(true)
 	return &drivertest.Engine{
+		Reach: reach,
 		New: func(*testing.T) drivers.Driver {
 			d := w.driver(dir)
+			d.Binary = binary
 			d.Log = log.Logger()
 			return d
 		},

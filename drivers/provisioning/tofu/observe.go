@@ -24,6 +24,12 @@ import (
 // Observe tells what the record of each stack says, without running the tool;
 // it takes in the end of applies that nobody waited for.
 func (d *Driver) Observe(ctx context.Context, items []drivers.Item) ([]drivers.State, error) {
+	if len(items) > 0 && d.configured() == nil {
+		d.setup()
+		if _, err := d.tool(ctx); drivers.Class(err) == drivers.ErrUnreachable {
+			return nil, err
+		}
+	}
 	states := make([]drivers.State, len(items))
 	for i, it := range items {
 		states[i] = d.observe(ctx, it)
@@ -79,19 +85,15 @@ func (d *Driver) look(ctx context.Context, s *stack) (drivers.State, error) {
 		}
 	}
 	state.Exists, state.Spec, state.Outputs = true, rec.Spec, rec.Outputs
-	state.Version = d.version(s)
+	state.Version = d.version(rec)
 	state.Health, err = d.health(s, rec)
 	return state, err
 }
 
 // version changes with everything that is known here, and with the clock, since
 // nobody tells when something drifts.
-func (d *Driver) version(s *stack) string {
-	base, err := s.base()
-	if err != nil {
-		return ""
-	}
-	return base[:16] + "." + strconv.FormatInt(d.Now().UnixNano()/int64(d.Refresh), 36)
+func (d *Driver) version(rec *record) string {
+	return baseOf(rec)[:16] + "." + strconv.FormatInt(d.Now().UnixNano()/int64(d.Refresh), 36)
 }
 
 // ending takes in the end of a run, and says that one goes on.

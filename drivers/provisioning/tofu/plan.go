@@ -83,8 +83,16 @@ func (s *stack) base() (string, error) {
 	if err != nil {
 		return "", err
 	}
+	return hashOf(hash, baseOf(r)), nil
+}
+
+// baseOf changes with a record.
+func baseOf(r *record) string {
 	text, err := json.Marshal(r)
-	return hashOf(hash, string(text)), err
+	if err != nil { // it was made of JSON
+		return hashOf()
+	}
+	return hashOf(string(text))
 }
 
 func (d *Driver) planWant(ctx context.Context, c drivers.Change, s *stack, it drivers.Item, state drivers.State) (drivers.Change, error) {

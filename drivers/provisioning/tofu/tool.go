@@ -58,6 +58,9 @@ func (d *Driver) tool(ctx context.Context) (*tool, error) {
 	var out limited
 	cmd.Stdout = &out
 	if err := cmd.Run(); err != nil {
+		if ctx.Err() != nil {
+			return nil, driverkit.Fail("ask the version of", path, ctx.Err())
+		}
 		return nil, &drivers.Error{Op: "ask the version of", Subject: path, Class: drivers.ErrUnreachable, Err: err}
 	}
 	t := &tool{path: path, stamp: stamp, opentofu: strings.HasPrefix(out.String(), "OpenTofu")}
