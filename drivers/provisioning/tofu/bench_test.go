@@ -13,7 +13,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/aplomb-dev/aplomb/drivers"
 	"github.com/aplomb-dev/aplomb/drivers/drivertest"
 	"github.com/aplomb-dev/aplomb/schema"
 )
@@ -104,9 +103,8 @@ func (x *benched) nothing(b *testing.B, i int) {
 
 // bare is the tool by hand.
 type bare struct {
-	d     *Driver
-	dirs  []string
-	wants []drivers.Desired
+	d    *Driver
+	dirs []string
 }
 
 func newBare(b *testing.B) *bare {

@@ -189,6 +189,9 @@ func (d *Driver) reread(ctx context.Context, s *stack, rec *record, w *workspace
 	if rec.State, err = s.stateHash(); err != nil {
 		return d.torn(s, err)
 	}
+	if err := os.Chmod(s.path(stateDir, stateName), 0o600); err != nil && !errors.Is(err, fs.ErrNotExist) { // the tool made it readable for all, in a folder that is not
+		return driverkit.Fail("write", s.dir, err)
+	}
 	var told map[string]toldOutput
 	if said != nil && said.ended {
 		told, rec.Checks = said.outputs, said.checks

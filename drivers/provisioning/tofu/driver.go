@@ -40,7 +40,7 @@ type Driver struct {
 	Key         []byte                // 32 bytes, from which the keys of state, plans and sealed secrets are derived; required
 	Fingerprint drivers.Fingerprinter // required
 
-	Pass           []string // names of variables of this process's environment that the tool gets, such as AWS_PROFILE; nothing else is inherited but PATH
+	Pass           []string // names of variables of this process's environment that the tool gets, such as AWS_PROFILE, but no TF_ ones save TF_TOKEN_; nothing else is inherited but PATH
 	ProviderConfig *string  // path of the tool's CLI configuration, TF_CLI_CONFIG_FILE; nil: one that installs from the registry into a cache in Dir
 	Concurrency    int      // runs of the tool at once; zero means drivers.DefaultConcurrency
 

@@ -101,6 +101,9 @@ func (d *Driver) environ(t *tool, s *stack, vars map[string]schema.Secret) ([]st
 	}
 	secret := map[string]schema.Secret{}
 	for _, name := range d.Pass {
+		if strings.HasPrefix(name, "TF_") && !strings.HasPrefix(name, "TF_TOKEN_") {
+			continue // they would make another run of this one
+		}
 		if v, ok := os.LookupEnv(name); ok {
 			secret[name] = schema.NewSecret(v)
 		}
