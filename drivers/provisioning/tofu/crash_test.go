@@ -17,6 +17,7 @@ import (
 	"github.com/aplomb-dev/aplomb/drivers"
 	"github.com/aplomb-dev/aplomb/drivers/drivertest"
 	"github.com/aplomb-dev/aplomb/internal/detached"
+	"github.com/aplomb-dev/aplomb/schema"
 )
 
 // heard keeps what was told.

@@ -1,6 +1,7 @@
 package tofu
 
 import (
+	"encoding/json"
 	"fmt"
 	"path"
 	"strings"
@@ -69,8 +70,16 @@ func (m *module) read(f schema.File, name string) {
 	var file *hcl.File
 	var diags hcl.Diagnostics
 	if strings.HasSuffix(name, ".json") {
+		if !json.Valid(f.Data) { // which minds the depth, as the parser does not
+			m.find(f.Path, 1, "this is no JSON")
+			return
+		}
 		file, diags = hcljson.Parse(f.Data, f.Path)
 	} else {
+		if line := tooDeep(f.Data, f.Path); line > 0 {
+			m.find(f.Path, line, "it is nested too deeply")
+			return
+		}
 		file, diags = hclsyntax.ParseConfig(f.Data, f.Path, hcl.InitialPos)
 	}
 	for _, d := range diags {
@@ -168,7 +177,7 @@ func isTrue(attrs hcl.Attributes) bool { return isSet(attrs["sensitive"]) }
 
 // isSet says whether an attribute is literally true.
 func isSet(a *hcl.Attribute) bool {
-	if a == nil {
+	if a == nil || !literal(a.Expr) {
 		return false
 	}
 	v, diags := a.Expr.Value(nil)
@@ -177,7 +186,7 @@ func isSet(a *hcl.Attribute) bool {
 
 // text is an attribute that is a literal string.
 func text(a *hcl.Attribute) (string, bool) {
-	if a == nil {
+	if a == nil || !literal(a.Expr) {
 		return "", false
 	}
 	v, diags := a.Expr.Value(nil)
@@ -185,4 +194,18 @@ func text(a *hcl.Attribute) (string, bool) {
 		return "", false
 	}
 	return v.AsString(), true
+}
+
+// literal says whether an expression is a value as it stands there.
+func literal(e hcl.Expression) bool {
+	switch x := e.(type) {
+	case *hclsyntax.LiteralValueExpr:
+		return true
+	case *hclsyntax.TemplateExpr:
+		return x.IsStringLiteral()
+	case hclsyntax.Expression:
+		return false
+	default:
+		return true // of JSON
+	}
 }

@@ -135,6 +135,11 @@ func TestStalePlan(t *testing.T) {
 	want := w.things(t, thingsVars{Names: names(2), Content: "two"}, "")
 	r.Item.Want = &want
 	old := r.Plan()
+	saved, err := filepath.Glob(filepath.Join(d.Dir, "env-1", "stale", planPrefix+"*"))
+	drivertest.Must(t, err)
+	if info, err := os.Stat(saved[0]); err != nil || len(saved) != 1 || info.Mode().Perm() != 0o600 {
+		t.Errorf("saved plans: %v, %v", saved, err)
+	}
 	// Another plan takes its place.
 	newer := r.Plan()
 	if _, err := r.Apply(old); !errors.Is(err, drivers.ErrStale) {
@@ -161,6 +166,9 @@ func TestStalePlan(t *testing.T) {
 		t.Fatalf("the tool refuses a plan of another state: %v", err)
 	}
 	r.Settle(schema.Update)
+	if left, err := filepath.Glob(filepath.Join(d.Dir, "env-1", "stale", planPrefix+"*")); err != nil || len(left) > 0 {
+		t.Errorf("saved plans are left: %v, %v", left, err)
+	}
 }
 
 func TestRecordIsNoSecret(t *testing.T) {
