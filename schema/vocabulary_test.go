@@ -194,7 +194,7 @@ func TestKinds(t *testing.T) {
 		t.Fatal("no kinds")
 	}
 	for _, k := range kinds {
-		if !schema.ValidKind(k.Name) || k.Doc == "" || k.Deadline < time.Second || len(k.Outputs) == 0 {
+		if !schema.ValidKind(k.Name) || k.Doc == "" || k.Deadline < time.Second || len(k.Outputs) == 0 && !k.Declares() {
 			t.Errorf("%s is incomplete: %+v", k.Name, k)
 		}
 		for _, f := range append(append([]schema.Field(nil), k.Fields...), k.Outputs...) {

@@ -16,9 +16,9 @@ type document struct {
 	checker *checker
 	root    *value
 	base    schema.Path // of what is checked along a model: "/spec", or "" for a whole document
-	found   bool   // reading it made findings already
-	adrift  bool   // its targets are not known
-	subject string // kind/name once it is known
+	found   bool        // reading it made findings already
+	adrift  bool        // its targets are not known
+	subject string      // kind/name once it is known
 	kind    *kind
 	out     schema.Resource
 	uses    []fileUse
