@@ -29,6 +29,7 @@ const (
 	secretsDir   = "secrets"
 	servicesDir  = "services"
 	processesDir = "processes"
+	stacksDir    = "stacks"
 	gitDir       = "git"
 	cacheDir     = "cache"
 	statusDir    = "status"

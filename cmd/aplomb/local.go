@@ -70,7 +70,7 @@ func denied(f *folder, root string) []string {
 		return []string{f.path}
 	}
 	var all []string
-	for _, name := range []string{portsDir, secretsDir, servicesDir, processesDir, gitDir, cacheDir, statusDir} {
+	for _, name := range []string{portsDir, secretsDir, servicesDir, processesDir, stacksDir, gitDir, cacheDir, statusDir} {
 		all = append(all, f.join(name))
 	}
 	return all

@@ -3,7 +3,6 @@ package main
 import (
 	"crypto/tls"
 	"crypto/x509"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -33,6 +32,7 @@ type engine struct {
 	kinds   []string
 	version string    // of the driver's logic: it changes when it would plan otherwise than before
 	local   *embedded // of the engine that is built in
+	sealed  bool      // it takes values that were encrypted for the environment
 }
 
 // engines is what is known of each engine, and the constructor of its driver.
@@ -52,26 +52,18 @@ var engines = map[string]struct {
 const (
 	// httpLinger is how long a write over HTTP may land after its caller died
 	// or gave up.
-	httpLinger = 30 * time.Second
+	httpLinger = 10 * time.Second
 	// polled is the resync of engines that can tell nobody that something
 	// moved.
 	polled = 5 * time.Minute
 )
-
-var errNotBuiltIn = errors.New("this engine is not built in")
-
-// newNomad, newVault, newConsul and newTofu make the drivers of the real
-// engines of what w holds.
-func newNomad(wiring) (engine, error)  { return engine{}, errNotBuiltIn }
-func newVault(wiring) (engine, error)  { return engine{}, errNotBuiltIn }
-func newConsul(wiring) (engine, error) { return engine{}, errNotBuiltIn }
-func newTofu(wiring) (engine, error)   { return engine{}, errNotBuiltIn }
 
 // targets is the drivers of an environment, wired.
 type targets struct {
 	registry *drivers.Registry
 	meters   map[string]*drivers.Meter
 	local    *embedded // nil: no target is local
+	sealed   bool      // some target takes values that were encrypted for the environment
 }
 
 // newTargets wires the configured targets of an environment. What is to be
@@ -88,6 +80,7 @@ func newTargets(f *folder, key []byte, all []config.Target, closers *closers, lo
 		if e.local != nil {
 			t.local = e.local
 		}
+		t.sealed = t.sealed || e.sealed || e.local != nil
 		if c, ok := e.driver.(io.Closer); ok {
 			closers.add(c.Close)
 		}

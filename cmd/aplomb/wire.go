@@ -14,6 +14,7 @@ import (
 	"github.com/sirupsen/logrus"
 	"gopkg.in/natefinch/lumberjack.v2"
 
+	secret "github.com/aplomb-dev/aplomb/drivers/secret/local"
 	"github.com/aplomb-dev/aplomb/internal/api"
 	"github.com/aplomb-dev/aplomb/internal/config"
 	"github.com/aplomb-dev/aplomb/reconciler"
@@ -54,9 +55,10 @@ type opening struct {
 }
 
 // begin is what comes before anything runs.
-func (how opening) begin(local *embedded, c reconciler.Control) error {
-	if !how.readOnly && !how.idle && local != nil {
-		if _, err := local.secret.Recipient(); err != nil { // a check of the key
+func (how opening) begin(f *folder, t *targets, c reconciler.Control) error {
+	if !how.readOnly && !how.idle && t.sealed {
+		keeper := &secret.Driver{Env: f.ID, Dir: f.join(secretsDir)}
+		if _, err := keeper.Recipient(); err != nil { // a check of the key
 			return err
 		}
 	}
@@ -133,7 +135,7 @@ func (a *app) wire(ctx context.Context, f *folder, how opening) (_ *session, _ *
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := how.begin(t.local, r); err != nil {
+	if err := how.begin(f, t, r); err != nil {
 		return nil, nil, err
 	}
 	s := &session{

@@ -1,0 +1,417 @@
+//go:build e2e
+
+package reconciler_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	consulapi "github.com/hashicorp/consul/api"
+	nomadapi "github.com/hashicorp/nomad/api"
+	vaultapi "github.com/hashicorp/vault/api"
+	"github.com/sirupsen/logrus"
+
+	"github.com/aplomb-dev/aplomb/drivers"
+	"github.com/aplomb-dev/aplomb/drivers/drivertest"
+	"github.com/aplomb-dev/aplomb/drivers/mesh/consul"
+	"github.com/aplomb-dev/aplomb/drivers/scheduler/nomad"
+	"github.com/aplomb-dev/aplomb/drivers/secret/vault"
+	"github.com/aplomb-dev/aplomb/internal/enginetest"
+	"github.com/aplomb-dev/aplomb/reconciler"
+	"github.com/aplomb-dev/aplomb/reconciler/gate"
+	"github.com/aplomb-dev/aplomb/reconciler/store"
+	"github.com/aplomb-dev/aplomb/schema"
+	"github.com/aplomb-dev/aplomb/sources"
+)
+
+func TestMain(m *testing.M) { os.Exit(enginetest.Main(m)) }
+
+const (
+	engineEnv = "7f3a0000000000000000000000000000"
+	things    = 1000
+	atOnce    = 16
+	rounds    = 5
+)
+
+// subject is an engine with many things of one kind, made by aplomb and by the
+// engine's own client.
+type subject struct {
+	address string // of the engine
+	kind    string
+	spec    func(i int, word string) any
+	driver  func(address string) drivers.Driver
+	bare    func(tb testing.TB, address string) bare
+}
+
+// bare is the engine's own client, doing what a driver does: it writes with
+// compare-and-set where there is one, reads back and verifies.
+type bare struct {
+	look   func() error                // in bulk: what is there
+	write  func(i int, w string) error // one thing, read back and verified
+	remove func(i int) error
+}
+
+func subjects(tb testing.TB) map[string]subject {
+	token := func() (schema.Secret, error) { return schema.NewSecret(enginetest.Vault(tb).Token), nil }
+	return map[string]subject{
+		"VaultPolicies": {
+			address: enginetest.Vault(tb).Address, kind: "vault.policy",
+			spec: func(i int, word string) any { return map[string]any{"policy": policyText(i, word)} },
+			driver: func(address string) drivers.Driver {
+				return &vault.Driver{Env: engineEnv, URL: address, Token: token, Fingerprint: drivertest.Fingerprint, Concurrency: atOnce}
+			},
+			bare: bareVault,
+		},
+		"ConsulKeys": {
+			address: enginetest.Consul(tb).Address, kind: "consul.kv",
+			spec: func(i int, word string) any { return map[string]any{"Key": keyOf(i), "Value": word} },
+			driver: func(address string) drivers.Driver {
+				return &consul.Driver{Env: engineEnv, URL: address, Fingerprint: drivertest.Fingerprint, Concurrency: atOnce}
+			},
+			bare: bareConsul,
+		},
+		"NomadJobs": {
+			address: enginetest.Nomad(tb).Address, kind: "nomad.job",
+			spec: func(i int, word string) any { return map[string]any{"job": jobOf(i, word)} },
+			driver: func(address string) drivers.Driver {
+				return &nomad.Driver{Env: engineEnv, URL: address, Fingerprint: drivertest.Fingerprint, Concurrency: atOnce}
+			},
+			bare: bareNomad,
+		},
+	}
+}
+
+func nameOf(i int) string { return fmt.Sprintf("bench-%d", i) }
+
+func keyOf(i int) string { return fmt.Sprintf("bench/key-%d", i) }
+
+func policyText(i int, word string) string {
+	return fmt.Sprintf("path \"secret/data/%s/%d\" {\n  capabilities = [\"read\"]\n}\n", word, i)
+}
+
+// jobOf is a job of count 0.
+func jobOf(i int, word string) *nomadapi.Job {
+	job := nomadapi.NewServiceJob(nameOf(i), nameOf(i), "global", 50)
+	job.Region = nil
+	job.Datacenters = []string{"*"}
+	group, task := nomadapi.NewTaskGroup("main", 0), nomadapi.NewTask("main", "raw_exec")
+	task.Config = map[string]any{"command": "/bin/sleep", "args": []string{"3600", word}}
+	return job.AddTaskGroup(group.AddTask(task))
+}
+
+func bareVault(b testing.TB, address string) bare {
+	c, err := vaultapi.NewClient(&vaultapi.Config{Address: address})
+	must(b, err)
+	c.SetToken(enginetest.Vault(b).Token)
+	return bare{
+		look: func() error { _, err := c.Sys().ListPolicies(); return err },
+		write: func(i int, word string) error {
+			if err := c.Sys().PutPolicy(nameOf(i), policyText(i, word)); err != nil {
+				return err
+			}
+			text, err := c.Sys().GetPolicy(nameOf(i))
+			if err == nil && text != policyText(i, word) {
+				err = fmt.Errorf("%s is %q", nameOf(i), text)
+			}
+			return err
+		},
+		remove: func(i int) error { return c.Sys().DeletePolicy(nameOf(i)) },
+	}
+}
+
+func bareConsul(b testing.TB, address string) bare {
+	c, err := consulapi.NewClient(&consulapi.Config{Address: address})
+	must(b, err)
+	return bare{
+		look: func() error { _, _, err := c.KV().List("bench/", nil); return err },
+		write: func(i int, word string) error {
+			p := &consulapi.KVPair{Key: keyOf(i), Value: []byte(word), Flags: 1}
+			if old, _, err := c.KV().Get(p.Key, nil); err != nil {
+				return err
+			} else if old != nil {
+				p.ModifyIndex = old.ModifyIndex
+			}
+			if done, _, err := c.KV().CAS(p, nil); err != nil || !done {
+				return fmt.Errorf("%s: %t, %w", p.Key, done, err)
+			}
+			got, _, err := c.KV().Get(p.Key, nil)
+			if err == nil && string(got.Value) != word {
+				err = fmt.Errorf("%s is %q", p.Key, got.Value)
+			}
+			return err
+		},
+		remove: func(i int) error { _, err := c.KV().Delete(keyOf(i), nil); return err },
+	}
+}
+
+func bareNomad(b testing.TB, address string) bare {
+	c, err := nomadapi.NewClient(&nomadapi.Config{Address: address})
+	must(b, err)
+	return bare{
+		look: func() error { _, _, err := c.Jobs().List(nil); return err },
+		write: func(i int, word string) error {
+			index := uint64(0)
+			if old, _, err := c.Jobs().Info(nameOf(i), nil); err == nil && old != nil {
+				index = *old.JobModifyIndex
+			}
+			if _, _, err := c.Jobs().RegisterOpts(jobOf(i, word), &nomadapi.RegisterOptions{EnforceIndex: true, ModifyIndex: index}, nil); err != nil {
+				return err
+			}
+			if _, _, err := c.Jobs().Info(nameOf(i), nil); err != nil {
+				return err
+			}
+			p, _, err := c.Jobs().Plan(jobOf(i, word), true, nil)
+			if err == nil && p.Diff.Type != "None" {
+				err = fmt.Errorf("%s differs", nameOf(i))
+			}
+			return err
+		},
+		remove: func(i int) error { _, _, err := c.Jobs().Deregister(nameOf(i), true, nil); return err },
+	}
+}
+
+// each calls f for every thing, so many at once.
+func each(f func(i int) error) error {
+	var wg sync.WaitGroup
+	errs := make([]error, atOnce)
+	for w := range atOnce {
+		wg.Go(func() {
+			for i := w; i < things && errs[w] == nil; i += atOnce {
+				errs[w] = f(i)
+			}
+		})
+	}
+	wg.Wait()
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func must(tb testing.TB, err error) {
+	tb.Helper()
+	if err != nil {
+		tb.Fatal(err)
+	}
+}
+
+// declared is a source whose tip a test moves.
+type declared struct {
+	mu  sync.Mutex
+	rev sources.Revision
+	res []schema.Resource
+}
+
+func (d *declared) Head(context.Context) (sources.Revision, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.rev, nil
+}
+
+func (d *declared) Fetch(_ context.Context, rev sources.Revision) (*sources.Snapshot, error) {
+	return &sources.Snapshot{Revision: rev, Close: func() error { return nil }}, nil
+}
+
+func (d *declared) compile(context.Context, fs.FS) (reconciler.Compiled, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return reconciler.Compiled{Resources: slices.Clone(d.res), Files: 1}, nil
+}
+
+// environment is a reconciler over one engine, with the real store on disk.
+type environment struct {
+	*declared
+	r    *reconciler.Reconciler
+	stop func()
+	n    int
+}
+
+func newEnvironment(tb testing.TB, s subject, address string) *environment {
+	tb.Helper()
+	st, err := store.Open(filepath.Join(tb.TempDir(), "store.db"), engineEnv)
+	must(tb, err)
+	reg, err := drivers.NewRegistry(drivers.Target{
+		Name: "engine", Engine: "engine", Kinds: []string{s.kind}, Driver: s.driver(address), Identity: s.address, Concurrency: atOnce, Linger: 10 * time.Second,
+	})
+	must(tb, err)
+	log := logrus.New()
+	log.SetOutput(io.Discard)
+	e := &environment{declared: &declared{}}
+	e.r, err = reconciler.New(tb.Context(), reconciler.Config{
+		ID: engineEnv, Name: "bench", Source: e.declared, Compile: e.compile, Registry: reg, Store: st, Key: []byte(engineEnv), Gates: gate.Config{Unlimited: true},
+		Interval: time.Hour, Resync: time.Hour, Log: log,
+	})
+	must(tb, err)
+	ctx, cancel := context.WithCancel(tb.Context())
+	ended := make(chan error, 1)
+	e.stop = sync.OnceFunc(func() {
+		cancel()
+		must(tb, <-ended)
+		must(tb, st.Close())
+	})
+	e.declare(nil)
+	go func() { ended <- e.r.Run(ctx) }()
+	tb.Cleanup(e.stop)
+	return e
+}
+
+// declare moves the tip.
+func (e *environment) declare(res []schema.Resource) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.n++
+	e.res, e.rev = res, sources.Revision{ID: fmt.Sprintf("%040d", e.n), Tree: fmt.Sprint(e.n)}
+}
+
+// converge declares, and waits until that is converged.
+func (e *environment) converge(tb testing.TB, res []schema.Resource) {
+	tb.Helper()
+	e.declare(res)
+	ctx, cancel := context.WithTimeout(tb.Context(), 2*time.Minute)
+	defer cancel()
+	_, events := e.r.Events(ctx, 1<<62)
+	e.r.Kick()
+	want := e.rev.ID
+	for ev := range events {
+		if ev.Type == "converged" && ev.Revision == want {
+			return
+		}
+		if ev.Type == "failed" || ev.Type == "refused" {
+			tb.Logf("%s %s: %s", ev.Type, ev.ID, ev.Message)
+		}
+	}
+	st := e.r.Status()
+	for _, r := range st.Resources[:min(3, len(st.Resources))] {
+		tb.Logf("%s %s: %s", r.ID, r.State, r.Reason)
+	}
+	tb.Fatalf("not converged: %+v, %+v", st.Counts, st.Refused)
+}
+
+// all declares every thing of a subject; the first has a word of its own.
+func (s subject) all(tb testing.TB, first, word string) []schema.Resource {
+	tb.Helper()
+	res := make([]schema.Resource, things)
+	for i := range res {
+		w := word
+		if i == 0 {
+			w = first
+		}
+		spec, err := json.Marshal(s.spec(i, w))
+		must(tb, err)
+		res[i] = schema.Resource{ID: schema.ID{Kind: s.kind, Name: nameOf(i)}, Spec: canonical(tb, spec), Pos: schema.Pos{File: "all.yaml", Line: i + 1}}
+	}
+	return res
+}
+
+func canonical(tb testing.TB, spec []byte) json.RawMessage {
+	tb.Helper()
+	var v any
+	must(tb, json.Unmarshal(spec, &v))
+	b, err := json.Marshal(v)
+	must(tb, err)
+	return b
+}
+
+// BenchmarkEngines compares aplomb with the engine's own client in turn: 1,000
+// things from nothing, and one of them changed. The ratio is that of the
+// medians.
+func BenchmarkEngines(b *testing.B) {
+	for name, s := range subjects(b) {
+		b.Run(name, func(b *testing.B) {
+			for b.Loop() {
+				compare(b, s)
+			}
+		})
+	}
+}
+
+func compare(b *testing.B, s subject) {
+	var ours, theirs, oursOne, theirsOne []time.Duration
+	c := s.bare(b, s.address)
+	timed := func(to *[]time.Duration, f func()) {
+		since := time.Now()
+		f()
+		*to = append(*to, time.Since(since))
+	}
+	for n := range rounds {
+		word := fmt.Sprintf("word%d", n)
+		e := newEnvironment(b, s, s.address)
+		timed(&ours, func() { e.converge(b, s.all(b, word, word)) })
+		timed(&oursOne, func() { e.converge(b, s.all(b, "other", word)) })
+		e.stop()
+		must(b, each(c.remove))
+		timed(&theirs, func() {
+			must(b, c.look())
+			must(b, each(func(i int) error { return c.write(i, word) }))
+		})
+		timed(&theirsOne, func() {
+			must(b, c.look())
+			must(b, c.write(0, "other"))
+		})
+		must(b, each(c.remove))
+	}
+	median := func(d []time.Duration) float64 { slices.Sort(d); return d[len(d)/2].Seconds() }
+	b.ReportMetric(median(ours), "create-s")
+	b.ReportMetric(median(theirs), "create-bare-s")
+	b.ReportMetric(median(ours)/median(theirs), "create-ratio")
+	b.ReportMetric(median(oursOne), "one-s")
+	b.ReportMetric(median(theirsOne), "one-bare-s")
+	b.ReportMetric(0, "ns/op")
+}
+
+// TestNothingIsAsked: between resyncs an engine is asked nothing about what
+// did not change, not even when a newer commit changes something else.
+func TestNothingIsAsked(t *testing.T) {
+	for name, s := range subjects(t) {
+		t.Run(name, func(t *testing.T) {
+			p := enginetest.NewProxy(t, s.address)
+			e := newEnvironment(t, s, p.Address)
+			all := s.all(t, "one", "one")[:20]
+			e.converge(t, all)
+			p.Requests()
+			e.converge(t, all) // another revision that declares the same
+			if asked := mention(p.Requests(), ""); len(asked) > 0 {
+				t.Errorf("nothing changed, and asked was %q", asked)
+			}
+			changed := s.all(t, "two", "one")[:20]
+			e.converge(t, changed)
+			requests := p.Requests()
+			for i := 1; i < len(all); i++ {
+				if asked := mention(requests, nameOf(i)); len(asked) > 0 {
+					t.Errorf("%s did not change, and asked was %q", nameOf(i), asked)
+				}
+			}
+			e.stop()
+			c := s.bare(t, s.address)
+			for i := range all {
+				must(t, c.remove(i))
+			}
+		})
+	}
+}
+
+// mention are the requests, blocking ones apart, whose path ends in name.
+func mention(asked map[string]int, name string) []string {
+	var all []string
+	for request := range asked {
+		if strings.Contains(request, "/event/stream") {
+			continue
+		}
+		if strings.HasSuffix(request, name) {
+			all = append(all, request)
+		}
+	}
+	return all
+}
