@@ -3,9 +3,13 @@ package metrics
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"reflect"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -80,5 +84,29 @@ func TestClasses(t *testing.T) {
 		if classes[drivers.Class(c).Error()] == "" {
 			t.Errorf("%v has no short name", c)
 		}
+	}
+}
+
+// TestDocumented: docs/operations.md lists every metric, and none that there is
+// not.
+func TestDocumented(t *testing.T) {
+	page, err := os.ReadFile("../../docs/operations.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	listed := map[string]bool{}
+	for _, m := range regexp.MustCompile("(?m)^\\| `(aplomb_[a-z_]+)`").FindAllStringSubmatch(string(page), -1) {
+		listed[m[1]] = true
+	}
+	all := reflect.ValueOf(newDescs())
+	for i := range all.NumField() {
+		name := regexp.MustCompile(`fqName: "([a-z_]+)"`).FindStringSubmatch(fmt.Sprint(all.Field(i)))[1]
+		if !listed[name] {
+			t.Errorf("%s is not listed", name)
+		}
+		delete(listed, name)
+	}
+	for name := range listed {
+		t.Errorf("%s is listed, and there is none", name)
 	}
 }
