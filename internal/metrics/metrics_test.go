@@ -3,16 +3,16 @@ package metrics
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"reflect"
 	"regexp"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/aplomb-dev/aplomb/drivers"
 	"github.com/aplomb-dev/aplomb/drivers/memory"
@@ -98,9 +98,11 @@ func TestDocumented(t *testing.T) {
 	for _, m := range regexp.MustCompile("(?m)^\\| `(aplomb_[a-z_]+)`").FindAllStringSubmatch(string(page), -1) {
 		listed[m[1]] = true
 	}
-	all := reflect.ValueOf(newDescs())
-	for i := range all.NumField() {
-		name := regexp.MustCompile(`fqName: "([a-z_]+)"`).FindStringSubmatch(fmt.Sprint(all.Field(i)))[1]
+	all := make(chan *prometheus.Desc, 100)
+	(&Collector{}).Describe(all)
+	close(all)
+	for d := range all {
+		name := regexp.MustCompile(`fqName: "([a-z_]+)"`).FindStringSubmatch(d.String())[1]
 		if !listed[name] {
 			t.Errorf("%s is not listed", name)
 		}
