@@ -38,7 +38,12 @@ read again when its file changes, and on SIGHUP together with tokens and
 certificates; one that has errors leaves the old one in force. Ctrl-C, or TERM,
 leaves everything running; a second one ends at once.`,
 		Args: args(0, 0, "no argument"),
-		RunE: func(cmd *cobra.Command, _ []string) error { return a.runDaemon(cmd.Context(), file) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if cmd.Flags().Changed("data") {
+				return usage("leave --data out", "the data folder of the daemon stands in its configuration")
+			}
+			return a.runDaemon(cmd.Context(), file)
+		},
 	}
 	c.Flags().StringVarP(&file, "config", "c", "aplomb.yaml", "the configuration")
 	return c
@@ -206,6 +211,7 @@ func (r *runner) reload(ctx context.Context) {
 	wasOK := r.configuration().OK
 	was := r.cfg
 	if err := r.take(ctx, cfg, access); err != nil {
+		access.drop()
 		r.refuse(nil, err)
 		return
 	}
