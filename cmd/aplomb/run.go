@@ -123,6 +123,7 @@ func (r *runner) work(ctx context.Context, cfg *config.Config, hup <-chan os.Sig
 			return api.Info{Version: version(), PID: os.Getpid(), Data: r.home.path, Started: started, Configuration: &state}
 		},
 		Environments: r.daemon.Environments, Tokens: &api.Tokens{}, Ready: r.daemon.Ready,
+		Wrong: func(from string) { r.log.WithField("from", from).Warn("a wrong token was shown") },
 		Metrics: metrics.Handler(&metrics.Collector{Version: version(), Environments: r.daemon.Metrics, Reload: func() metrics.Reload {
 			state := r.configuration()
 			return metrics.Reload{OK: state.OK, At: state.At}
