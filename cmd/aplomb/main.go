@@ -4,9 +4,12 @@
 // sources, drivers and files of the data folder. It must not hold a decision
 // about what is applied; those are the reconciler's.
 //
-// Read in this order: main.go (run, exit codes), app.go (flags), data.go (the
-// data folder), source.go (what is followed), wire.go (which drivers), session.go
-// (a daemon's socket, or the data folder opened here), then a file a command.
+// Read in this order: main.go (run, exit codes), app.go (flags), data.go (an
+// environment's data folder), source.go (what is followed), targets.go (which
+// drivers), wire.go (all of it put together), session.go (a daemon that is
+// asked, or the data folder opened here), then a file a command. The daemon is
+// run.go, with home.go (its data folder), tcp.go (its listener), runfollow.go
+// (its configuration, read again) and runtell.go (what it says).
 package main
 
 import (

@@ -38,7 +38,12 @@ read again when its file changes, and on SIGHUP together with tokens and
 certificates; one that has errors leaves the old one in force. Ctrl-C, or TERM,
 leaves everything running; a second one ends at once.`,
 		Args: args(0, 0, "no argument"),
-		RunE: func(cmd *cobra.Command, _ []string) error { return a.runDaemon(cmd.Context(), file) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if cmd.Flags().Changed("data") {
+				return usage("leave --data out", "the data folder of the daemon stands in its configuration")
+			}
+			return a.runDaemon(cmd.Context(), file)
+		},
 	}
 	c.Flags().StringVarP(&file, "config", "c", "aplomb.yaml", "the configuration")
 	return c
@@ -118,6 +123,7 @@ func (r *runner) work(ctx context.Context, cfg *config.Config, hup <-chan os.Sig
 			return api.Info{Version: version(), PID: os.Getpid(), Data: r.home.path, Started: started, Configuration: &state}
 		},
 		Environments: r.daemon.Environments, Tokens: &api.Tokens{}, Ready: r.daemon.Ready,
+		Wrong: func(from string) { r.log.WithField("from", from).Warn("a wrong token was shown") },
 		Metrics: metrics.Handler(&metrics.Collector{Version: version(), Environments: r.daemon.Metrics, Reload: func() metrics.Reload {
 			state := r.configuration()
 			return metrics.Reload{OK: state.OK, At: state.At}
@@ -206,6 +212,7 @@ func (r *runner) reload(ctx context.Context) {
 	wasOK := r.configuration().OK
 	was := r.cfg
 	if err := r.take(ctx, cfg, access); err != nil {
+		access.drop()
 		r.refuse(nil, err)
 		return
 	}

@@ -47,8 +47,9 @@ type proc struct {
 
 // of says whether a process belongs to the script in dir.
 func (p proc) of(dir string) bool {
-	return p.work == dir || p.run != "" && strings.HasPrefix(p.run, dir) ||
-		slices.Contains(p.argv, detached.ShimCommand) && strings.Contains(strings.Join(p.argv, " "), dir)
+	below := dir + "/" // another script's folder may begin with the same letters
+	return p.work == dir || strings.HasPrefix(p.run, below) ||
+		slices.Contains(p.argv, detached.ShimCommand) && strings.Contains(strings.Join(p.argv, " "), below)
 }
 
 func procs() []proc {

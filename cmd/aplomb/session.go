@@ -148,11 +148,11 @@ func (a *app) ask(ctx context.Context) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
-	start := "aplomb up"
+	hint := "start one with: aplomb up; plan, apply and down need none"
 	if f.Daemon != "" {
-		start = "aplomb run -c " + f.Daemon
+		hint = "start it with: aplomb run -c " + f.Daemon
 	}
-	return nil, hinted{fmt.Errorf("data folder %s: %w", a.data, api.ErrNotRunning), "start one with: " + start + "; plan, apply and down need none"}
+	return nil, hinted{fmt.Errorf("data folder %s: %w", a.data, api.ErrNotRunning), hint}
 }
 
 // folder is the data folder of one environment, where no daemon answers.

@@ -37,6 +37,13 @@ type access struct {
 	listener net.Listener // nil: it stays as it is, or there is none
 }
 
+// drop lets go of what is not put in force after all.
+func (a *access) drop() {
+	if a.listener != nil {
+		_ = a.listener.Close()
+	}
+}
+
 // prepare reads the files that a configuration names, and listens where it
 // says. Until take, nothing changes for anybody.
 func (t *tcp) prepare(cfg *config.Config) (*access, []schema.Diagnostic) {

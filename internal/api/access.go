@@ -153,6 +153,9 @@ func (s *Server) callerOf(r *http.Request) (caller, error) {
 		}
 	}
 	s.wrong.failed(from, time.Now())
+	if s.Wrong != nil {
+		s.Wrong(from)
+	}
 	return caller{}, denied{ErrToken, "this daemon knows no such token; was it replaced?"}
 }
 

@@ -15,6 +15,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -180,6 +181,12 @@ func TestWrongTokens(t *testing.T) {
 	s := server(&Environment{Control: newEnv()})
 	s.Tokens = &Tokens{}
 	s.Tokens.Set([]Token{{"ana", Viewer, schema.NewSecret("0123456789abcdef")}})
+	var heard atomic.Int64
+	s.Wrong = func(from string) {
+		if from == "127.0.0.1" {
+			heard.Add(1)
+		}
+	}
 	at := overTCP(t, s)
 	at.Token = token("wrong")
 	for range MostWrong {
@@ -190,6 +197,9 @@ func TestWrongTokens(t *testing.T) {
 	at.Token = token("0123456789abcdef")
 	if _, _, err := Dial(t.Context(), at); !errors.Is(err, ErrTooMany) {
 		t.Errorf("after %d wrong tokens: %v", MostWrong, err)
+	}
+	if n := heard.Load(); n != MostWrong {
+		t.Errorf("%d wrong tokens were told of, want %d", n, MostWrong)
 	}
 	var a attempts
 	now := time.Now()

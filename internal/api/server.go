@@ -23,6 +23,7 @@ type Server struct {
 	Tokens       *Tokens               // who may ask over TCP; nil: nobody
 	Metrics      http.Handler          // nil: ErrNotServed
 	Ready        func() []string       // what is in the way of being ready; nil: nothing ever is
+	Wrong        func(from string)     // hears of each wrong token that is looked at, and where it came from; nil: nobody does
 
 	// KeepAlive is how often a silent event stream says that it lives; zero
 	// means 15 s.

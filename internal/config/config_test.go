@@ -140,6 +140,19 @@ func TestFindings(t *testing.T) {
 	}
 }
 
+// TestExample: the example of the documentation is a good configuration.
+func TestExample(t *testing.T) {
+	page, err := os.ReadFile("../../docs/configuration.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, text, _ := strings.Cut(string(page), "```yaml\n")
+	text, _, found := strings.Cut(text, "```")
+	if c, findings := load(t, text); !found || len(findings) > 0 || len(c.Environments) != 1 {
+		t.Errorf("%v in\n%s", findings, text)
+	}
+}
+
 func TestUnread(t *testing.T) {
 	dir := t.TempDir()
 	if err := os.WriteFile(filepath.Join(dir, "large"), make([]byte, MaxBytes+1), 0o600); err != nil {

@@ -89,9 +89,17 @@ func newDescs() descs {
 	}
 }
 
-// Describe implements prometheus.Collector. Nothing is described beforehand:
-// what there is depends on the configuration.
-func (c *Collector) Describe(chan<- *prometheus.Desc) {}
+// Describe implements prometheus.Collector.
+func (c *Collector) Describe(out chan<- *prometheus.Desc) {
+	d := newDescs()
+	for _, one := range []*prometheus.Desc{
+		d.build, d.reloadOK, d.reloadAt, d.open, d.converged, d.convergedAt, d.suspended, d.refused, d.settled,
+		d.resources, d.turns, d.applies, d.sourceOK, d.sourceAt,
+		d.targetUp, d.calls, d.failures, d.items, d.seconds, d.slowest, d.busy,
+	} {
+		out <- one
+	}
+}
 
 // Collect implements prometheus.Collector.
 func (c *Collector) Collect(out chan<- prometheus.Metric) {

@@ -6,9 +6,13 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/aplomb-dev/aplomb/drivers"
 	"github.com/aplomb-dev/aplomb/drivers/memory"
@@ -80,5 +84,31 @@ func TestClasses(t *testing.T) {
 		if classes[drivers.Class(c).Error()] == "" {
 			t.Errorf("%v has no short name", c)
 		}
+	}
+}
+
+// TestDocumented: docs/operations.md lists every metric, and none that there is
+// not.
+func TestDocumented(t *testing.T) {
+	page, err := os.ReadFile("../../docs/operations.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	listed := map[string]bool{}
+	for _, m := range regexp.MustCompile("(?m)^\\| `(aplomb_[a-z_]+)`").FindAllStringSubmatch(string(page), -1) {
+		listed[m[1]] = true
+	}
+	all := make(chan *prometheus.Desc, 100)
+	(&Collector{}).Describe(all)
+	close(all)
+	for d := range all {
+		name := regexp.MustCompile(`fqName: "([a-z_]+)"`).FindStringSubmatch(d.String())[1]
+		if !listed[name] {
+			t.Errorf("%s is not listed", name)
+		}
+		delete(listed, name)
+	}
+	for name := range listed {
+		t.Errorf("%s is listed, and there is none", name)
 	}
 }

@@ -59,6 +59,8 @@ func TestConfigFindings(t *testing.T) {
 			"a.yaml:7:26: unknown field environments.prod.targets.eu.adress (did you mean address?)",
 		}},
 		{"a reference", strings.Replace(goodConfig, "/var/lib/aplomb", `"@{local.file/a.path}"`, 1), []string{"a.yaml:1:7: data: a configuration holds no references"}},
+		{"a password", strings.Replace(goodConfig, "https://nomad.eu", "ftp://ana:hunter2@nomad.eu", 1), []string{
+			"a.yaml:7:36: environments.prod.targets.eu.address: the value is not a string that matches"}},
 		{"no yaml", "a: [", []string{"a.yaml:"}},
 		{"both", strings.Replace(goodConfig, "git}", "git, tokenFile: a, keyFile: b}", 1), []string{"a.yaml:5:"}},
 		{"neither", strings.Replace(goodConfig, ":4646}", ":4646, login: {}}", 1), []string{"a.yaml:7:"}},

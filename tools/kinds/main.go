@@ -1,6 +1,6 @@
 // Command kinds writes what is generated from the schemas of the kinds:
-// schema/kinds.json for programs and docs/kinds for people. It is run by go
-// generate in the schema folder. It must not know anything of a kind that its
+// schema/kinds.json for programs, docs/kinds and docs/configuration.md for
+// people. It is run by go generate in the schema folder. It must not know anything of a kind that its
 // schema does not say.
 package main
 
@@ -29,7 +29,11 @@ func run(root string) error {
 	if err != nil {
 		return err
 	}
-	for name, data := range outputs(kinds) {
+	fields, doc, err := compile.ConfigFields()
+	if err != nil {
+		return err
+	}
+	for name, data := range outputs(kinds, configPage(fields, doc)) {
 		if err := os.MkdirAll(filepath.Dir(filepath.Join(root, name)), 0o755); err != nil {
 			return err
 		}
@@ -41,8 +45,10 @@ func run(root string) error {
 }
 
 // outputs are the generated files, by path below the repository.
-func outputs(kinds []schema.Kind) map[string][]byte {
-	files := map[string][]byte{"schema/kinds.json": encode(kinds), "docs/kinds/README.md": []byte(index(kinds))}
+func outputs(kinds []schema.Kind, config string) map[string][]byte {
+	files := map[string][]byte{
+		"schema/kinds.json": encode(kinds), "docs/kinds/README.md": []byte(index(kinds)), "docs/configuration.md": []byte(config),
+	}
 	for _, k := range kinds {
 		files["docs/kinds/"+k.Name+".md"] = []byte(page(k))
 	}

@@ -18,7 +18,11 @@ func TestGeneratedFilesAreCurrent(t *testing.T) {
 		t.Fatal(err)
 	}
 	root := filepath.Join("..", "..")
-	want := outputs(kinds)
+	fields, doc, err := compile.ConfigFields()
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := outputs(kinds, configPage(fields, doc))
 	for name, data := range want {
 		have, err := os.ReadFile(filepath.Join(root, name))
 		if err != nil || !bytes.Equal(have, data) {
@@ -26,8 +30,8 @@ func TestGeneratedFilesAreCurrent(t *testing.T) {
 		}
 	}
 	pages, err := filepath.Glob(filepath.Join(root, "docs", "kinds", "*"))
-	if err != nil || len(pages) != len(want)-1 {
-		t.Errorf("docs/kinds has %d pages, want %d", len(pages), len(want)-1)
+	if err != nil || len(pages) != len(want)-2 { // kinds.json and the configuration lie elsewhere
+		t.Errorf("docs/kinds has %d pages, want %d", len(pages), len(want)-2)
 	}
 }
 
@@ -78,5 +82,21 @@ func TestPage(t *testing.T) {
 	file, _ := schema.KindOf("local.file")
 	if text := page(*file); !strings.Contains(text, "not healthy 30s after") || !strings.Contains(text, ", secret: ") {
 		t.Errorf("the page of local.file:\n%s", text)
+	}
+}
+
+func TestConfigPage(t *testing.T) {
+	fields, doc, err := compile.ConfigFields()
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := configPage(fields, doc)
+	for _, line := range []string{
+		"\n- `data`, `string`, required: ", "\n  - `api.tokens`, ", "\n    - `api.tokens[].role`, `\"viewer\" | \"approver\" | \"operator\"`, required: ",
+		"\n  - `environments.NAME.source`, ", "\n    - `environments.NAME.targets.NAME.engine`, ", "\n      - `environments.NAME.gates.budget.deletes`, `int & >=0 & <=1000000`, default `5`: ",
+	} {
+		if !strings.Contains(text, line) {
+			t.Errorf("the page lacks %q", line)
+		}
 	}
 }
