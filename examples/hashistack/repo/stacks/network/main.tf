@@ -50,8 +50,9 @@ output "database_address" {
   value = terraform_data.database.output.address
 }
 
-output "database_name" {
-  value = terraform_data.database.output.name
+# What Vault connects with: it fills in user and password itself.
+output "database_url" {
+  value = "postgresql://{{username}}:{{password}}@${terraform_data.database.output.address}/${terraform_data.database.output.name}?sslmode=disable"
 }
 
 output "database_user" {
