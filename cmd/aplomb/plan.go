@@ -56,17 +56,22 @@ type turnFlags struct {
 	sourceFlags
 	timeout            time.Duration
 	init, full, resume bool
+	config             string // a daemon's configuration, of which an environment is opened here
 }
 
 func (o *turnFlags) register(c *cobra.Command, timeout time.Duration) {
 	o.sourceFlags.register(c)
 	c.Flags().DurationVar(&o.timeout, "timeout", timeout, "how long it may take")
 	c.Flags().BoolVar(&o.init, "init", false, "make the data folder where it is missing")
+	c.Flags().StringVarP(&o.config, "config", "c", "", "open an environment of this configuration here, where no daemon runs")
 }
 
 // turn is a session for one turn: the daemon's, or the data folder opened
 // here. keep says whether what is followed is remembered.
 func (a *app) turn(ctx context.Context, o turnFlags, args []string, how opening, keep bool) (*session, error) {
+	if o.config != "" {
+		return a.turnOf(ctx, o, args, how)
+	}
 	if err := o.check(args); err != nil {
 		return nil, err
 	}

@@ -35,8 +35,7 @@ func (r *runner) opened(ctx context.Context, e config.Environment) (*daemon.Open
 	if err != nil {
 		return nil, err
 	}
-	src := follow{Git: e.Source.Git, Branch: e.Source.Branch, Path: e.Source.Path, Interval: time.Duration(e.Source.Interval).String()}
-	s, rec, err := r.a.wire(ctx, f, opening{source: src, section: &e, file: r.home.record.Configuration})
+	s, rec, err := r.a.wire(ctx, f, opening{source: sourceOf(e), section: &e, file: r.home.record.Configuration})
 	if err != nil {
 		return nil, err
 	}
@@ -56,6 +55,11 @@ func (r *runner) opened(ctx context.Context, e config.Environment) (*daemon.Open
 		return rec.Run(ctx)
 	}
 	return o, nil
+}
+
+// sourceOf is what an environment of a configuration follows.
+func sourceOf(e config.Environment) follow {
+	return follow{Git: e.Source.Git, Branch: e.Source.Branch, Path: e.Source.Path, Interval: time.Duration(e.Source.Interval).String()}
 }
 
 // follow reads the configuration again when its file changes, and on SIGHUP,

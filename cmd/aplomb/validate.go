@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 
 	"github.com/sirupsen/logrus"
 	"github.com/spf13/cobra"
@@ -62,9 +61,11 @@ func (a *app) runValidate(ctx context.Context, path, file string, declarations b
 		}
 		v.Files, v.Findings = 1, findings
 		if declarations && cfg != nil {
-			if all, err = a.targetsOf(cfg); err != nil {
+			e, err := a.sectionOf(cfg)
+			if err != nil {
 				return err
 			}
+			all = e.Targets
 		}
 	}
 	if declarations && len(v.Findings) == 0 {
@@ -89,18 +90,6 @@ func (a *app) runValidate(ctx context.Context, path, file string, declarations b
 		a.out.Valid(v.Files, v.Resources)
 	}
 	return nil
-}
-
-// targetsOf are the targets of the environment that is meant.
-func (a *app) targetsOf(cfg *config.Config) ([]config.Target, error) {
-	var names []string
-	for _, e := range cfg.Environments {
-		if e.Name == a.env || a.env == "" && len(cfg.Environments) == 1 {
-			return e.Targets, nil
-		}
-		names = append(names, e.Name)
-	}
-	return nil, usage("--env NAME", "%s has environments %s", cfg.Path, strings.Join(names, ", "))
 }
 
 // check compiles the tree at path, and puts it in order for targets.
