@@ -40,7 +40,8 @@ type aclSort interface {
 // aclObject is one object of the API's type.
 type aclObject interface {
 	name() string // what the handle says
-	id() string   // what writes name it by; "" before it is made
+	rename(string)
+	id() string // what writes name it by; "" before it is made
 	index() uint64
 	description() *string
 	settle(from aclObject) // takes over id and what else only Consul knows; nil: nothing lives
@@ -155,19 +156,16 @@ func (a *acl) words(o aclObject) map[string]any {
 }
 
 func (a *acl) want(it drivers.Item, state drivers.State) (wanted, error) {
-	raw, unknown, err := known(it.Handle, it.Want, nil)
+	text, unknown, err := known(it.Handle, it.Want, nil)
 	if err != nil {
 		return wanted{}, err
 	}
-	if !a.given() {
-		if raw["Name"], err = cut(it.Handle, a.prefix()); err != nil {
-			return wanted{}, err
-		}
-	}
 	o := a.fresh()
-	text, err := json.Marshal(raw)
-	if err == nil {
-		err = json.Unmarshal(text, o.value())
+	if err = json.Unmarshal(text, o.value()); err == nil && !a.given() {
+		var name string
+		if name, err = cut(it.Handle, a.prefix()); err == nil {
+			o.rename(name)
+		}
 	}
 	if err == nil && markOf(*o.description()).env != "" {
 		err = errors.New("Description ends like an ownership mark")
@@ -298,6 +296,7 @@ func (policies) given() bool             { return false }
 type policy struct{ api.ACLPolicy }
 
 func (p *policy) name() string         { return p.Name }
+func (p *policy) rename(name string)   { p.Name = name }
 func (p *policy) id() string           { return p.ID }
 func (p *policy) index() uint64        { return p.ModifyIndex }
 func (p *policy) description() *string { return &p.Description }
@@ -336,6 +335,7 @@ func (roles) given() bool             { return false }
 type role struct{ api.ACLRole }
 
 func (r *role) name() string         { return r.Name }
+func (r *role) rename(name string)   { r.Name = name }
 func (r *role) id() string           { return r.ID }
 func (r *role) index() uint64        { return r.ModifyIndex }
 func (r *role) description() *string { return &r.Description }

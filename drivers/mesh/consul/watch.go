@@ -302,12 +302,11 @@ func (w *watch) entries(kind string) topic {
 			return 0, nil, err
 		}
 		return index, w.d.seen.news(kind, every, func(handle string) string {
-			raw := found[strings.TrimPrefix(handle, e.native+"/")]
-			n, ok := raw["ModifyIndex"].(float64)
-			if !ok {
+			l, has := found[strings.TrimPrefix(handle, e.native+"/")]
+			if !has {
 				return ""
 			}
-			return strconv.FormatUint(uint64(n), 10)
+			return strconv.FormatUint(l.index, 10)
 		}), nil
 	}}
 }
