@@ -8,7 +8,6 @@ import (
 	"net/url"
 	"reflect"
 	"strconv"
-	"strings"
 	"sync"
 
 	"github.com/hashicorp/consul/api"
@@ -263,7 +262,7 @@ func (a *acl) remove(ctx context.Context, c drivers.Change, p plan) error {
 // may not read them.
 func (a *acl) list(ctx context.Context) ([]drivers.State, error) {
 	all, err := a.every(ctx)
-	if errors.Is(err, drivers.ErrDenied) || err != nil && strings.Contains(err.Error(), "ACL support disabled") {
+	if errors.Is(err, drivers.ErrDenied) || errors.Is(err, drivers.ErrPermanent) {
 		return nil, nil
 	}
 	var states []drivers.State

@@ -315,6 +315,21 @@ func TestAdoptionDisturbsNothing(t *testing.T) {
 	}
 }
 
+// TestWithoutACLs: a Consul that has none says so for the ACL kinds, and serves
+// the others.
+func TestWithoutACLs(t *testing.T) {
+	d := &Driver{Env: testEnv, URL: enginetest.Consul(t).Address}
+	r := drivertest.NewResource(t, d, KindKV, "a", spec(`{"Value":"x"}`))
+	r.Settle(schema.Create)
+	if all, err := d.List(t.Context()); err != nil || len(all) != 1 || all[0].Handle != "kv/a" {
+		t.Errorf("%+v, %v", all, err)
+	}
+	states, err := d.Observe(t.Context(), []drivers.Item{{ID: schema.ID{Kind: KindPolicy, Name: "a"}, Handle: "acl-policy/a"}})
+	if err != nil || !errors.Is(states[0].Err, drivers.ErrPermanent) || drivers.HintOf(states[0].Err) == "" {
+		t.Errorf("%+v, %v", states, err)
+	}
+}
+
 // TestNoAddress: an address that is none is told, and nothing is asked.
 func TestNoAddress(t *testing.T) {
 	for _, url := range []string{"", "127.0.0.1:8500", "unix:///x", "http://"} {

@@ -233,16 +233,17 @@ func (w *watch) listen(ctx context.Context, t topic) {
 		switch {
 		case ctx.Err() != nil:
 			return
-		case err != nil:
-			if refused++; refused > 3 || errors.Is(err, drivers.ErrUnreachable) {
-				select {
-				case w.failed <- err:
-				default:
-				}
-				return
+		case errors.Is(err, drivers.ErrUnreachable):
+			select {
+			case w.failed <- err:
+			default: // another one said so
 			}
+			return
+		case err != nil: // this topic alone: it may be denied, while others are not
+			w.d.Log.WithField("topic", t.name).WithError(err).Debug("a watch was refused")
+			refused++
 			index = 0
-			pause(ctx, time.Duration(refused)*time.Second)
+			pause(ctx, min(time.Duration(refused)*time.Second, time.Minute))
 			continue
 		}
 		refused = 0
