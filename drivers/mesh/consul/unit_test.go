@@ -116,6 +116,9 @@ func TestNeedsAndClaims(t *testing.T) {
 		{KindRule, `{"AuthMethod":"m","BindType":"role","BindName":"${value.x}"}`, "[acl-auth-method/m]"},
 		{KindRule, `{"AuthMethod":"m","BindType":"service","BindName":"s"}`, "[acl-auth-method/m]"},
 		{KindIntentions, `{"Sources":[{"Name":"a","Permissions":[]}]}`, "[]"},
+		{KindResolver, `{"Subsets":{"a":{}},"Redirect":{"Service":"web","ServiceSubset":"a"}}`, "[]"},
+		{KindResolver, `{"Redirect":{"Service":"api"}}`, "[service-defaults/api service-defaults/web]"},
+		{KindResolver, `{"Name":"x","Failover":{"*":{"Targets":[{"Service":"b"},{"Datacenter":"dc2"},{"Service":"@{a.b/c.d}"}]}}}`, "[service-defaults/b service-defaults/x]"},
 	} {
 		if got := fmt.Sprint(d.Needs(c.kind, "web", drivers.Desired{Spec: json.RawMessage(c.spec)})); got != c.want {
 			t.Errorf("%s %s needs %s, want %s", c.kind, c.spec, got, c.want)
