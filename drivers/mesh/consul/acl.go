@@ -4,13 +4,12 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"hash/fnv"
 	"net/http"
 	"net/url"
 	"reflect"
-	"strconv"
 	"sync"
-
-	"github.com/hashicorp/consul/api"
 
 	"github.com/aplomb-dev/aplomb/drivers"
 	"github.com/aplomb-dev/aplomb/internal/driverkit"
@@ -136,9 +135,17 @@ func (a *acl) state(o aclObject) (drivers.State, error) {
 	tree := a.words(o)
 	spec, err := canonical(handle, tree)
 	return drivers.State{
-		Handle: handle, Exists: true, Owner: m.env, Version: strconv.FormatUint(o.index(), 10), Spec: spec,
+		Handle: handle, Exists: true, Owner: m.env, Version: versionOf(o.index(), spec), Spec: spec,
 		Outputs: o.outputs(), Health: drivers.Health{Status: drivers.Healthy}, Raw: o,
 	}, err
+}
+
+// versionOf is an index, and what was read: a role is another one when a policy
+// that it names is deleted, and its index stays.
+func versionOf(index uint64, spec []byte) string {
+	h := fnv.New64a()
+	_, _ = h.Write(spec) // a hash takes everything
+	return fmt.Sprintf("%d-%x", index, h.Sum64())
 }
 
 // words leaves the mark out of Description.
@@ -167,7 +174,7 @@ func (a *acl) want(it drivers.Item, state drivers.State) (wanted, error) {
 		}
 	}
 	if err == nil && markOf(*o.description()).env != "" {
-		err = errors.New("Description ends like an ownership mark")
+		err = errors.New("the Description ends like an ownership mark")
 	}
 	if err != nil {
 		return wanted{}, driverkit.Refuse("read", it.Handle, err, "")
@@ -279,73 +286,4 @@ func (a *acl) list(ctx context.Context) ([]drivers.State, error) {
 		}
 	}
 	return states, err
-}
-
-// policies are the ACL policies.
-type policies struct{}
-
-func (policies) prefix() string          { return "acl-policy/" }
-func (policies) at() string              { return "acl/policy" }
-func (policies) all() string             { return "acl/policies" }
-func (policies) fresh() aclObject        { return &policy{} }
-func (policies) find(name string) string { return "acl/policy/name/" + name }
-func (policies) anew() []schema.Path     { return nil }
-func (policies) given() bool             { return false }
-
-type policy struct{ api.ACLPolicy }
-
-func (p *policy) name() string         { return p.Name }
-func (p *policy) rename(name string)   { p.Name = name }
-func (p *policy) id() string           { return p.ID }
-func (p *policy) index() uint64        { return p.ModifyIndex }
-func (p *policy) description() *string { return &p.Description }
-func (p *policy) value() any           { return &p.ACLPolicy }
-func (p *policy) outputs() map[string]drivers.Output {
-	return idAndName(p.ID, p.Name)
-}
-
-func (p *policy) settle(from aclObject) {
-	p.ID = ""
-	if from != nil {
-		p.ID = from.id()
-	}
-}
-
-// idAndName leaves the id out while it is not known.
-func idAndName(id, name string) map[string]drivers.Output {
-	out := map[string]drivers.Output{"name": output(name)}
-	if id != "" {
-		out["id"] = output(id)
-	}
-	return out
-}
-
-// roles are the ACL roles.
-type roles struct{}
-
-func (roles) prefix() string          { return "acl-role/" }
-func (roles) at() string              { return "acl/role" }
-func (roles) all() string             { return "acl/roles" }
-func (roles) fresh() aclObject        { return &role{} }
-func (roles) find(name string) string { return "acl/role/name/" + name }
-func (roles) anew() []schema.Path     { return nil }
-func (roles) given() bool             { return false }
-
-type role struct{ api.ACLRole }
-
-func (r *role) name() string         { return r.Name }
-func (r *role) rename(name string)   { r.Name = name }
-func (r *role) id() string           { return r.ID }
-func (r *role) index() uint64        { return r.ModifyIndex }
-func (r *role) description() *string { return &r.Description }
-func (r *role) value() any           { return &r.ACLRole }
-func (r *role) outputs() map[string]drivers.Output {
-	return idAndName(r.ID, r.Name)
-}
-
-func (r *role) settle(from aclObject) {
-	r.ID = ""
-	if from != nil {
-		r.ID = from.id()
-	}
 }

@@ -266,6 +266,26 @@ func TestChecksAreForWhoChecks(t *testing.T) {
 	}
 }
 
+// TestRoleThatLostAPolicy: deleting a policy takes it from its roles, whose
+// index stays; it is drift all the same.
+func TestRoleThatLostAPolicy(t *testing.T) {
+	b := newBare(t)
+	b.empty()
+	withPolicies(b)
+	r := drivertest.NewResource(t, b.driver(), KindRole, "r", spec(`{"Policies":[{"Name":"one-policy"},{"Name":"two-policy"}]}`))
+	before := r.Settle(schema.Create)
+	b.delete(KindPolicy, "acl-policy/one-policy")
+	s := r.Observe()
+	if c := r.Plan(); c.Action != schema.Update || s.Version == before.Version {
+		t.Errorf("%s with %+v; version %q, then %q", c.Action, c.Diff, before.Version, s.Version)
+	}
+	if _, err := r.Apply(r.Plan()); !errors.Is(err, drivers.ErrWaiting) || drivers.HintOf(err) == "" {
+		t.Errorf("a policy that is not there: %v", err)
+	}
+	b.put(KindPolicy, "acl-policy/one-policy", `{"Rules":""}`, "")
+	r.Settle(schema.Update)
+}
+
 // TestBeyond: what no transaction carries is told before a write takes it away.
 func TestBeyond(t *testing.T) {
 	b := newBare(t)

@@ -154,7 +154,7 @@ func marked(tree map[string]any, env string) map[string]any {
 	return out
 }
 
-var errMark = errors.New("Meta holds " + markKey + ", which says whose it is")
+var errMark = errors.New("the key " + markKey + " of Meta says whose it is")
 
 func (e *entries) want(it drivers.Item, _ drivers.State) (wanted, error) {
 	name, err := cut(it.Handle, e.native+"/")

@@ -128,7 +128,7 @@ func (c *client) get(ctx context.Context, r request, v any) (answer, error) {
 // decode reads an answer.
 func decode(r request, body []byte, v any) error {
 	if err := json.Unmarshal(body, v); err != nil {
-		return &drivers.Error{Op: r.op, Subject: r.subject, Class: drivers.ErrRetryable, Err: fmt.Errorf("Consul's answer is not understood: %w", err), Answered: true}
+		return &drivers.Error{Op: r.op, Subject: r.subject, Class: drivers.ErrRetryable, Err: fmt.Errorf("what Consul answers is not understood: %w", err), Answered: true}
 	}
 	return nil
 }
@@ -158,18 +158,14 @@ func cause(err error) error {
 }
 
 // scrubbed is an error whose text held the token.
-type scrubbed struct {
-	error
-	text string
-}
+type scrubbed string
 
-func (s scrubbed) Error() string { return s.text }
-func (s scrubbed) Unwrap() error { return nil }
+func (s scrubbed) Error() string { return string(s) }
 
 // scrub takes the token out of an error's text.
 func scrub(err error, token string) error {
 	if token == "" || !strings.Contains(err.Error(), token) {
 		return err
 	}
-	return scrubbed{text: strings.ReplaceAll(err.Error(), token, schema.Redacted)}
+	return scrubbed(strings.ReplaceAll(err.Error(), token, schema.Redacted))
 }

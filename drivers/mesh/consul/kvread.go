@@ -176,7 +176,7 @@ func (k *kvs) fill(all map[string]readKey, keys []string, res api.TxnResults) {
 	}
 	for _, key := range keys {
 		if !told[key] {
-			all[key] = readKey{err: driverkit.FailHTTP("read", kvPrefix+key, http.StatusForbidden, errors.New("Consul leaves it out"))}
+			all[key] = readKey{err: driverkit.FailHTTP("read", kvPrefix+key, http.StatusForbidden, errors.New("it is left out of the answer"))}
 		}
 	}
 }

@@ -73,7 +73,8 @@ func (s *seen) note(it drivers.Item, state drivers.State) {
 	if state.Handle == "" || state.Err != nil {
 		return
 	}
-	now := sight{version: state.Version}
+	version, _, _ := strings.Cut(state.Version, "-") // the index alone is what a list tells of an ACL object
+	now := sight{version: version}
 	if live, ok := state.Raw.(liveService); ok && live.service != nil {
 		now.group = live.service.Service
 	}
