@@ -4,14 +4,12 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"hash/fnv"
 	"net/http"
 	"net/url"
 	"reflect"
-	"strconv"
-	"strings"
 	"sync"
-
-	"github.com/hashicorp/consul/api"
 
 	"github.com/aplomb-dev/aplomb/drivers"
 	"github.com/aplomb-dev/aplomb/internal/driverkit"
@@ -40,7 +38,8 @@ type aclSort interface {
 // aclObject is one object of the API's type.
 type aclObject interface {
 	name() string // what the handle says
-	id() string   // what writes name it by; "" before it is made
+	rename(string)
+	id() string // what writes name it by; "" before it is made
 	index() uint64
 	description() *string
 	settle(from aclObject) // takes over id and what else only Consul knows; nil: nothing lives
@@ -136,9 +135,17 @@ func (a *acl) state(o aclObject) (drivers.State, error) {
 	tree := a.words(o)
 	spec, err := canonical(handle, tree)
 	return drivers.State{
-		Handle: handle, Exists: true, Owner: m.env, Version: strconv.FormatUint(o.index(), 10), Spec: spec,
+		Handle: handle, Exists: true, Owner: m.env, Version: versionOf(o.index(), spec), Spec: spec,
 		Outputs: o.outputs(), Health: drivers.Health{Status: drivers.Healthy}, Raw: o,
 	}, err
+}
+
+// versionOf is an index, and what was read: a role is another one when a policy
+// that it names is deleted, and its index stays.
+func versionOf(index uint64, spec []byte) string {
+	h := fnv.New64a()
+	_, _ = h.Write(spec) // a hash takes everything
+	return fmt.Sprintf("%d-%x", index, h.Sum64())
 }
 
 // words leaves the mark out of Description.
@@ -155,22 +162,19 @@ func (a *acl) words(o aclObject) map[string]any {
 }
 
 func (a *acl) want(it drivers.Item, state drivers.State) (wanted, error) {
-	raw, unknown, err := known(it.Handle, it.Want, nil)
+	text, unknown, err := known(it.Handle, it.Want, nil)
 	if err != nil {
 		return wanted{}, err
 	}
-	if !a.given() {
-		if raw["Name"], err = cut(it.Handle, a.prefix()); err != nil {
-			return wanted{}, err
+	o := a.fresh()
+	if err = json.Unmarshal(text, o.value()); err == nil && !a.given() {
+		var name string
+		if name, err = cut(it.Handle, a.prefix()); err == nil {
+			o.rename(name)
 		}
 	}
-	o := a.fresh()
-	text, err := json.Marshal(raw)
-	if err == nil {
-		err = json.Unmarshal(text, o.value())
-	}
 	if err == nil && markOf(*o.description()).env != "" {
-		err = errors.New("Description ends like an ownership mark")
+		err = errors.New("the Description ends like an ownership mark")
 	}
 	if err != nil {
 		return wanted{}, driverkit.Refuse("read", it.Handle, err, "")
@@ -265,7 +269,7 @@ func (a *acl) remove(ctx context.Context, c drivers.Change, p plan) error {
 // may not read them.
 func (a *acl) list(ctx context.Context) ([]drivers.State, error) {
 	all, err := a.every(ctx)
-	if errors.Is(err, drivers.ErrDenied) || err != nil && strings.Contains(err.Error(), "ACL support disabled") {
+	if errors.Is(err, drivers.ErrDenied) || errors.Is(err, drivers.ErrPermanent) {
 		return nil, nil
 	}
 	var states []drivers.State
@@ -282,71 +286,4 @@ func (a *acl) list(ctx context.Context) ([]drivers.State, error) {
 		}
 	}
 	return states, err
-}
-
-// policies are the ACL policies.
-type policies struct{}
-
-func (policies) prefix() string          { return "acl-policy/" }
-func (policies) at() string              { return "acl/policy" }
-func (policies) all() string             { return "acl/policies" }
-func (policies) fresh() aclObject        { return &policy{} }
-func (policies) find(name string) string { return "acl/policy/name/" + name }
-func (policies) anew() []schema.Path     { return nil }
-func (policies) given() bool             { return false }
-
-type policy struct{ api.ACLPolicy }
-
-func (p *policy) name() string         { return p.Name }
-func (p *policy) id() string           { return p.ID }
-func (p *policy) index() uint64        { return p.ModifyIndex }
-func (p *policy) description() *string { return &p.Description }
-func (p *policy) value() any           { return &p.ACLPolicy }
-func (p *policy) outputs() map[string]drivers.Output {
-	return idAndName(p.ID, p.Name)
-}
-
-func (p *policy) settle(from aclObject) {
-	p.ID = ""
-	if from != nil {
-		p.ID = from.id()
-	}
-}
-
-// idAndName leaves the id out while it is not known.
-func idAndName(id, name string) map[string]drivers.Output {
-	out := map[string]drivers.Output{"name": output(name)}
-	if id != "" {
-		out["id"] = output(id)
-	}
-	return out
-}
-
-// roles are the ACL roles.
-type roles struct{}
-
-func (roles) prefix() string          { return "acl-role/" }
-func (roles) at() string              { return "acl/role" }
-func (roles) all() string             { return "acl/roles" }
-func (roles) fresh() aclObject        { return &role{} }
-func (roles) find(name string) string { return "acl/role/name/" + name }
-func (roles) anew() []schema.Path     { return nil }
-func (roles) given() bool             { return false }
-
-type role struct{ api.ACLRole }
-
-func (r *role) name() string         { return r.Name }
-func (r *role) id() string           { return r.ID }
-func (r *role) index() uint64        { return r.ModifyIndex }
-func (r *role) description() *string { return &r.Description }
-func (r *role) value() any           { return &r.ACLRole }
-func (r *role) outputs() map[string]drivers.Output {
-	return idAndName(r.ID, r.Name)
-}
-
-func (r *role) settle(from aclObject) {
-	r.ID = ""
-	if from != nil {
-		r.ID = from.id()
-	}
 }

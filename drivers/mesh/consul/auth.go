@@ -25,6 +25,7 @@ func (methods) given() bool             { return false }
 type method struct{ api.ACLAuthMethod }
 
 func (m *method) name() string         { return m.Name }
+func (m *method) rename(name string)   { m.Name = name }
 func (m *method) index() uint64        { return m.ModifyIndex }
 func (m *method) description() *string { return &m.Description }
 func (m *method) value() any           { return &m.ACLAuthMethod }
@@ -84,6 +85,7 @@ type rule struct{ api.ACLBindingRule }
 
 func (r *rule) name() string         { return r.ID }
 func (r *rule) id() string           { return r.ID }
+func (r *rule) rename(string)        {} // its id is Consul's
 func (r *rule) index() uint64        { return r.ModifyIndex }
 func (r *rule) description() *string { return &r.Description }
 func (r *rule) value() any           { return &r.ACLBindingRule }

@@ -266,6 +266,26 @@ func TestChecksAreForWhoChecks(t *testing.T) {
 	}
 }
 
+// TestRoleThatLostAPolicy: deleting a policy takes it from its roles, whose
+// index stays; it is drift all the same.
+func TestRoleThatLostAPolicy(t *testing.T) {
+	b := newBare(t)
+	b.empty()
+	withPolicies(b)
+	r := drivertest.NewResource(t, b.driver(), KindRole, "r", spec(`{"Policies":[{"Name":"one-policy"},{"Name":"two-policy"}]}`))
+	before := r.Settle(schema.Create)
+	b.delete(KindPolicy, "acl-policy/one-policy")
+	s := r.Observe()
+	if c := r.Plan(); c.Action != schema.Update || s.Version == before.Version {
+		t.Errorf("%s with %+v; version %q, then %q", c.Action, c.Diff, before.Version, s.Version)
+	}
+	if _, err := r.Apply(r.Plan()); !errors.Is(err, drivers.ErrWaiting) || drivers.HintOf(err) == "" {
+		t.Errorf("a policy that is not there: %v", err)
+	}
+	b.put(KindPolicy, "acl-policy/one-policy", `{"Rules":""}`, "")
+	r.Settle(schema.Update)
+}
+
 // TestBeyond: what no transaction carries is told before a write takes it away.
 func TestBeyond(t *testing.T) {
 	b := newBare(t)
@@ -312,6 +332,21 @@ func TestAdoptionDisturbsNothing(t *testing.T) {
 				t.Errorf("before %s, after %s, of %q", before.Spec, after.Spec, after.Owner)
 			}
 		})
+	}
+}
+
+// TestWithoutACLs: a Consul that has none says so for the ACL kinds, and serves
+// the others.
+func TestWithoutACLs(t *testing.T) {
+	d := &Driver{Env: testEnv, URL: enginetest.Consul(t).Address}
+	r := drivertest.NewResource(t, d, KindKV, "a", spec(`{"Value":"x"}`))
+	r.Settle(schema.Create)
+	if all, err := d.List(t.Context()); err != nil || len(all) != 1 || all[0].Handle != "kv/a" {
+		t.Errorf("%+v, %v", all, err)
+	}
+	states, err := d.Observe(t.Context(), []drivers.Item{{ID: schema.ID{Kind: KindPolicy, Name: "a"}, Handle: "acl-policy/a"}})
+	if err != nil || !errors.Is(states[0].Err, drivers.ErrPermanent) || drivers.HintOf(states[0].Err) == "" {
+		t.Errorf("%+v, %v", states, err)
 	}
 }
 

@@ -57,10 +57,10 @@ func (e *entries) observe(ctx context.Context, items []drivers.Item) ([]drivers.
 	}
 	return each(items, func(it drivers.Item) (drivers.State, error) {
 		name, err := cut(it.Handle, e.native+"/")
-		if err != nil || found[name] == nil {
+		if err != nil || found[name].text == nil {
 			return drivers.State{}, err
 		}
-		return e.state(it.Handle, found[name])
+		return e.state(it.Handle, found[name].text)
 	})
 }
 
@@ -70,34 +70,48 @@ func (e *entries) read(ctx context.Context, handle string) (drivers.State, error
 	if err != nil {
 		return drivers.State{Handle: handle}, err
 	}
-	var raw map[string]any
-	a, err := e.d.client.get(ctx, request{op: "read", subject: handle, path: e.path(name), also: []int{http.StatusNotFound}}, &raw)
+	a, err := e.d.client.do(ctx, request{op: "read", subject: handle, method: http.MethodGet, path: e.path(name), also: []int{http.StatusNotFound}})
 	if err != nil || a.status == http.StatusNotFound {
 		return drivers.State{Handle: handle}, err
 	}
-	return e.state(handle, raw)
+	return e.state(handle, a.body)
+}
+
+// listed is one entry of a list.
+type listed struct {
+	index uint64
+	text  json.RawMessage
 }
 
 // all reads every entry of the kind, by name. A wait in query makes it block.
-func (e *entries) all(ctx context.Context, query url.Values) (map[string]map[string]any, uint64, error) {
-	var list []map[string]any
-	a, err := e.d.client.get(ctx, request{op: "list", subject: e.native, path: "config/" + e.native, query: query}, &list)
-	found := make(map[string]map[string]any, len(list))
-	for _, raw := range list {
-		if name, ok := raw["Name"].(string); ok {
-			found[name] = raw
-		}
+func (e *entries) all(ctx context.Context, query url.Values) (map[string]listed, uint64, error) {
+	var list []json.RawMessage
+	r := request{op: "list", subject: e.native, path: "config/" + e.native, query: query}
+	a, err := e.d.client.get(ctx, r, &list)
+	if err != nil {
+		return nil, 0, err
 	}
-	return found, a.index, err
+	found := make(map[string]listed, len(list))
+	for _, text := range list {
+		var head struct {
+			Name        string
+			ModifyIndex uint64
+		}
+		if err := decode(r, text, &head); err != nil {
+			return nil, 0, err
+		}
+		found[head.Name] = listed{head.ModifyIndex, text}
+	}
+	return found, a.index, nil
 }
 
 // state is a stored entry. It is healthy as soon as it is stored: Consul
 // refuses one with which a discovery chain would not compile.
-func (e *entries) state(handle string, raw map[string]any) (drivers.State, error) {
+func (e *entries) state(handle string, text []byte) (drivers.State, error) {
 	broken := func(err error) (drivers.State, error) {
 		return drivers.State{}, &drivers.Error{Op: "read", Subject: handle, Class: drivers.ErrRetryable, Err: err, Answered: true}
 	}
-	entry, err := decodeEntry(raw)
+	entry, err := decodeEntry(e.native, text)
 	if err != nil {
 		return broken(err)
 	}
@@ -140,19 +154,22 @@ func marked(tree map[string]any, env string) map[string]any {
 	return out
 }
 
-var errMark = errors.New("Meta holds " + markKey + ", which says whose it is")
+var errMark = errors.New("the key " + markKey + " of Meta says whose it is")
 
 func (e *entries) want(it drivers.Item, _ drivers.State) (wanted, error) {
 	name, err := cut(it.Handle, e.native+"/")
 	if err != nil {
 		return wanted{}, err
 	}
-	raw, unknown, err := e.declared(it.Handle, it.Want)
+	var sort func(map[string]any, map[schema.Path]string) map[schema.Path]string
+	if e.native == api.ServiceIntentions {
+		sort = bySource
+	}
+	text, unknown, err := known(it.Handle, it.Want, sort)
 	if err != nil {
 		return wanted{}, err
 	}
-	raw["Kind"], raw["Name"] = e.native, name
-	entry, err := decodeEntry(raw)
+	entry, err := decodeEntry(e.native, text)
 	if err != nil {
 		return wanted{}, driverkit.Refuse("read", it.Handle, err, "")
 	}
@@ -160,6 +177,7 @@ func (e *entries) want(it drivers.Item, _ drivers.State) (wanted, error) {
 		return wanted{}, driverkit.Refuse("read", it.Handle, errMark, "leave it out: it is put there")
 	}
 	tree := words(entry)
+	tree["Name"] = name
 	plant(tree, unknown)
 	spec, err := canonical(it.Handle, tree)
 	if err != nil {
@@ -170,18 +188,9 @@ func (e *entries) want(it drivers.Item, _ drivers.State) (wanted, error) {
 	return wanted{spec: spec, unknown: unknown, object: body, outputs: map[string]drivers.Output{"name": output(name)}}, nil
 }
 
-// declared is the spec in the order in which Consul keeps it, and without what
-// is not known yet.
-func (e *entries) declared(handle string, want *drivers.Desired) (map[string]any, map[schema.Path]string, error) {
-	if e.native == api.ServiceIntentions {
-		return known(handle, want, bySource)
-	}
-	return known(handle, want, nil)
-}
-
 // known is a spec in another order, without what is not known yet; that stands
 // where unknown says.
-func known(handle string, want *drivers.Desired, sort func(map[string]any, map[schema.Path]string) map[schema.Path]string) (map[string]any, map[schema.Path]string, error) {
+func known(handle string, want *drivers.Desired, sort func(map[string]any, map[schema.Path]string) map[schema.Path]string) (json.RawMessage, map[schema.Path]string, error) {
 	sorted, unknown := want.Spec, want.Unknown
 	if sort != nil {
 		tree, err := object(handle, want.Spec)
@@ -193,25 +202,40 @@ func known(handle string, want *drivers.Desired, sort func(map[string]any, map[s
 			return nil, nil, err
 		}
 	}
+	if len(unknown) == 0 {
+		return sorted, nil, nil
+	}
 	var text json.RawMessage
 	if err := driverkit.Decode(&drivers.Desired{Spec: sorted, Unknown: unknown}, &text); err != nil {
 		return nil, nil, driverkit.Refuse("read", handle, err, "")
 	}
-	var raw map[string]any
-	if err := json.Unmarshal(text, &raw); err != nil || raw == nil {
-		return nil, nil, driverkit.Refuse("read", handle, errNoObject, "")
-	}
-	return raw, unknown, nil
+	return text, unknown, nil
 }
 
-// decodeEntry reads an entry as Consul's own client does, and normalises it as
-// the server does.
-func decodeEntry(raw map[string]any) (api.ConfigEntry, error) {
-	entry, err := api.DecodeConfigEntry(raw)
-	if err == nil {
-		normalise(entry)
+// decodeEntry reads an entry into the API's type, and normalises it as the
+// server does. What the type does not read by itself, such as a duration that
+// is a text, is read as Consul's own client reads it, which takes ten times as
+// long.
+func decodeEntry(kind string, text []byte) (api.ConfigEntry, error) {
+	entry, err := api.MakeConfigEntry(kind, "")
+	if err != nil {
+		return nil, err
 	}
-	return entry, err
+	if json.Unmarshal(text, entry) != nil {
+		var raw map[string]any
+		if err := json.Unmarshal(text, &raw); err != nil {
+			return nil, err
+		}
+		if raw == nil {
+			return nil, errNoObject
+		}
+		raw["Kind"] = kind
+		if entry, err = api.DecodeConfigEntry(raw); err != nil {
+			return nil, err
+		}
+	}
+	normalise(entry)
+	return entry, nil
 }
 
 func (e *entries) write(ctx context.Context, c drivers.Change, p plan) (drivers.State, error) {
@@ -250,8 +274,8 @@ func (e *entries) list(ctx context.Context) ([]drivers.State, error) {
 		return nil, err
 	}
 	var states []drivers.State
-	for name, raw := range found {
-		s, err := e.state(e.native+"/"+name, raw)
+	for name, l := range found {
+		s, err := e.state(e.native+"/"+name, l.text)
 		if err != nil {
 			s = drivers.State{Handle: e.native + "/" + name, Err: err}
 		}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 
 	"github.com/aplomb-dev/aplomb/drivers"
@@ -96,6 +97,14 @@ func each(items []drivers.Item, look func(drivers.Item) (drivers.State, error)) 
 
 // output is one that holds a value.
 func output(v any) drivers.Output {
+	switch v := v.(type) {
+	case string:
+		if plainText(v) {
+			return drivers.Output{Value: json.RawMessage(`"` + v + `"`)}
+		}
+	case uint64:
+		return drivers.Output{Value: strconv.AppendUint(nil, v, 10)}
+	}
 	text, err := driverkit.Text(v)
 	if err != nil { // texts and numbers always marshal
 		text = json.RawMessage("null")

@@ -65,7 +65,7 @@ func (c *client) do(ctx context.Context, r request) (answer, error) {
 	defer func() { _ = res.Body.Close() }() // it was read
 	body, err := io.ReadAll(res.Body)
 	if err != nil {
-		return answer{}, driverkit.FailHTTP(r.op, r.subject, 0, fmt.Errorf("the answer broke off: %w", scrub(err, token)))
+		return answer{}, brokeOff(r, scrub(err, token))
 	}
 	a := answer{status: res.StatusCode, body: body}
 	a.index, _ = strconv.ParseUint(res.Header.Get("X-Consul-Index"), 10, 64) // only blocking queries have one
@@ -73,6 +73,17 @@ func (c *client) do(ctx context.Context, r request) (answer, error) {
 		return a, refusal(r.op, r.subject, a.status, scrub(errors.New(said(body)), token))
 	}
 	return a, nil
+}
+
+// brokeOff is an answer that ended in its middle: Consul is within reach, and
+// asking again may do.
+func brokeOff(r request, err error) error {
+	err = driverkit.FailHTTP(r.op, r.subject, 0, fmt.Errorf("the answer broke off: %w", err))
+	var e *drivers.Error
+	if errors.As(err, &e) && errors.Is(e.Class, drivers.ErrUnreachable) {
+		e.Class = drivers.ErrRetryable
+	}
+	return err
 }
 
 // build makes the request itself, and answers the token that it carries.
@@ -128,7 +139,7 @@ func (c *client) get(ctx context.Context, r request, v any) (answer, error) {
 // decode reads an answer.
 func decode(r request, body []byte, v any) error {
 	if err := json.Unmarshal(body, v); err != nil {
-		return &drivers.Error{Op: r.op, Subject: r.subject, Class: drivers.ErrRetryable, Err: fmt.Errorf("Consul's answer is not understood: %w", err), Answered: true}
+		return &drivers.Error{Op: r.op, Subject: r.subject, Class: drivers.ErrRetryable, Err: fmt.Errorf("what Consul answers is not understood: %w", err), Answered: true}
 	}
 	return nil
 }
@@ -158,18 +169,14 @@ func cause(err error) error {
 }
 
 // scrubbed is an error whose text held the token.
-type scrubbed struct {
-	error
-	text string
-}
+type scrubbed string
 
-func (s scrubbed) Error() string { return s.text }
-func (s scrubbed) Unwrap() error { return nil }
+func (s scrubbed) Error() string { return string(s) }
 
 // scrub takes the token out of an error's text.
 func scrub(err error, token string) error {
 	if token == "" || !strings.Contains(err.Error(), token) {
 		return err
 	}
-	return scrubbed{text: strings.ReplaceAll(err.Error(), token, schema.Redacted)}
+	return scrubbed(strings.ReplaceAll(err.Error(), token, schema.Redacted))
 }

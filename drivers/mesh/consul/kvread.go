@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"path"
 	"slices"
 	"strings"
 	"sync"
@@ -63,6 +64,9 @@ func (k *kvs) read(ctx context.Context, keys []string) (map[string]readKey, erro
 			}
 		}
 	}
+	if len(keys) == 1 && path.Clean("/"+keys[0]) == "/"+keys[0] { // what a path cannot say, a transaction can
+		return k.readOne(ctx, keys[0])
+	}
 	all := map[string]readKey{}
 	errs := make([]error, 0, len(keys)/readsAtOnce+1)
 	var mu sync.Mutex
@@ -85,6 +89,14 @@ func (k *kvs) read(ctx context.Context, keys []string) (map[string]readKey, erro
 		}
 	}
 	return all, nil
+}
+
+// readOne reads one key.
+func (k *kvs) readOne(ctx context.Context, key string) (map[string]readKey, error) {
+	var pairs []*api.KVPair
+	r := request{op: "read", subject: kvPrefix + key, path: kvPath(key), also: []int{http.StatusNotFound}}
+	_, err := k.d.client.get(ctx, r, &pairs)
+	return found(pairs), err
 }
 
 // commonFolder is the deepest folder that holds all keys, or "".
@@ -164,7 +176,7 @@ func (k *kvs) fill(all map[string]readKey, keys []string, res api.TxnResults) {
 	}
 	for _, key := range keys {
 		if !told[key] {
-			all[key] = readKey{err: driverkit.FailHTTP("read", kvPrefix+key, http.StatusForbidden, errors.New("Consul leaves it out"))}
+			all[key] = readKey{err: driverkit.FailHTTP("read", kvPrefix+key, http.StatusForbidden, errors.New("it is left out of the answer"))}
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package consul
 
 import (
+	"bytes"
 	"context"
 	"slices"
 
@@ -41,8 +42,10 @@ func (d *Driver) Plan(_ context.Context, it drivers.Item, state drivers.State) (
 	if err != nil {
 		return c, err
 	}
-	if c.Diff, err = driverkit.Diff(state.Spec, w.spec, w.unknown); err != nil {
-		return c, driverkit.Refuse("read", it.Handle, err, "")
+	if len(w.unknown) > 0 || !bytes.Equal(state.Spec, w.spec) {
+		if c.Diff, err = driverkit.Diff(state.Spec, w.spec, w.unknown); err != nil {
+			return c, driverkit.Refuse("read", it.Handle, err, "")
+		}
 	}
 	c.Diff = append(c.Diff, w.extra...)
 	if state.Exists && state.Owner == "" {

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"testing/fstest"
@@ -88,11 +89,23 @@ func reconciled(t *testing.T, d *Driver, src *declared) *reconciler.Reconciler {
 			t.Error(err)
 		}
 		drivertest.Must(t, st.Close())
+		if token, err := d.token(); err != nil || token != "" && strings.Contains(log.String(), token) {
+			t.Errorf("the token is in the log: %v", err)
+		}
 		if t.Failed() {
 			t.Log(log)
 		}
 	})
 	return r
+}
+
+// token is the one that the driver uses.
+func (d *Driver) token() (string, error) {
+	if d.Token == nil {
+		return "", nil
+	}
+	s, err := d.Token()
+	return s.Reveal(), err
 }
 
 // converges waits until a revision is in force and everything is as it says.

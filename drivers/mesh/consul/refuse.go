@@ -60,6 +60,9 @@ func refusal(op, subject string, status int, err error) error {
 	text := strings.ToLower(err.Error())
 	e := &drivers.Error{Op: op, Subject: subject, Err: err, Answered: true}
 	switch {
+	case strings.Contains(text, "acl support disabled"):
+		e.Class, e.Hint = drivers.ErrPermanent, "this Consul has no ACLs: acl { enabled = true } in its configuration"
+		return e
 	case status == http.StatusForbidden, strings.Contains(text, "permission denied"), strings.Contains(text, "acl not found") && !strings.Contains(text, "auth method"):
 		return driverkit.FailHTTP(op, subject, http.StatusForbidden, err)
 	case status != http.StatusInternalServerError && status != http.StatusConflict && status != http.StatusBadRequest && status != http.StatusNotFound:

@@ -62,7 +62,7 @@ func (s *services) address(name string, spec json.RawMessage) (string, error) {
 		at.id = name
 	}
 	if at.node == "" || schema.HasMark(at.node) || schema.HasMark(at.id) {
-		return "", driverkit.Refuse("find", servicePrefix+name, errors.New("Node and Service make up the address: they are said, and hold no reference"), "")
+		return "", driverkit.Refuse("find", servicePrefix+name, errors.New("the address is made of Node and Service: they are said, and hold no reference"), "")
 	}
 	_, err := placeOf(at.handle())
 	return at.handle(), err

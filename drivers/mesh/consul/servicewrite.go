@@ -58,12 +58,12 @@ func (s *services) want(it drivers.Item, state drivers.State) (wanted, error) {
 	if err != nil {
 		return wanted{}, err
 	}
-	raw, unknown, err := known(it.Handle, it.Want, byCheck)
+	text, unknown, err := known(it.Handle, it.Want, byCheck)
 	if err != nil {
 		return wanted{}, err
 	}
 	live, _ := state.Raw.(liveService)
-	reg, err := register(it, at, raw, it.Want)
+	reg, err := register(it, at, text)
 	if err != nil {
 		return wanted{}, driverkit.Refuse("read", it.Handle, err, "")
 	}
@@ -97,16 +97,12 @@ func (s *services) want(it drivers.Item, state drivers.State) (wanted, error) {
 }
 
 // register reads a declaration as the API does, and fills in what Consul does.
-func register(it drivers.Item, at place, raw map[string]any, want *drivers.Desired) (registration, error) {
+func register(it drivers.Item, at place, text []byte) (registration, error) {
 	var reg registration
-	text, err := json.Marshal(raw)
-	if err == nil {
-		err = json.Unmarshal(text, &reg.CatalogRegistration)
-	}
-	if err != nil {
+	if err := json.Unmarshal(text, &reg.CatalogRegistration); err != nil {
 		return reg, err
 	}
-	_, unknown := want.Unknown["/Address"]
+	_, unknown := it.Want.Unknown["/Address"]
 	reg.node = reg.Address != "" || unknown
 	if !reg.node && (len(reg.NodeMeta) > 0 || len(reg.CatalogRegistration.TaggedAddresses) > 0 || reg.ID != "") {
 		return reg, errors.New("ID, NodeMeta and TaggedAddresses are said together with Address, which makes the node")

@@ -73,7 +73,8 @@ func (s *seen) note(it drivers.Item, state drivers.State) {
 	if state.Handle == "" || state.Err != nil {
 		return
 	}
-	now := sight{version: state.Version}
+	version, _, _ := strings.Cut(state.Version, "-") // the index alone is what a list tells of an ACL object
+	now := sight{version: version}
 	if live, ok := state.Raw.(liveService); ok && live.service != nil {
 		now.group = live.service.Service
 	}
@@ -233,16 +234,17 @@ func (w *watch) listen(ctx context.Context, t topic) {
 		switch {
 		case ctx.Err() != nil:
 			return
-		case err != nil:
-			if refused++; refused > 3 || errors.Is(err, drivers.ErrUnreachable) {
-				select {
-				case w.failed <- err:
-				default:
-				}
-				return
+		case errors.Is(err, drivers.ErrUnreachable):
+			select {
+			case w.failed <- err:
+			default: // another one said so
 			}
+			return
+		case err != nil: // this topic alone: it may be denied, while others are not
+			w.d.Log.WithField("topic", t.name).WithError(err).Debug("a watch was refused")
+			refused++
 			index = 0
-			pause(ctx, time.Duration(refused)*time.Second)
+			pause(ctx, min(time.Duration(refused)*time.Second, time.Minute))
 			continue
 		}
 		refused = 0
@@ -302,12 +304,11 @@ func (w *watch) entries(kind string) topic {
 			return 0, nil, err
 		}
 		return index, w.d.seen.news(kind, every, func(handle string) string {
-			raw := found[strings.TrimPrefix(handle, e.native+"/")]
-			n, ok := raw["ModifyIndex"].(float64)
-			if !ok {
+			l, has := found[strings.TrimPrefix(handle, e.native+"/")]
+			if !has {
 				return ""
 			}
-			return strconv.FormatUint(uint64(n), 10)
+			return strconv.FormatUint(l.index, 10)
 		}), nil
 	}}
 }

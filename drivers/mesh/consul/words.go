@@ -3,6 +3,7 @@ package consul
 import (
 	"reflect"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/hashicorp/consul/api"
@@ -24,9 +25,14 @@ func words(v any) map[string]any {
 	return tree
 }
 
+var (
+	durationType   = reflect.TypeFor[time.Duration]()
+	definitionType = reflect.TypeFor[api.HealthCheckDefinition]()
+)
+
 func wordsOf(v reflect.Value) any {
-	if d, ok := v.Interface().(time.Duration); ok {
-		return d.String()
+	if v.Type() == durationType {
+		return time.Duration(v.Int()).String()
 	}
 	switch v.Kind() {
 	case reflect.Pointer, reflect.Interface:
@@ -55,7 +61,8 @@ func wordsOf(v reflect.Value) any {
 
 func structWords(v reflect.Value) map[string]any {
 	tree := map[string]any{}
-	if d, ok := v.Interface().(api.HealthCheckDefinition); ok {
+	if v.Type() == definitionType {
+		d, _ := v.Interface().(api.HealthCheckDefinition)
 		// these have two fields each, and the names of the older ones
 		for name, span := range map[string]time.Duration{"Interval": d.IntervalDuration, "Timeout": d.TimeoutDuration, "DeregisterCriticalServiceAfter": d.DeregisterCriticalServiceAfterDuration} {
 			if span != 0 {
@@ -63,19 +70,42 @@ func structWords(v reflect.Value) map[string]any {
 			}
 		}
 	}
-	for i := range v.NumField() {
-		f := v.Type().Field(i)
-		name := wordFor(f)
-		if name == "" || exclusion(v.Type(), f.Name) != "" || !says(v.Field(i)) {
+	for _, f := range spoken(v.Type()) {
+		at := v.Field(f.index)
+		if !says(at) {
 			continue
 		}
-		word := wordsOf(v.Field(i))
+		word := wordsOf(at)
 		if m, ok := word.(map[string]any); ok && len(m) == 0 {
 			continue
 		}
-		tree[name] = word
+		tree[f.name] = word
 	}
 	return tree
+}
+
+// spokenField is a field that is declared, and its name in JSON.
+type spokenField struct {
+	index int
+	name  string
+}
+
+// spokenFields are those of each type; they never change.
+var spokenFields sync.Map // reflect.Type -> []spokenField
+
+func spoken(of reflect.Type) []spokenField {
+	if known, ok := spokenFields.Load(of); ok {
+		return known.([]spokenField)
+	}
+	var all []spokenField
+	for i := range of.NumField() {
+		f := of.Field(i)
+		if name := wordFor(f); name != "" && exclusion(of, f.Name) == "" {
+			all = append(all, spokenField{i, name})
+		}
+	}
+	spokenFields.Store(of, all)
+	return all
 }
 
 // wordFor is a field's name in JSON, or "".
