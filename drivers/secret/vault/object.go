@@ -230,7 +230,11 @@ func (d *Driver) compare(c *drivers.Change, s *step, it drivers.Item, state driv
 		c.Diff = append(c.Diff, driverkit.MarkDelta(d.Env))
 	}
 	ours := it.Last != nil || state.Owner == d.Env
+	why := c.Why
 	driverkit.Decide(c, it, state, ours)
+	if why != "" {
+		c.Why = why
+	}
 	s.replaced(c, state)
 	s.anew = f == nil || !ours || s.replace
 	s.diff = c.Diff
@@ -287,8 +291,11 @@ func (d *Driver) Apply(ctx context.Context, c drivers.Change) (drivers.State, er
 	if s.delete {
 		return d.delete(ctx, s)
 	}
-	if done, state, err := s.landed(); done || err != nil {
-		return state, err
+	if err := s.moved("write"); err != nil {
+		return drivers.State{}, err
+	}
+	if s.found != nil && len(s.diff) == 0 {
+		return stateOf(s.kind, s.handle, s.found, s.spec, s.want) // it is taken over as it is
 	}
 	if s.replace {
 		if err := s.kind.remove(ctx, d, s); err != nil {
@@ -320,17 +327,17 @@ func (d *Driver) before(ctx context.Context, s *step) (source, error) {
 	return s.kind.open(ctx, d, 1)
 }
 
-// landed judges what lives just before the write: whether the change is there
-// already, or live has moved.
-func (s *step) landed() (bool, drivers.State, error) {
+// moved is ErrStale unless what lives just before the write is what the change
+// was planned on.
+func (s *step) moved(op string) error {
 	now, err := versionOf(s.kind, s.found, s.spec)
 	if err != nil {
-		return false, drivers.State{}, driverkit.Refuse("read", s.handle, err, "")
+		return driverkit.Refuse("read", s.handle, err, "")
 	}
-	if now == s.version {
-		return false, drivers.State{}, nil
+	if now != s.version || s.found != nil && s.found.owner != "" && s.found.owner != s.env {
+		return driverkit.Stale(op, s.handle)
 	}
-	return false, drivers.State{}, driverkit.Stale("write", s.handle)
+	return nil
 }
 
 // delete removes what lives, if it is what was planned on.
@@ -339,11 +346,10 @@ func (d *Driver) delete(ctx context.Context, s *step) (drivers.State, error) {
 	if s.found == nil {
 		return gone, nil
 	}
-	now, err := versionOf(s.kind, s.found, s.spec)
-	if err != nil || now != s.version || s.found.owner != "" && s.found.owner != d.Env {
-		return gone, driverkit.Stale("delete", s.handle)
+	if err := s.moved("delete"); err != nil {
+		return gone, err
 	}
-	err = s.kind.remove(ctx, d, s)
+	err := s.kind.remove(ctx, d, s)
 	if status(err) == http.StatusMethodNotAllowed {
 		d.lasting.Store(s.handle, true)
 		d.Log.WithField("resource", s.handle).Warn("Vault cannot delete it: it is let go, and lives as long as its mount")
