@@ -218,6 +218,8 @@ func (c call) fail(err error) error {
 		e.Class = drivers.ErrWaiting
 	case says(err, casMismatch, "path is already in use", "issuer name already in use"):
 		e.Class = drivers.ErrStale
+	case says(err, "failed to revoke"):
+		e.Class, e.Hint = drivers.ErrRetryable, "credentials that were given out cannot be taken back: see vault lease revoke -force -prefix"
 	case says(err, noRoute):
 		e.Class, e.Hint = drivers.ErrRetryable, "nothing is mounted there: declare the mount, and let this need it"
 	case says(err, unsupported):

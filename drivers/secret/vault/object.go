@@ -104,7 +104,7 @@ func (d *Driver) state(ctx context.Context, k object, find source, it drivers.It
 	if err != nil {
 		return drivers.State{}, err
 	}
-	if it.Want == nil && d.stays(k, it.Handle, spec) {
+	if it.Want == nil && d.stays(k, it.Handle, spec) || it.Last == nil && always(k, it.Handle, spec) {
 		f = nil
 	}
 	return stateOf(k, it.Handle, f, spec, sure(it))
@@ -114,10 +114,14 @@ func (d *Driver) state(ctx context.Context, k object, find source, it drivers.It
 // what Vault said: once it is not declared any more it counts as gone.
 func (d *Driver) stays(k object, handle string, spec json.RawMessage) bool {
 	_, refused := d.lasting.Load(handle)
-	l, ok := k.(interface {
-		stays(handle string, spec json.RawMessage) bool
-	})
-	return refused || ok && l.stays(handle, spec)
+	p, ok := k.(paths)
+	return refused || ok && p.stays(handle, spec)
+}
+
+// always says whether a thing that was never ours counts as not there.
+func always(k object, handle string, spec json.RawMessage) bool {
+	p, ok := k.(paths)
+	return ok && p.always(handle, spec)
 }
 
 // stateOf is what was found as a State; of nothing, that nothing lives.
@@ -290,6 +294,9 @@ func (d *Driver) Apply(ctx context.Context, c drivers.Change) (drivers.State, er
 	}
 	if s.delete {
 		return d.delete(ctx, s)
+	}
+	if s.version == "" && always(s.kind, s.handle, s.spec) {
+		s.found = nil
 	}
 	if err := s.moved("write"); err != nil {
 		return drivers.State{}, err

@@ -224,6 +224,13 @@ func (p paths) stays(handle string, spec json.RawMessage) bool {
 	return err == nil && rulesOf(strings.TrimPrefix(handle, pathPrefix), s.Type).lasting
 }
 
+// always: what comes with its mount was made by nobody, so that declaring it is
+// making it.
+func (p paths) always(handle string, spec json.RawMessage) bool {
+	s, err := pathSpecOf(spec)
+	return err == nil && rulesOf(strings.TrimPrefix(handle, pathPrefix), s.Type).always
+}
+
 func (p paths) outputs(handle string, _ json.RawMessage, _ *found) (map[string]drivers.Output, error) {
 	path := strings.TrimPrefix(handle, pathPrefix)
 	out := map[string]any{"path": path}
