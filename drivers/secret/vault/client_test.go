@@ -3,7 +3,6 @@ package vault
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -11,6 +10,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/aplomb-dev/aplomb/drivers"
 	"github.com/aplomb-dev/aplomb/schema"
@@ -116,46 +116,41 @@ func TestTokenFile(t *testing.T) {
 	}
 }
 
-// TestNamesAreShared: whoever asks gets names that were read after that, and
-// those who ask meanwhile share one reading.
+// TestNamesAreShared by those who ask at the same time, and read again later.
 func TestNamesAreShared(t *testing.T) {
 	var n names
-	var lists, now atomic.Int64
-	began, gate := make(chan struct{}, 100), make(chan struct{})
+	var lists, ahead atomic.Int64
+	began := time.Now()
+	now := func() time.Time { return began.Add(time.Duration(ahead.Load())) }
 	list := func(context.Context) ([]string, error) {
 		lists.Add(1)
-		seen := now.Load()
-		began <- struct{}{}
-		<-gate
-		return []string{fmt.Sprint(seen)}, nil
+		return []string{"taken"}, nil
+	}
+	ask := func(name string, want bool) {
+		t.Helper()
+		if free, err := n.free(t.Context(), now, "p", name, list); err != nil || free != want {
+			t.Errorf("%s is free: %t, %v", name, free, err)
+		}
 	}
 	var wg sync.WaitGroup
-	ask := func(least int64) {
-		wg.Go(func() {
-			have, err := n.look(t.Context(), "p", list)
-			if err != nil {
-				t.Error(err)
-			}
-			for name := range have {
-				if int64(number(name)) < least {
-					t.Errorf("asked at %d, told of %s", least, name)
-				}
-			}
-		})
-	}
-	ask(0)
-	<-began
-	now.Store(1)
 	for range 50 {
-		ask(1)
+		wg.Go(func() { ask("taken", false); ask("other", true) })
 	}
-	close(gate)
 	wg.Wait()
-	if l := lists.Load(); l < 2 || l > 52 {
-		t.Errorf("%d readings", l)
+	n.made("p", "other")
+	ask("other", false)
+	if l := lists.Load(); l != 1 {
+		t.Errorf("%d readings at one time", l)
 	}
-	if len(n.at)+len(n.next) > 0 {
-		t.Error("something is left")
+	ahead.Store(int64(fresh))
+	ask("other", true)
+	if l := lists.Load(); l != 2 {
+		t.Errorf("%d readings after a while", l)
+	}
+	ahead.Store(int64(2 * fresh))
+	list = func(context.Context) ([]string, error) { return nil, errors.New("broken") }
+	if _, err := n.free(t.Context(), now, "p", "x", list); err == nil {
+		t.Error("a list that cannot be read has an answer")
 	}
 }
 

@@ -1,6 +1,7 @@
 package vault
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -195,7 +196,12 @@ func (d *Driver) Plan(_ context.Context, it drivers.Item, state drivers.State) (
 	}
 	s := &step{handle: it.Handle, env: d.Env, kind: k, spec: declaredOf(it), last: sure(it), delete: it.Want == nil}
 	c.Opaque = s
-	if s.version, err = versionOf(k, f, s.spec); err != nil {
+	if s.version = state.Version; f == nil {
+		s.version = ""
+	} else if _, bySpec := k.(versioner); bySpec { // it may have been observed by another declaration
+		s.version, err = versionOf(k, f, s.spec)
+	}
+	if err != nil {
 		return c, driverkit.Refuse("read", it.Handle, err, "")
 	}
 	if s.delete {
@@ -219,8 +225,10 @@ func (d *Driver) compare(c *drivers.Change, s *step, it drivers.Item, state driv
 			return refuse(err)
 		}
 	}
-	if c.Diff, err = driverkit.Diff(live, s.want, it.Want.Unknown); err != nil {
-		return refuse(err)
+	if !bytes.Equal(live, s.want) || s.unknown {
+		if c.Diff, err = driverkit.Diff(live, s.want, it.Want.Unknown); err != nil {
+			return refuse(err)
+		}
 	}
 	if c.Outputs, err = s.kind.outputs(it.Handle, s.spec, f); err != nil {
 		return refuse(err)
