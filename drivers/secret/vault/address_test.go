@@ -123,6 +123,29 @@ func TestMarks(t *testing.T) {
 	}
 }
 
+// TestPolicyFile: a policy in a file is compared as its text.
+func TestPolicyFile(t *testing.T) {
+	d := &Driver{Env: "e"}
+	w := drivers.Desired{Spec: wanted(`{"file":"a/web.hcl"}`).Spec, Files: schema.Tree{{Path: "a/web.hcl", Data: []byte("path \"x\" {}\n\n")}}}
+	if err := d.Check(Policy, "web", w); err != nil {
+		t.Fatal(err)
+	}
+	it := drivers.Item{ID: schema.ID{Kind: Policy, Name: "web"}, Handle: "policy/web", Want: &w}
+	for live, action := range map[string]schema.Action{"# aplomb: e\npath \"x\" {}": schema.None, "# aplomb: e\npath \"y\" {}": schema.Update, "path \"x\" {}": schema.Adopt} {
+		k, err := d.served(Policy)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := stateOf(k, it.Handle, k.(policies).found(live), w.Spec, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c, err := d.Plan(t.Context(), it, s); err != nil || c.Action != action {
+			t.Errorf("%q is planned as %s %+v, %v; want %s", live, c.Action, c.Diff, err, action)
+		}
+	}
+}
+
 // TestPlanNames what changes, and why it is made anew.
 func TestPlanNames(t *testing.T) {
 	d := &Driver{Env: "e", Fingerprint: func(b []byte) string { return string(b) }}

@@ -3,6 +3,7 @@
 package vault
 
 import (
+	"errors"
 	"net/http"
 	"strings"
 	"testing"
@@ -113,4 +114,32 @@ func (s *server) life(kind, spec, change string, fault enginetest.Fault, n int) 
 	r.Item.Want = nil
 	nth()
 	s.stubborn(r)
+}
+
+// TestRestart: a Vault that is gone is out of reach, and not empty; when it is
+// back nothing is left to do.
+func TestRestart(t *testing.T) {
+	v := enginetest.NewVault(t)
+	token := schema.NewSecret(v.Token)
+	d := &Driver{Env: env, URL: v.Address, Token: func() (schema.Secret, error) { return token, nil }, Fingerprint: drivertest.Fingerprint}
+	all := []*drivertest.Resource{
+		drivertest.NewResource(t, d, Mount, "secret", wanted(`{"config":{},"options":{"version":"2"},"type":"kv"}`)),
+		drivertest.NewResource(t, d, PasswordPolicy, "letters", wanted(`{"policy":"length = 20\nrule \"charset\" { charset = \"abcdef\" }"}`)),
+		drivertest.NewResource(t, d, KV, "web", generated(1, "")),
+	}
+	for _, r := range all {
+		r.Settle(schema.Create)
+	}
+	v.Kill(t)
+	for _, r := range all {
+		if _, err := d.Observe(t.Context(), []drivers.Item{r.Item}); !errors.Is(err, drivers.ErrUnreachable) {
+			t.Errorf("%s: %v", r.Item.ID, err)
+		}
+	}
+	v.Start(t)
+	for _, r := range all {
+		if c := r.Plan(); c.Action != schema.None {
+			t.Errorf("%s is planned as %s %+v", r.Item.ID, c.Action, c.Diff)
+		}
+	}
 }

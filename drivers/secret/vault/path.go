@@ -162,8 +162,7 @@ func (p paths) view(f *found, declared, last json.RawMessage) (json.RawMessage, 
 	if err != nil {
 		return nil, err
 	}
-	if declared == nil {
-		s.Fields = f.data
+	if declared == nil { // which of its fields are no secrets is not known
 		return driverkit.Text(s)
 	}
 	r := rulesOf(s.path(), s.Type)
@@ -205,9 +204,6 @@ func (p paths) version(f *found, spec json.RawMessage) (string, error) {
 	s, err := pathSpecOf(spec)
 	if err != nil {
 		return "", err
-	}
-	if spec == nil {
-		return hash(f.data)
 	}
 	told := map[string]any{}
 	for key := range s.Fields {
