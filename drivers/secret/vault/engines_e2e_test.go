@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -198,4 +200,46 @@ func TestTransitKeepsItsKeys(t *testing.T) {
 	r.Settle(schema.Update)
 	r.Item.Want = nil
 	r.Settle(schema.Delete)
+}
+
+// TestDocumentedPolicy: what docs/engines/vault.md says that a token must be
+// allowed is enough.
+func TestDocumentedPolicy(t *testing.T) {
+	s := newServer(t)
+	doc, err := os.ReadFile("../../../docs/engines/vault.md")
+	drivertest.Must(t, err)
+	_, policy, _ := strings.Cut(string(doc), "```hcl\n")
+	policy, _, ok := strings.Cut(policy, "```")
+	if !ok {
+		t.Fatal("the page has no policy")
+	}
+	s.put("sys/policies/acl/reader", fields{"policy": policy})
+	a, err := s.root.do(t.Context(), call{method: http.MethodPost, path: "auth/token/create", body: fields{"policies": []string{"reader"}}})
+	drivertest.Must(t, err)
+	token := schema.NewSecret(a.Auth.ClientToken)
+	s.token.Store(&token)
+	_, public := signingKey(t)
+	var all []*drivertest.Resource
+	for _, c := range []struct {
+		kind         string
+		spec, change fields
+	}{
+		{Mount, fields{"type": "transit"}, fields{"type": "transit", "config": fields{"max_lease_ttl": "24h", "listing_visibility": "hidden", "audit_non_hmac_request_keys": "a,b"}}},
+		{Auth, fields{"type": "jwt", "path": "jwt-nomad"}, fields{"type": "jwt", "path": "jwt-nomad", "config": fields{"max_lease_ttl": "24h", "listing_visibility": "hidden"}}},
+		{Policy, fields{"policy": "path \"a\" { capabilities = [\"read\"] }"}, fields{"policy": "path \"b\" { capabilities = [\"read\"] }"}},
+		{PasswordPolicy, fields{"policy": "length = 20\nrule \"charset\" { charset = \"abcdef\" }"}, fields{"policy": "length = 30\nrule \"charset\" { charset = \"abcdef\" }"}},
+		{KV, fields{"mount": "secret", "values": fields{"a": fields{"generate": "thing"}}}, fields{"mount": "secret", "values": fields{"a": fields{"generate": "thing"}, "b": fields{"value": "c"}}}},
+		{Config, fields{"path": "auth/jwt-nomad/config", "type": "jwt", "fields": fields{"jwt_validation_pubkeys": public}}, fields{"path": "auth/jwt-nomad/config", "type": "jwt", "fields": fields{"jwt_validation_pubkeys": public, "bound_issuer": "x"}}},
+		{Role, fields{"mount": "auth/jwt-nomad", "fields": fields{"role_type": "jwt", "user_claim": "sub", "bound_audiences": "a"}}, fields{"mount": "auth/jwt-nomad", "fields": fields{"role_type": "jwt", "user_claim": "sub", "bound_audiences": "b"}}},
+	} {
+		r := s.declare(c.kind, "thing", c.spec, nil)
+		r.Item.Want = &drivers.Desired{Spec: drivertest.JSON(t, c.change)}
+		r.Settle(schema.Update)
+		all = append(all, r)
+	}
+	for _, r := range slices.Backward(all) {
+		if r.Item.Want = nil; r.Item.ID.Kind != Config { // which cannot be deleted
+			r.Settle(schema.Delete)
+		}
+	}
 }
