@@ -101,8 +101,10 @@ func TestPKI(t *testing.T) {
 	second := s.declare(Config, "root-2", spec("root-2"), nil)
 	second.Item.Want = nil
 	second.Settle(schema.Delete)
-	if left, err := s.root.list(t.Context(), "pki/keys"); err != nil || len(left) != 1 {
-		t.Errorf("the deleted root leaves %d keys, %v", len(left), err)
+	issuers, err := s.root.list(t.Context(), "pki/issuers")
+	keys, keysErr := s.root.list(t.Context(), "pki/keys")
+	if err != nil || keysErr != nil || len(issuers) != 1 || len(keys) != 2 {
+		t.Errorf("%d roots are left, and %d keys, want 1 and 2; %v, %v", len(issuers), len(keys), err, keysErr)
 	}
 	w := spec("root-1")
 	w["fields"].(fields)["common_name"] = "another"

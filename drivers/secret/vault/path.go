@@ -306,12 +306,5 @@ func (p paths) remove(ctx context.Context, d *Driver, s *step) error {
 	}
 	path := strings.TrimPrefix(s.handle, pathPrefix)
 	r := rulesOf(path, spec.Type)
-	if err := d.erase(ctx, r.remove); err != nil || !r.key || s.found == nil {
-		return err
-	}
-	mount, _ := mountOf(path)
-	if id := text(s.found.data["key_id"]); id != "" {
-		return d.erase(ctx, mount+"/key/"+id)
-	}
-	return nil
+	return d.erase(ctx, r.remove)
 }

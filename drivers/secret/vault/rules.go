@@ -14,7 +14,6 @@ type rules struct {
 	whole               bool // a write replaces everything: secrets are sent again, whether they moved or not
 	lasting             bool // it cannot be deleted: it goes with its mount
 	always              bool // it is there as soon as its mount is, and nobody's until it is declared
-	key                 bool // what is read has a key_id that goes with it
 }
 
 // collections are where the roles of a mount are, by type.
@@ -72,7 +71,7 @@ func rulesOf(path, typ string) rules {
 		r.always = r.lasting
 		if path, name, ok := rootOf(path); ok {
 			issuer := mount + "/issuer/" + name
-			r = rules{read: issuer, write: path, remove: issuer, key: true, fixed: func(string) bool { return true }}
+			r = rules{read: issuer, write: path, remove: issuer, fixed: func(string) bool { return true }}
 		}
 	}
 	return r
