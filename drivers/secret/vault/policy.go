@@ -44,7 +44,7 @@ func (p policies) check(handle string, want *drivers.Desired) error {
 	name := strings.TrimPrefix(handle, p.prefix)
 	switch {
 	case p.kind == Policy && name != strings.ToLower(name):
-		return fmt.Errorf("Vault writes names of policies in lower case: %s", strings.ToLower(name))
+		return fmt.Errorf("names of policies are in lower case: %s", strings.ToLower(name))
 	case p.kind == Policy && (name == "root" || name == "response-wrapping" || name == "control-group"):
 		return fmt.Errorf("the policy %s is Vault's own, and is not managed", name)
 	}
