@@ -194,7 +194,13 @@ func (d *Driver) Observe(ctx context.Context, items []drivers.Item) ([]drivers.S
 // observeKind fills in the states of one kind. The error means that the whole
 // target is out of reach.
 func (d *Driver) observeKind(ctx context.Context, k object, items []drivers.Item, at []int, states []drivers.State) error {
-	source, err := k.open(ctx, d, len(at))
+	strange := 0
+	for _, i := range at {
+		if items[i].Last == nil {
+			strange++
+		}
+	}
+	source, err := k.open(ctx, d, strange)
 	if err != nil {
 		return err
 	}

@@ -143,3 +143,13 @@ func TestRestart(t *testing.T) {
 		}
 	}
 }
+
+// nowhere fails the test where a text holds a plaintext, in any encoding.
+func nowhere(t *testing.T, said, plain string) {
+	t.Helper()
+	for _, form := range forms(plain) {
+		if strings.Contains(said, form) {
+			t.Errorf("a plaintext is in %q", strings.ReplaceAll(said, form, "PLAINTEXT"))
+		}
+	}
+}

@@ -20,7 +20,8 @@ type object interface {
 	check(handle string, want *drivers.Desired) error
 	needs(name string, want *drivers.Desired) []string
 
-	// open prepares to find n things: by a bulk read, where the kind has one.
+	// open prepares to find things, n of which were never applied and may well
+	// not be there: by a bulk read, where the kind has one.
 	open(ctx context.Context, d *Driver, n int) (source, error)
 
 	// want is what is declared as it compares with view: in the words of the

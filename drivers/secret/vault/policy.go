@@ -103,8 +103,8 @@ func (p policies) marked(want json.RawMessage) bool {
 	return p.marks && decode(want, &s) == nil && !strings.HasPrefix(strings.TrimSpace(s.Policy), "{")
 }
 
-// manyPolicies is how many are asked for at once where a list of their names
-// is read first: what is not in it need not be asked for.
+// manyPolicies is how many that were never applied are asked for at once where
+// a list of names is read first: what is not in it need not be asked for.
 const manyPolicies = 5
 
 func (p policies) open(ctx context.Context, d *Driver, n int) (source, error) {
