@@ -142,19 +142,18 @@ func (d *Driver) send(ctx context.Context, c call, token schema.Secret) (*answer
 		}
 		body = bytes.NewReader(text)
 	}
-	u, err := url.Parse(d.URL)
-	if err != nil {
+	if d.base == nil {
 		return nil, errors.New("the address of this target is no URL")
 	}
-	u = u.JoinPath("v1")
-	u.Path, u.RawPath, u.RawQuery = strings.TrimSuffix(u.Path, "/")+"/"+c.path, "", c.query
+	u := *d.base
+	u.Path, u.RawQuery = u.Path+c.path, c.query
 	method := c.method
 	if method == "" {
 		method = http.MethodGet
 	}
 	req, err := http.NewRequestWithContext(ctx, method, u.String(), body)
 	if err != nil {
-		return nil, errors.New("the address of this target is no URL")
+		return nil, errors.New("the path makes no URL")
 	}
 	req.Header.Set("X-Vault-Request", "true")
 	if t := token.Reveal(); t != "" {
@@ -218,6 +217,8 @@ func (c call) fail(err error) error {
 		e.Class = drivers.ErrWaiting
 	case says(err, casMismatch, "path is already in use", "issuer name already in use"):
 		e.Class = drivers.ErrStale
+	case says(err, "failed to revoke"):
+		e.Class, e.Hint = drivers.ErrRetryable, "credentials that were given out cannot be taken back: see vault lease revoke -force -prefix"
 	case says(err, noRoute):
 		e.Class, e.Hint = drivers.ErrRetryable, "nothing is mounted there: declare the mount, and let this need it"
 	case says(err, unsupported):

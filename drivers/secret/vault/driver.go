@@ -18,6 +18,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"sync"
 	"time"
 
@@ -60,6 +61,7 @@ type Driver struct {
 
 	once    sync.Once
 	http    *http.Client
+	base    *url.URL // of all paths, with a slash at its end; nil: URL is none
 	session session
 	locks   driverkit.Locks
 	names   names    // of policies, for applies that make some
@@ -95,6 +97,10 @@ func (d *Driver) setup() {
 			d.Concurrency = drivers.DefaultConcurrency
 		}
 		d.http = &http.Client{Transport: driverkit.Transport(d.Concurrency, d.TLS), CheckRedirect: driverkit.NoRedirects}
+		if u, err := url.Parse(d.URL); err == nil && u.Host != "" {
+			d.base = u.JoinPath("v1/")
+			d.base.RawPath = ""
+		}
 		d.session.free = make(chan struct{}, 1)
 	})
 }
@@ -188,7 +194,13 @@ func (d *Driver) Observe(ctx context.Context, items []drivers.Item) ([]drivers.S
 // observeKind fills in the states of one kind. The error means that the whole
 // target is out of reach.
 func (d *Driver) observeKind(ctx context.Context, k object, items []drivers.Item, at []int, states []drivers.State) error {
-	source, err := k.open(ctx, d, len(at))
+	strange := 0
+	for _, i := range at {
+		if items[i].Last == nil {
+			strange++
+		}
+	}
+	source, err := k.open(ctx, d, strange)
 	if err != nil {
 		return err
 	}

@@ -53,6 +53,7 @@ func (s *server) driver() *Driver {
 // reset leaves nothing but KV version 2 at secret/, as Vault was at first.
 func (s *server) reset() {
 	ctx := context.Background()
+	s.put("sys/leases/revoke-force/database", nil)
 	all, err := s.root.List(ctx)
 	drivertest.Must(s, err)
 	for _, st := range all {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/aplomb-dev/aplomb/drivers"
 	"github.com/aplomb-dev/aplomb/internal/driverkit"
@@ -70,6 +71,7 @@ type kvState struct {
 	generation int
 	before     int // generation of from
 	readable   map[int]bool
+	deleted    map[int]bool   // and can be brought back
 	custom     map[string]any // all of custom_metadata
 }
 
@@ -152,14 +154,14 @@ func (k secrets) open(context.Context, *Driver, int) (source, error) {
 		if err != nil || data == nil {
 			return nil, err
 		}
-		s := kvStateOf(data)
+		s := kvStateOf(data, k.d.Now())
 		return &found{owner: text(s.custom[metaOwner]), kv: s}, nil
 	}, nil
 }
 
-func kvStateOf(data map[string]any) *kvState {
+func kvStateOf(data map[string]any, now time.Time) *kvState {
 	custom, _ := data["custom_metadata"].(map[string]any)
-	s := &kvState{current: number(scalar(data["current_version"])), custom: custom, readable: map[int]bool{}}
+	s := &kvState{current: number(scalar(data["current_version"])), custom: custom, readable: map[int]bool{}, deleted: map[int]bool{}}
 	s.mine, s.spec, s.generation = number(text(custom[metaVersion])), text(custom[metaSpec]), number(text(custom[metaGeneration]))
 	from, before, _ := strings.Cut(text(custom[metaFrom]), "/")
 	s.from, s.before = number(from), number(before)
@@ -167,7 +169,9 @@ func kvStateOf(data map[string]any) *kvState {
 	for n, v := range versions {
 		v, _ := v.(map[string]any)
 		destroyed, _ := v["destroyed"].(bool)
-		s.readable[number(n)] = !destroyed && text(v["deletion_time"]) == ""
+		until, err := time.Parse(time.RFC3339Nano, text(v["deletion_time"]))
+		gone := err == nil && !now.Before(until) // one to come is no deletion yet
+		s.readable[number(n)], s.deleted[number(n)] = !destroyed && !gone, !destroyed && gone
 	}
 	return s
 }
@@ -179,7 +183,7 @@ func (s *kvState) whole() bool { return s.current > 0 && s.current == s.mine && 
 // the metadata away, the last one that was applied is still known by it.
 func (secrets) version(f *found, _ json.RawMessage) (string, error) {
 	s := f.kv
-	h, err := hash(f.owner, s.current, s.mine, s.from, s.spec, s.generation, s.readable[s.mine], s.readable[s.current])
+	h, err := hash(f.owner, s.current, s.mine, s.from, s.spec, s.generation, s.readable[s.mine], s.deleted[s.mine], s.readable[s.current])
 	return strconv.Itoa(s.current) + "-" + h, err
 }
 

@@ -15,8 +15,12 @@ import (
 	"github.com/aplomb-dev/aplomb/schema"
 )
 
-// versionPath is the delta of a version that is not ours, or not there.
-const versionPath schema.Path = "/!version"
+// The deltas of a version that is not ours, or not there, and of one of ours
+// that somebody deleted.
+const (
+	versionPath schema.Path = "/!version"
+	deletedPath schema.Path = "/!deleted"
+)
 
 // kvPlan is what becomes of a secret's content.
 type kvPlan struct {
@@ -25,6 +29,7 @@ type kvPlan struct {
 	from   int  // the version whose generated values are kept; 0: all are made
 	before int  // generation of from
 	redo   bool // a write of ours to next may be under way already
+	revive int  // a deleted version to bring back first; 0: none
 }
 
 // plan says whether there is a new version, and of what it is made.
@@ -33,26 +38,44 @@ func (k secrets) plan(d *Driver, c *drivers.Change, s *step, it drivers.Item, f 
 	s.kv = p
 	if f != nil {
 		now := k.own(f, s, it)
-		p.next, p.redo = now.current+1, now.mine == now.current+1
-		p.from, p.before = now.base(f.owner == "" && s.last == nil)
-		p.write = len(c.Diff) > 0 || !now.whole()
-		if len(c.Diff) == 0 && !now.whole() || now.mine > 0 && now.current != now.mine {
-			c.Diff = append(c.Diff, versionDelta(now))
-		}
-		if p.from == 0 && now.mine > 0 && p.write {
-			c.Why = "the last version of its own is gone: what is generated is made anew"
-		}
+		k.renew(c, p, now, f.owner == "" && s.last == nil)
 	}
 	if s.unknown {
 		c.Outputs = map[string]drivers.Output{"path": c.Outputs["path"]}
 		return nil
 	}
-	if !p.write {
+	version := p.next
+	if !p.write && p.revive == 0 {
 		return nil
 	}
+	if !p.write {
+		version--
+	}
 	var err error
-	c.Outputs, err = k.holding(it.Handle, s.want, p.next)
+	c.Outputs, err = k.holding(it.Handle, s.want, version)
 	return err
+}
+
+// renew decides on what lives: whether it stays, is brought back, or is written
+// anew, and what its generated values are kept of.
+func (k secrets) renew(c *drivers.Change, p *kvPlan, now *kvState, foreign bool) {
+	p.next, p.redo = now.current+1, now.mine == now.current+1
+	p.from, p.before = now.base(foreign)
+	if now.deleted[p.from] {
+		p.revive = p.from
+	}
+	same := len(c.Diff) == 0
+	p.write = !same || !now.whole()
+	switch {
+	case same && now.current == now.mine && now.deleted[now.mine]:
+		p.write = false
+		c.Diff = append(c.Diff, drivers.Delta{Path: deletedPath, Op: schema.Delete, Before: json.RawMessage(strconv.Itoa(now.mine))})
+	case same && !now.whole(), now.mine > 0 && now.current != now.mine:
+		c.Diff = append(c.Diff, versionDelta(now))
+	}
+	if p.write && p.from == 0 && now.mine > 0 && now.current > 0 {
+		c.Why = "its own last version is gone: what is generated is made anew"
+	}
 }
 
 func versionDelta(now *kvState) drivers.Delta {
@@ -88,7 +111,7 @@ func (s *kvState) base(foreign bool) (version, generation int) {
 	case s.mine > 0 && s.mine <= s.current:
 		version, generation = s.mine, s.generation
 	}
-	if !s.readable[version] {
+	if !s.readable[version] && !s.deleted[version] {
 		return 0, 0
 	}
 	return version, generation
@@ -109,6 +132,11 @@ func (k secrets) write(ctx context.Context, d *Driver, s *step) error {
 	}
 	p := s.kv
 	meta := k.metadata(s, spec)
+	if p.revive > 0 {
+		if _, err := d.write(ctx, mount+"/undelete/"+path, map[string]any{"versions": []int{p.revive}}); err != nil {
+			return err
+		}
+	}
 	if !p.write {
 		return d.putMetadata(ctx, mount, path, meta)
 	}

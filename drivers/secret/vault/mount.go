@@ -179,12 +179,20 @@ func (m mounts) want(_ string, w *drivers.Desired) (json.RawMessage, error) {
 	return driverkit.Text(s)
 }
 
-func (m mounts) view(f *found, declared, _ json.RawMessage) (json.RawMessage, error) {
+// view: of what Vault does not tell in the table, what was last applied counts.
+func (m mounts) view(f *found, declared, last json.RawMessage) (json.RawMessage, error) {
 	s := mountSpec{Config: map[string]any{}}
 	all := declared == nil
+	var before mountSpec
 	if !all {
 		var err error
 		if s, err = mountSpecOf(declared); err != nil {
+			return nil, err
+		}
+	}
+	if last != nil {
+		var err error
+		if before, err = mountSpecOf(last); err != nil {
 			return nil, err
 		}
 	}
@@ -194,8 +202,14 @@ func (m mounts) view(f *found, declared, _ json.RawMessage) (json.RawMessage, er
 		s.Description = &own
 	}
 	config, _ := f.data["config"].(map[string]any)
-	if s.Config = declaredOnly(s.Config, config); all {
+	asked := s.Config
+	if s.Config = declaredOnly(asked, config); all {
 		s.Config = config
+	}
+	for k := range asked {
+		if v, had := before.Config[k]; had && !has(config, k) {
+			s.Config[k] = v
+		}
 	}
 	options, _ := f.data["options"].(map[string]any)
 	view := map[string]string{}
@@ -211,6 +225,11 @@ func (m mounts) view(f *found, declared, _ json.RawMessage) (json.RawMessage, er
 		}
 	}
 	return driverkit.Text(s)
+}
+
+func has(m map[string]any, key string) bool {
+	_, ok := m[key]
+	return ok
 }
 
 func (m mounts) outputs(handle string, _ json.RawMessage, f *found) (map[string]drivers.Output, error) {

@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
-	"net/http"
 
 	"github.com/aplomb-dev/aplomb/drivers"
 	"github.com/aplomb-dev/aplomb/internal/driverkit"
@@ -21,7 +20,8 @@ type object interface {
 	check(handle string, want *drivers.Desired) error
 	needs(name string, want *drivers.Desired) []string
 
-	// open prepares to find n things: by a bulk read, where the kind has one.
+	// open prepares to find things, n of which were never applied and may well
+	// not be there: by a bulk read, where the kind has one.
 	open(ctx context.Context, d *Driver, n int) (source, error)
 
 	// want is what is declared as it compares with view: in the words of the
@@ -104,7 +104,7 @@ func (d *Driver) state(ctx context.Context, k object, find source, it drivers.It
 	if err != nil {
 		return drivers.State{}, err
 	}
-	if it.Want == nil && d.stays(k, it.Handle, spec) {
+	if it.Want == nil && d.stays(k, it.Handle, spec) || it.Last == nil && always(k, it.Handle, spec) {
 		f = nil
 	}
 	return stateOf(k, it.Handle, f, spec, sure(it))
@@ -114,10 +114,14 @@ func (d *Driver) state(ctx context.Context, k object, find source, it drivers.It
 // what Vault said: once it is not declared any more it counts as gone.
 func (d *Driver) stays(k object, handle string, spec json.RawMessage) bool {
 	_, refused := d.lasting.Load(handle)
-	l, ok := k.(interface {
-		stays(handle string, spec json.RawMessage) bool
-	})
-	return refused || ok && l.stays(handle, spec)
+	p, ok := k.(paths)
+	return refused || ok && p.stays(handle, spec)
+}
+
+// always says whether a thing that was never ours counts as not there.
+func always(k object, handle string, spec json.RawMessage) bool {
+	p, ok := k.(paths)
+	return ok && p.always(handle, spec)
 }
 
 // stateOf is what was found as a State; of nothing, that nothing lives.
@@ -168,186 +172,4 @@ func hash(vs ...any) (string, error) {
 	}
 	sum := sha256.Sum256(text)
 	return hex.EncodeToString(sum[:12]), nil
-}
-
-// Plan compares what was read with what is declared.
-func (d *Driver) Plan(_ context.Context, it drivers.Item, state drivers.State) (drivers.Change, error) {
-	d.setup()
-	driverkit.Place(&it, state)
-	c := drivers.Change{ID: it.ID, Handle: it.Handle, Action: schema.None}
-	k, err := d.served(it.ID.Kind)
-	if err == nil {
-		err = state.Err
-	}
-	if err == nil {
-		err = driverkit.Foreign(state, d.Env)
-	}
-	if err != nil {
-		return c, err
-	}
-	f, _ := state.Raw.(*found)
-	if !state.Exists {
-		f = nil
-	}
-	s := &step{handle: it.Handle, env: d.Env, kind: k, spec: declaredOf(it), last: sure(it), delete: it.Want == nil}
-	c.Opaque = s
-	if s.version, err = versionOf(k, f, s.spec); err != nil {
-		return c, driverkit.Refuse("read", it.Handle, err, "")
-	}
-	if s.delete {
-		driverkit.Deletion(&c, state)
-		return c, nil
-	}
-	return c, d.compare(&c, s, it, state, f)
-}
-
-// compare fills in what a declared thing needs.
-func (d *Driver) compare(c *drivers.Change, s *step, it drivers.Item, state drivers.State, f *found) error {
-	refuse := func(err error) error { return driverkit.Refuse("read", it.Handle, err, "") }
-	var err error
-	if s.want, err = s.kind.want(it.Handle, it.Want); err != nil {
-		return refuse(err)
-	}
-	s.unknown = len(it.Want.Unknown) > 0
-	var live json.RawMessage
-	if f != nil {
-		if live, err = s.kind.view(f, s.spec, s.last); err != nil {
-			return refuse(err)
-		}
-	}
-	if c.Diff, err = driverkit.Diff(live, s.want, it.Want.Unknown); err != nil {
-		return refuse(err)
-	}
-	if c.Outputs, err = s.kind.outputs(it.Handle, s.spec, f); err != nil {
-		return refuse(err)
-	}
-	if kv, ok := s.kind.(secrets); ok {
-		if err := kv.plan(d, c, s, it, f); err != nil {
-			return err
-		}
-	}
-	if f != nil && f.owner == "" && s.marks() {
-		c.Diff = append(c.Diff, driverkit.MarkDelta(d.Env))
-	}
-	ours := it.Last != nil || state.Owner == d.Env
-	driverkit.Decide(c, it, state, ours)
-	s.replaced(c, state)
-	s.anew = f == nil || !ours || s.replace
-	s.diff = c.Diff
-	return nil
-}
-
-// marker is an object that has room for an ownership mark.
-type marker interface {
-	marked(want json.RawMessage) bool
-}
-
-func (s *step) marks() bool {
-	m, ok := s.kind.(marker)
-	return ok && m.marked(s.want)
-}
-
-// replaced makes the change a replacement where a field demands it.
-func (s *step) replaced(c *drivers.Change, state drivers.State) {
-	if !state.Exists {
-		return
-	}
-	for i, delta := range c.Diff {
-		if s.kind.immutable(delta.Path, s.want) {
-			c.Diff[i].Op, s.replace = schema.Replace, true
-			c.Why = delta.Path.String() + " can only be set when it is made"
-		}
-	}
-	if s.replace {
-		c.Action, c.Before, c.Outputs = schema.Replace, state.Spec, nil
-	}
-}
-
-// Apply reads, compares with what was planned on, writes, and reads again.
-func (d *Driver) Apply(ctx context.Context, c drivers.Change) (drivers.State, error) {
-	d.setup()
-	s, ok := c.Opaque.(*step)
-	if _, err := d.served(c.ID.Kind); err != nil {
-		return drivers.State{}, err
-	}
-	if !ok || s.unknown || s.handle != c.Handle {
-		return drivers.State{}, driverkit.Stale("apply", c.Handle)
-	}
-	defer d.locks.Lock(c.Handle)()
-	own := *s // a change may be applied again
-	own.secrets = c.Secrets
-	s = &own
-	find, err := d.before(ctx, s)
-	if err != nil {
-		return drivers.State{}, err
-	}
-	if s.found, err = find(ctx, s.handle, s.spec); err != nil {
-		return drivers.State{}, err
-	}
-	if s.delete {
-		return d.delete(ctx, s)
-	}
-	if done, state, err := s.landed(); done || err != nil {
-		return state, err
-	}
-	if s.replace {
-		if err := s.kind.remove(ctx, d, s); err != nil {
-			return drivers.State{}, err
-		}
-		s.found = nil
-	}
-	if err := s.kind.write(ctx, d, s); err != nil {
-		return drivers.State{}, err
-	}
-	if find, err = s.kind.open(ctx, d, 1); err != nil {
-		return drivers.State{}, err
-	}
-	f, err := find(ctx, s.handle, s.spec)
-	if err != nil {
-		return drivers.State{}, err
-	}
-	if f == nil {
-		return drivers.State{}, &drivers.Error{Op: "read back", Subject: s.handle, Class: drivers.ErrRetryable, Err: errors.New("it was written and is not there")}
-	}
-	return stateOf(s.kind, s.handle, f, s.spec, s.want)
-}
-
-// before is the source that is asked just before a write.
-func (d *Driver) before(ctx context.Context, s *step) (source, error) {
-	if p, ok := s.kind.(policies); ok && s.version == "" && !s.delete {
-		return p.absent(d), nil
-	}
-	return s.kind.open(ctx, d, 1)
-}
-
-// landed judges what lives just before the write: whether the change is there
-// already, or live has moved.
-func (s *step) landed() (bool, drivers.State, error) {
-	now, err := versionOf(s.kind, s.found, s.spec)
-	if err != nil {
-		return false, drivers.State{}, driverkit.Refuse("read", s.handle, err, "")
-	}
-	if now == s.version {
-		return false, drivers.State{}, nil
-	}
-	return false, drivers.State{}, driverkit.Stale("write", s.handle)
-}
-
-// delete removes what lives, if it is what was planned on.
-func (d *Driver) delete(ctx context.Context, s *step) (drivers.State, error) {
-	gone := drivers.State{Handle: s.handle}
-	if s.found == nil {
-		return gone, nil
-	}
-	now, err := versionOf(s.kind, s.found, s.spec)
-	if err != nil || now != s.version || s.found.owner != "" && s.found.owner != d.Env {
-		return gone, driverkit.Stale("delete", s.handle)
-	}
-	err = s.kind.remove(ctx, d, s)
-	if status(err) == http.StatusMethodNotAllowed {
-		d.lasting.Store(s.handle, true)
-		d.Log.WithField("resource", s.handle).Warn("Vault cannot delete it: it is let go, and lives as long as its mount")
-		return gone, nil
-	}
-	return gone, err
 }

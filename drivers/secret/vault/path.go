@@ -162,8 +162,7 @@ func (p paths) view(f *found, declared, last json.RawMessage) (json.RawMessage, 
 	if err != nil {
 		return nil, err
 	}
-	if declared == nil {
-		s.Fields = f.data
+	if declared == nil { // which of its fields are no secrets is not known
 		return driverkit.Text(s)
 	}
 	r := rulesOf(s.path(), s.Type)
@@ -206,9 +205,6 @@ func (p paths) version(f *found, spec json.RawMessage) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if spec == nil {
-		return hash(f.data)
-	}
 	told := map[string]any{}
 	for key := range s.Fields {
 		if v, has := f.data[key]; has {
@@ -222,6 +218,13 @@ func (p paths) version(f *found, spec json.RawMessage) (string, error) {
 func (p paths) stays(handle string, spec json.RawMessage) bool {
 	s, err := pathSpecOf(spec)
 	return err == nil && rulesOf(strings.TrimPrefix(handle, pathPrefix), s.Type).lasting
+}
+
+// always: what comes with its mount was made by nobody, so that declaring it is
+// making it.
+func (p paths) always(handle string, spec json.RawMessage) bool {
+	s, err := pathSpecOf(spec)
+	return err == nil && rulesOf(strings.TrimPrefix(handle, pathPrefix), s.Type).always
 }
 
 func (p paths) outputs(handle string, _ json.RawMessage, _ *found) (map[string]drivers.Output, error) {
@@ -303,12 +306,5 @@ func (p paths) remove(ctx context.Context, d *Driver, s *step) error {
 	}
 	path := strings.TrimPrefix(s.handle, pathPrefix)
 	r := rulesOf(path, spec.Type)
-	if err := d.erase(ctx, r.remove); err != nil || !r.key || s.found == nil {
-		return err
-	}
-	mount, _ := mountOf(path)
-	if id := text(s.found.data["key_id"]); id != "" {
-		return d.erase(ctx, mount+"/key/"+id)
-	}
-	return nil
+	return d.erase(ctx, r.remove)
 }

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"sync"
 
 	"github.com/aplomb-dev/aplomb/drivers"
 	"github.com/aplomb-dev/aplomb/internal/driverkit"
@@ -45,7 +44,7 @@ func (p policies) check(handle string, want *drivers.Desired) error {
 	name := strings.TrimPrefix(handle, p.prefix)
 	switch {
 	case p.kind == Policy && name != strings.ToLower(name):
-		return fmt.Errorf("Vault writes names of policies in lower case: %s", strings.ToLower(name))
+		return fmt.Errorf("names of policies are in lower case: %s", strings.ToLower(name))
 	case p.kind == Policy && (name == "root" || name == "response-wrapping" || name == "control-group"):
 		return fmt.Errorf("the policy %s is Vault's own, and is not managed", name)
 	}
@@ -104,8 +103,8 @@ func (p policies) marked(want json.RawMessage) bool {
 	return p.marks && decode(want, &s) == nil && !strings.HasPrefix(strings.TrimSpace(s.Policy), "{")
 }
 
-// manyPolicies is how many are asked for at once where a list of their names
-// is read first: what is not in it need not be asked for.
+// manyPolicies is how many that were never applied are asked for at once where
+// a list of names is read first: what is not in it need not be asked for.
 const manyPolicies = 5
 
 func (p policies) open(ctx context.Context, d *Driver, n int) (source, error) {
@@ -180,6 +179,7 @@ func (p policies) write(ctx context.Context, d *Driver, s *step) error {
 		policy = policyMark + " " + d.Env + "\n" + policy
 	}
 	_, err = d.write(ctx, p.path+name, map[string]any{"policy": policy})
+	d.names.made(p.path, name) // also where it failed: it may have landed
 	return err
 }
 
@@ -189,93 +189,4 @@ func (p policies) remove(ctx context.Context, d *Driver, s *step) error {
 		return err
 	}
 	return d.erase(ctx, p.path+name)
-}
-
-// absent is the source for what is about to be made: that a policy is not
-// there yet is told by a list of names, which those who make some at the same
-// time share.
-func (p policies) absent(d *Driver) source {
-	return func(ctx context.Context, handle string, spec json.RawMessage) (*found, error) {
-		name, err := p.name(handle)
-		if err != nil {
-			return nil, err
-		}
-		have, err := d.names.look(ctx, p.path, func(ctx context.Context) ([]string, error) {
-			return d.list(ctx, strings.TrimSuffix(p.path, "/"))
-		})
-		if err == nil && !have[name] {
-			return nil, nil
-		}
-		find, err := p.open(ctx, d, 1)
-		if err != nil {
-			return nil, err
-		}
-		return find(ctx, handle, spec)
-	}
-}
-
-// names are lists of names that are shared: who asks while one is under way
-// waits for the next, which begins after it asked.
-type names struct {
-	mu   sync.Mutex
-	at   map[string]*looking // under way
-	next map[string]*looking // begins when that has ended
-}
-
-type looking struct {
-	done chan struct{}
-	have map[string]bool
-	err  error
-}
-
-// look answers the names as they are at some time after it was called.
-func (n *names) look(ctx context.Context, path string, list func(context.Context) ([]string, error)) (map[string]bool, error) {
-	n.mu.Lock()
-	if n.at == nil {
-		n.at, n.next = map[string]*looking{}, map[string]*looking{}
-	}
-	mine := n.next[path]
-	if mine == nil {
-		mine = &looking{done: make(chan struct{})}
-		if before := n.at[path]; before == nil {
-			n.at[path] = mine
-			go n.run(context.WithoutCancel(ctx), path, mine, list)
-		} else {
-			n.next[path] = mine
-			go func() {
-				<-before.done
-				n.run(context.WithoutCancel(ctx), path, mine, list)
-			}()
-		}
-	}
-	n.mu.Unlock()
-	select {
-	case <-mine.done:
-		return mine.have, mine.err
-	case <-ctx.Done():
-		return nil, driverkit.FailHTTP("list", path, 0, context.Cause(ctx))
-	}
-}
-
-// run reads the list for all that wait for it.
-func (n *names) run(ctx context.Context, path string, mine *looking, list func(context.Context) ([]string, error)) {
-	ctx, cancel := context.WithTimeout(ctx, drivers.CallTimeout)
-	defer cancel()
-	n.mu.Lock()
-	n.at[path] = mine
-	if n.next[path] == mine {
-		delete(n.next, path)
-	}
-	n.mu.Unlock()
-	all, err := list(ctx)
-	mine.err, mine.have = err, make(map[string]bool, len(all))
-	for _, name := range all {
-		mine.have[name] = true
-	}
-	n.mu.Lock()
-	if n.at[path] == mine {
-		delete(n.at, path)
-	}
-	n.mu.Unlock()
-	close(mine.done)
 }

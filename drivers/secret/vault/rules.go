@@ -13,7 +13,7 @@ type rules struct {
 	fixed               func(field string) bool
 	whole               bool // a write replaces everything: secrets are sent again, whether they moved or not
 	lasting             bool // it cannot be deleted: it goes with its mount
-	key                 bool // what is read has a key_id that goes with it
+	always              bool // it is there as soon as its mount is, and nobody's until it is declared
 }
 
 // collections are where the roles of a mount are, by type.
@@ -64,17 +64,20 @@ func rulesOf(path, typ string) rules {
 			r.config = path + "/config"
 			r.fixed = func(f string) bool { return !transitConfig[f] }
 		}
+		r.lasting = strings.HasPrefix(rest, "config/")
+		r.always = r.lasting
 	case "pki":
 		r.lasting = strings.HasPrefix(rest, "config/")
+		r.always = r.lasting
 		if path, name, ok := rootOf(path); ok {
 			issuer := mount + "/issuer/" + name
-			r = rules{read: issuer, write: path, remove: issuer, key: true, fixed: func(string) bool { return true }}
+			r = rules{read: issuer, write: path, remove: issuer, fixed: func(string) bool { return true }}
 		}
 	}
 	return r
 }
 
-const generateRoot = "/root/generate/"
+const generateRoot = "/" + "root/generate/"
 
 // rootOf splits the path of a root certificate as handles have it, with the
 // issuer's name at the end: what it is made by does not say which it is, and
@@ -99,7 +102,7 @@ var transitConfig = map[string]bool{
 // what is known to lie below.
 func mountOf(path string) (mount, rest string) {
 	first := -1
-	for _, below := range []string{"/config", "/roles/", "/role/", "/keys/", "/users/", "/groups/", "/certs/", "/root/generate/", "/issuer/"} {
+	for _, below := range []string{"/config", "/roles/", "/role/", "/keys/", "/users/", "/groups/", "/certs/", generateRoot, "/issuer/"} {
 		i := strings.Index(path, below)
 		end := i + len(below)
 		if i > 0 && (strings.HasSuffix(below, "/") || len(path) == end || path[end] == '/') && (first < 0 || i < first) {
