@@ -136,7 +136,7 @@ func TestDaemonKilled(t *testing.T) {
 // TestToolKilled kills the tool, not its shim, at moments that differ.
 func TestToolKilled(t *testing.T) {
 	w := newWorld(t)
-	rounds := 8
+	rounds := 6
 	for i := range rounds {
 		t.Run(fmt.Sprint(i), func(t *testing.T) {
 			w.empty(t)
@@ -153,7 +153,7 @@ func TestToolKilled(t *testing.T) {
 				defer close(ended)
 				_, _ = d.Apply(t.Context(), c) // whatever comes of it
 			}()
-			killWhen(t, filepath.Join(d.Dir, "env-1", "killed", runDir), time.Duration(i)*60*time.Millisecond, ended)
+			killWhen(t, filepath.Join(d.Dir, "env-1", "killed", runDir), time.Duration(i)*80*time.Millisecond, ended)
 			<-ended
 			settle(t, r)
 			made, state := w.made(t), inState(t, d, "killed")

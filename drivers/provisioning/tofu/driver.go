@@ -24,9 +24,9 @@ const Kind = "tofu.stack"
 // DriverVersion is the version of this driver's planning, for drivers.Target.
 const DriverVersion = "1"
 
-// DefaultRefresh is Driver.Refresh where that is zero: half the time from one
-// resync of an environment to the next, so that each plans.
-const DefaultRefresh = 5 * time.Minute
+// DefaultRefresh is Driver.Refresh where that is zero, for a target that is
+// looked at every five minutes.
+const DefaultRefresh = 4 * time.Minute
 
 const prefix = "stack/" // of every handle
 
@@ -45,8 +45,8 @@ type Driver struct {
 	Concurrency    int      // runs of the tool at once; zero means drivers.DefaultConcurrency
 
 	// Refresh is how long what a plan has seen counts as seen: State.Version
-	// changes so often, and a look after that plans. Less than the time from one
-	// resync to the next. Zero means DefaultRefresh.
+	// changes so often, and a look after that plans. At most nineteen twentieths
+	// of Target.Resync, so that every resync plans. Zero means DefaultRefresh.
 	Refresh time.Duration
 
 	Shim detached.Shim      // zero: this very binary

@@ -82,7 +82,7 @@ func TestLife(t *testing.T) {
 	// Git has nothing of it any more.
 	r.Driver, r.Item.Want = w.driver(d.Dir), nil
 	gone := r.Plan()
-	if gone.Action != schema.Delete || paths(gone.Diff) != "delete /!resources/aplombtest_thing.t[\"t00\"]\ndelete /!resources/aplombtest_thing.t[\"t01\"]" {
+	if gone.Action != schema.Delete || paths(gone.Diff) != "delete /!outputs/ids\ndelete /!resources/aplombtest_thing.t[\"t00\"]\ndelete /!resources/aplombtest_thing.t[\"t01\"]" {
 		t.Fatalf("%s: %s", gone.Action, paths(gone.Diff))
 	}
 	if s := r.Settle(schema.Delete); s.Exists || len(w.made(t)) > 0 {
