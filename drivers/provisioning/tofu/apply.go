@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"reflect"
@@ -299,14 +298,13 @@ func tell(ctx context.Context, path string, at int64, p *progress) int64 {
 // taken in.
 func (s *stack) idle() error {
 	if _, err := os.Stat(s.path(runDir)); err == nil {
-		return running(s, "")
+		return running(s)
 	} else if !errors.Is(err, fs.ErrNotExist) {
 		return driverkit.Fail("look at", s.path(runDir), err)
 	}
 	return nil
 }
 
-func running(s *stack, how string) error {
-	err := fmt.Errorf("an apply is running%s", how)
-	return &drivers.Error{Op: "look at", Subject: s.handle, Class: drivers.ErrWaiting, Err: err}
+func running(s *stack) error {
+	return &drivers.Error{Op: "look at", Subject: s.handle, Class: drivers.ErrWaiting, Err: errors.New("an apply is running")}
 }
