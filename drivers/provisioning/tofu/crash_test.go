@@ -38,6 +38,7 @@ func (h *heard) tell(text string) {
 }
 
 func TestProgressAndSuperseded(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	d := w.driver(t.TempDir())
 	r := drivertest.NewResource(t, d, Kind, "slow", w.things(t, thingsVars{Names: names(30), Content: "one", Delay: "400ms"}, ""))
@@ -101,6 +102,7 @@ func observed(t testing.TB, r *drivertest.Resource) drivers.State {
 }
 
 func TestDaemonKilled(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	dir := t.TempDir()
 	d := w.driver(dir)
@@ -135,6 +137,7 @@ func TestDaemonKilled(t *testing.T) {
 
 // TestToolKilled kills the tool, not its shim, at moments that differ.
 func TestToolKilled(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	rounds := 6
 	for i := range rounds {

@@ -28,6 +28,9 @@ const DriverVersion = "1"
 // looked at every five minutes.
 const DefaultRefresh = 4 * time.Minute
 
+// DefaultConcurrency is Driver.Concurrency where that is zero.
+const DefaultConcurrency = 4
+
 const prefix = "stack/" // of every handle
 
 // Driver serves tofu.stack. The fields are set before its first use and not
@@ -42,7 +45,7 @@ type Driver struct {
 
 	Pass           []string // names of variables of this process's environment that the tool gets, such as AWS_PROFILE, but no TF_ ones save TF_TOKEN_; nothing else is inherited but PATH
 	ProviderConfig *string  // path of the tool's CLI configuration, TF_CLI_CONFIG_FILE; nil: one that installs from the registry into a cache in Dir
-	Concurrency    int      // runs of the tool at once; zero means drivers.DefaultConcurrency
+	Concurrency    int      // runs of the tool at once that only look, of which each fills a core; zero means DefaultConcurrency. Applies are as many as are called for
 
 	// Refresh is how long what a plan has seen counts as seen: State.Version
 	// changes so often, and a look after that plans. At most nineteen twentieths
@@ -86,7 +89,7 @@ func (d *Driver) setup() {
 		}
 		n := d.Concurrency
 		if n <= 0 {
-			n = drivers.DefaultConcurrency
+			n = DefaultConcurrency
 		}
 		d.slots = make(chan struct{}, n)
 	})

@@ -132,6 +132,7 @@ func (s *revisions) converged(st reconciler.Status) bool {
 // TestReconciled: between resyncs an idle stack costs no plan, a resync finds
 // drift, an output moves its dependents, a deletion is held.
 func TestReconciled(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	d := w.driver(t.TempDir())
 	d.Now, d.Refresh = nil, resync*9/10
