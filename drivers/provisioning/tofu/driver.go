@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"strings"
 	"sync"
 	"time"
@@ -91,6 +92,7 @@ func (d *Driver) setup() {
 		if n <= 0 {
 			n = DefaultConcurrency
 		}
+		n = min(n, max(DefaultConcurrency, 2*runtime.NumCPU())) // more would only wait for each other
 		d.slots = make(chan struct{}, n)
 	})
 }
