@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/aplomb-dev/aplomb/drivers/mesh/consul"
 	"github.com/aplomb-dev/aplomb/drivers/provisioning/tofu"
@@ -53,6 +54,11 @@ func newTofu(w wiring) (engine, error) {
 	d := &tofu.Driver{
 		Env: w.folder.ID, Dir: filepath.Join(w.folder.join(stacksDir), w.target.Name), Binary: w.target.Binary,
 		Key: derive(w.key, "stacks"), Fingerprint: w.fingerprint, Concurrency: w.target.Concurrency, Log: w.log,
+		Pass:    w.target.Pass,
+		Refresh: orElse(time.Duration(w.target.Resync), polled) * 4 / 5, // so that each resync plans
+	}
+	if file := w.target.CLIConfig; file != "" {
+		d.ProviderConfig = &file
 	}
 	return engine{driver: d, kinds: d.Kinds(), version: tofu.DriverVersion}, nil
 }

@@ -101,6 +101,8 @@ type Target struct {
 	ServerName  string   `json:"serverName"`
 	Login       Login    `json:"login"`
 	Binary      string   `json:"binary"`
+	CLIConfig   string   `json:"cliConfig"`
+	Pass        []string `json:"pass"`
 	Root        string   `json:"root"`
 	Region      string   `json:"region"`
 	Namespace   string   `json:"namespace"`

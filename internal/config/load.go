@@ -149,7 +149,7 @@ func decodeEnvironment(base, name string, raw json.RawMessage) (Environment, err
 var remote = regexp.MustCompile(`^([A-Za-z][A-Za-z0-9+.-]*://|[^/]+:)`)
 
 func (t *Target) absolute(base string) {
-	paths := []*string{&t.TokenFile, &t.CAFile, &t.CertFile, &t.KeyFile, &t.Root}
+	paths := []*string{&t.TokenFile, &t.CAFile, &t.CertFile, &t.KeyFile, &t.Root, &t.CLIConfig}
 	if j := t.Login.JWT; j != nil {
 		paths = append(paths, &j.File)
 	}

@@ -22,7 +22,7 @@ var engines = map[string][]string{
 	"nomad":  append([]string{"region"}, overHTTP...),
 	"vault":  append([]string{"login"}, overHTTP...),
 	"consul": append([]string{"datacenter", "partition"}, overHTTP...),
-	"tofu":   {"binary"},
+	"tofu":   {"binary", "cliConfig", "pass"},
 }
 
 // targets finds fields that the engine has no use for, and those that it lacks.
@@ -50,7 +50,7 @@ func (c *checking) targets(e Environment, at schema.Path) {
 }
 
 func (c *checking) fields(t Target, at schema.Path) {
-	for _, name := range []string{"address", "tokenFile", "caFile", "certFile", "keyFile", "serverName", "login", "binary", "root", "region", "namespace", "datacenter", "partition"} {
+	for _, name := range []string{"address", "tokenFile", "caFile", "certFile", "keyFile", "serverName", "login", "binary", "cliConfig", "pass", "root", "region", "namespace", "datacenter", "partition"} {
 		path := at.Child(name)
 		if _, written := c.values[path]; written && !slices.Contains(engines[t.Engine], name) {
 			c.report(c.KeyAt(path), path, t.Engine+" takes "+strings.Join(engines[t.Engine], ", "), "%s: engine %s has no use for it", path, t.Engine)

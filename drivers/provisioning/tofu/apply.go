@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"reflect"
@@ -43,11 +42,9 @@ func (d *Driver) Apply(ctx context.Context, c drivers.Change) (drivers.State, er
 		return drivers.State{}, err
 	}
 	if begun != nil {
-		err = d.await(ctx, s, begun.run, p.total)
-		begun.free()
-	}
-	if err != nil {
-		return drivers.State{}, err
+		if err := d.await(ctx, s, begun.run, p.total); err != nil {
+			return drivers.State{}, err
+		}
 	}
 	defer d.locks.Lock(s.handle)()
 	ctx = context.WithoutCancel(ctx) // it has landed
@@ -63,7 +60,6 @@ func (d *Driver) Apply(ctx context.Context, c drivers.Change) (drivers.State, er
 type going struct {
 	run  *detached.Run
 	hide *scrubber
-	free func() // its slot
 }
 
 // begin makes sure that the plan still holds, writes down what is about to be
@@ -193,19 +189,14 @@ func (d *Driver) start(ctx context.Context, s *stack, p *plan, w *workspace) (*g
 	if err != nil {
 		return nil, driverkit.Fail("begin the apply of", s.handle, err)
 	}
-	free, err := d.slot(ctx)
-	if err != nil {
-		return nil, driverkit.Fail("apply", s.handle, err)
-	}
 	run, err := d.Shim.Start(ctx, s.path(runDir), detached.Spec{
 		Argv: []string{w.tool.path, "apply", "-input=false", "-json", lockTimeout, s.path(p.file)},
 		Env:  plain, Secrets: secret, Dir: s.path(moduleDir), Stop: detached.Stop{Signal: "INT", Grace: stopGrace},
 	})
 	if err != nil { // it may have started all the same: Observe looks
-		free()
 		return nil, &drivers.Error{Op: "start the apply of", Subject: s.handle, Class: drivers.ErrRetryable, Err: err}
 	}
-	return &going{run, w.scrubber(d, p.secrets), free}, nil
+	return &going{run, w.scrubber(d, p.secrets)}, nil
 }
 
 // applied is the workspace of what was applied last.
@@ -299,14 +290,13 @@ func tell(ctx context.Context, path string, at int64, p *progress) int64 {
 // taken in.
 func (s *stack) idle() error {
 	if _, err := os.Stat(s.path(runDir)); err == nil {
-		return running(s, "")
+		return running(s)
 	} else if !errors.Is(err, fs.ErrNotExist) {
 		return driverkit.Fail("look at", s.path(runDir), err)
 	}
 	return nil
 }
 
-func running(s *stack, how string) error {
-	err := fmt.Errorf("an apply is running%s", how)
-	return &drivers.Error{Op: "look at", Subject: s.handle, Class: drivers.ErrWaiting, Err: err}
+func running(s *stack) error {
+	return &drivers.Error{Op: "look at", Subject: s.handle, Class: drivers.ErrWaiting, Err: errors.New("an apply is running")}
 }

@@ -70,6 +70,9 @@ func (d *Driver) takeIn(ctx context.Context, s *stack, run *detached.Run, b *beg
 	if err != nil {
 		return driverkit.Fail("read", s.handle, err)
 	}
+	if rec == nil && b.Destroy { // it was forgotten, but for the rest of the folder
+		return driverkit.Fail("forget", s.dir, errors.Join(s.remove(begunFile), os.RemoveAll(s.dir)))
+	}
 	if rec == nil {
 		rec = &record{Format: 1, Environment: d.Env, Name: s.name, Spec: b.Spec}
 	}
@@ -109,6 +112,17 @@ func (d *Driver) takeIn(ctx context.Context, s *stack, run *detached.Run, b *beg
 	return d.removed(s, run, failure)
 }
 
+// reader is a workspace in which outputs can be read: whichever copy of a module
+// is there will do, since each has the same state.
+func (d *Driver) reader(ctx context.Context, s *stack, rec *record) (*workspace, error) {
+	for _, name := range []string{initFile, moduleDir, dataDir} {
+		if _, err := os.Stat(s.path(name)); err != nil {
+			return d.applied(ctx, s)
+		}
+	}
+	return d.known(s, rec)
+}
+
 // known is the workspace of a record, as far as reading takes one.
 func (d *Driver) known(s *stack, rec *record) (*workspace, error) {
 	sp, err := specOf(s.handle, &drivers.Desired{Spec: rec.Applied})
@@ -141,11 +155,10 @@ func cause(err error) string {
 
 // removed removes what is left of a run that was taken in, and answers err.
 func (d *Driver) removed(s *stack, run *detached.Run, err error) error {
-	keep := ""
-	if rec, rerr := s.record(); rerr == nil && rec != nil {
-		keep = rec.Files
+	gone := errors.Join(s.remove(begunFile), run.Remove())
+	if gone == nil {
+		gone = s.sweep()
 	}
-	gone := errors.Join(s.remove(begunFile), run.Remove(), s.sweep(keep))
 	if err == nil {
 		return driverkit.Fail("clean up", s.dir, gone)
 	}
@@ -172,11 +185,14 @@ func (d *Driver) forget(ctx context.Context, s *stack, run *detached.Run, rec *r
 		}
 	}
 	d.checks.forget(s.handle)
-	// The record goes first: without it there is nothing that could be planned.
-	if err := errors.Join(s.remove(recordFile), s.remove(begunFile)); err != nil {
+	// In this order a crash is found by what was begun, and ends here again.
+	if err := os.RemoveAll(s.path(stateDir)); err != nil {
 		return driverkit.Fail("forget", s.dir, err)
 	}
-	return driverkit.Fail("forget", s.dir, os.RemoveAll(s.dir))
+	if err := s.remove(recordFile); err != nil {
+		return driverkit.Fail("forget", s.dir, err)
+	}
+	return driverkit.Fail("forget", s.dir, errors.Join(s.remove(begunFile), os.RemoveAll(s.dir)))
 }
 
 // reread fills in outputs and checks of a record from the state, and writes it.

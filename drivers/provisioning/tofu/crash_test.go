@@ -38,6 +38,7 @@ func (h *heard) tell(text string) {
 }
 
 func TestProgressAndSuperseded(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	d := w.driver(t.TempDir())
 	r := drivertest.NewResource(t, d, Kind, "slow", w.things(t, thingsVars{Names: names(30), Content: "one", Delay: "400ms"}, ""))
@@ -101,6 +102,7 @@ func observed(t testing.TB, r *drivertest.Resource) drivers.State {
 }
 
 func TestDaemonKilled(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	dir := t.TempDir()
 	d := w.driver(dir)
@@ -135,8 +137,9 @@ func TestDaemonKilled(t *testing.T) {
 
 // TestToolKilled kills the tool, not its shim, at moments that differ.
 func TestToolKilled(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
-	rounds := 8
+	rounds := 6
 	for i := range rounds {
 		t.Run(fmt.Sprint(i), func(t *testing.T) {
 			w.empty(t)
@@ -153,7 +156,7 @@ func TestToolKilled(t *testing.T) {
 				defer close(ended)
 				_, _ = d.Apply(t.Context(), c) // whatever comes of it
 			}()
-			killWhen(t, filepath.Join(d.Dir, "env-1", "killed", runDir), time.Duration(i)*60*time.Millisecond, ended)
+			killWhen(t, filepath.Join(d.Dir, "env-1", "killed", runDir), time.Duration(i)*80*time.Millisecond, ended)
 			<-ended
 			settle(t, r)
 			made, state := w.made(t), inState(t, d, "killed")

@@ -13,28 +13,35 @@ const (
 	maxChoice = 5000 // conditions, splats and template directives, each of which may hold all that follow
 )
 
+// closes is what ends each thing that others can stand within.
+var closes = map[hclsyntax.TokenType]hclsyntax.TokenType{
+	hclsyntax.TokenOParen: hclsyntax.TokenCParen, hclsyntax.TokenOBrack: hclsyntax.TokenCBrack, hclsyntax.TokenOBrace: hclsyntax.TokenCBrace,
+	hclsyntax.TokenOQuote: hclsyntax.TokenCQuote, hclsyntax.TokenOHeredoc: hclsyntax.TokenCHeredoc,
+	hclsyntax.TokenTemplateInterp: hclsyntax.TokenTemplateSeqEnd, hclsyntax.TokenTemplateControl: hclsyntax.TokenTemplateSeqEnd,
+}
+
 // tooDeep answers the line on which a file goes beyond the bounds; 0 for none.
 func tooDeep(data []byte, name string) int {
 	tokens, _ := hclsyntax.LexConfig(data, name, hcl.InitialPos) // what is wrong with them the parser says
-	depth, signs, choices := 0, 0, 0
+	var open []hclsyntax.TokenType                               // what would close each
+	signs, choices := 0, 0
 	for _, t := range tokens {
-		switch t.Type {
-		case hclsyntax.TokenOParen, hclsyntax.TokenOBrack, hclsyntax.TokenOBrace, hclsyntax.TokenOQuote, hclsyntax.TokenOHeredoc, hclsyntax.TokenTemplateInterp:
-			depth++
-		case hclsyntax.TokenTemplateControl:
-			depth++
-			choices++
-		case hclsyntax.TokenCParen, hclsyntax.TokenCBrack, hclsyntax.TokenCBrace, hclsyntax.TokenCQuote, hclsyntax.TokenCHeredoc, hclsyntax.TokenTemplateSeqEnd:
-			depth = max(depth-1, 0)
-		case hclsyntax.TokenQuestion, hclsyntax.TokenStar: // a splat may hold all that follow, too
-			choices++
+		if by, ok := closes[t.Type]; ok {
+			open = append(open, by)
+		} else if n := len(open); n > 0 && open[n-1] == t.Type {
+			open = open[:n-1]
 		}
-		if t.Type == hclsyntax.TokenMinus || t.Type == hclsyntax.TokenBang {
+		switch t.Type {
+		case hclsyntax.TokenTemplateControl, hclsyntax.TokenQuestion, hclsyntax.TokenStar:
+			choices++
+			signs = 0
+		case hclsyntax.TokenMinus, hclsyntax.TokenBang:
 			signs++
-		} else {
+		case hclsyntax.TokenNewline, hclsyntax.TokenComment: // which the parser may skip
+		default:
 			signs = 0
 		}
-		if depth > maxDepth || signs > maxDepth || choices > maxChoice {
+		if len(open) > maxDepth || signs > maxDepth || choices > maxChoice {
 			return t.Range.Start.Line
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"strings"
 	"sync"
 	"time"
@@ -24,9 +25,12 @@ const Kind = "tofu.stack"
 // DriverVersion is the version of this driver's planning, for drivers.Target.
 const DriverVersion = "1"
 
-// DefaultRefresh is Driver.Refresh where that is zero: half the time from one
-// resync of an environment to the next, so that each plans.
-const DefaultRefresh = 5 * time.Minute
+// DefaultRefresh is Driver.Refresh where that is zero, for a target that is
+// looked at every five minutes.
+const DefaultRefresh = 4 * time.Minute
+
+// DefaultConcurrency is Driver.Concurrency where that is zero.
+const DefaultConcurrency = 4
 
 const prefix = "stack/" // of every handle
 
@@ -42,11 +46,11 @@ type Driver struct {
 
 	Pass           []string // names of variables of this process's environment that the tool gets, such as AWS_PROFILE, but no TF_ ones save TF_TOKEN_; nothing else is inherited but PATH
 	ProviderConfig *string  // path of the tool's CLI configuration, TF_CLI_CONFIG_FILE; nil: one that installs from the registry into a cache in Dir
-	Concurrency    int      // runs of the tool at once; zero means drivers.DefaultConcurrency
+	Concurrency    int      // runs of the tool at once that only look, of which each fills a core; zero means DefaultConcurrency. Applies are as many as are called for
 
 	// Refresh is how long what a plan has seen counts as seen: State.Version
-	// changes so often, and a look after that plans. Less than the time from one
-	// resync to the next. Zero means DefaultRefresh.
+	// changes so often, and a look after that plans. At most nineteen twentieths
+	// of Target.Resync, so that every resync plans. Zero means DefaultRefresh.
 	Refresh time.Duration
 
 	Shim detached.Shim      // zero: this very binary
@@ -86,8 +90,9 @@ func (d *Driver) setup() {
 		}
 		n := d.Concurrency
 		if n <= 0 {
-			n = drivers.DefaultConcurrency
+			n = DefaultConcurrency
 		}
+		n = min(n, max(DefaultConcurrency, 2*runtime.NumCPU())) // more would only wait for each other
 		d.slots = make(chan struct{}, n)
 	})
 }

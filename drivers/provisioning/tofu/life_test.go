@@ -17,6 +17,7 @@ import (
 )
 
 func TestLife(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	d := w.driver(t.TempDir())
 	r := drivertest.NewResource(t, d, Kind, "life", w.things(t, thingsVars{Names: names(3), Content: "one"}, ""))
@@ -82,7 +83,7 @@ func TestLife(t *testing.T) {
 	// Git has nothing of it any more.
 	r.Driver, r.Item.Want = w.driver(d.Dir), nil
 	gone := r.Plan()
-	if gone.Action != schema.Delete || paths(gone.Diff) != "delete /!resources/aplombtest_thing.t[\"t00\"]\ndelete /!resources/aplombtest_thing.t[\"t01\"]" {
+	if gone.Action != schema.Delete || paths(gone.Diff) != "delete /!outputs/ids\ndelete /!resources/aplombtest_thing.t[\"t00\"]\ndelete /!resources/aplombtest_thing.t[\"t01\"]" {
 		t.Fatalf("%s: %s", gone.Action, paths(gone.Diff))
 	}
 	if s := r.Settle(schema.Delete); s.Exists || len(w.made(t)) > 0 {
@@ -94,6 +95,7 @@ func TestLife(t *testing.T) {
 }
 
 func TestFailsAndIsFixed(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	d := w.driver(t.TempDir())
 	r := drivertest.NewResource(t, d, Kind, "fails", w.things(t, thingsVars{Names: names(4), Content: "one", Failing: "t02"}, ""))
@@ -128,6 +130,7 @@ func TestFailsAndIsFixed(t *testing.T) {
 }
 
 func TestStalePlan(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	d := w.driver(t.TempDir())
 	r := drivertest.NewResource(t, d, Kind, "stale", w.things(t, thingsVars{Names: names(2), Content: "one"}, ""))
@@ -172,6 +175,7 @@ func TestStalePlan(t *testing.T) {
 }
 
 func TestRecordIsNoSecret(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	d := w.driver(t.TempDir())
 	log := &drivertest.Log{}

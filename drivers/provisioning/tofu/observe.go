@@ -107,7 +107,7 @@ func (d *Driver) ending(ctx context.Context, s *stack) error {
 		return driverkit.Fail("look at", s.path(runDir), err)
 	}
 	if st.State == detached.Running || st.State == detached.Orphaned {
-		return running(s, "")
+		return running(s)
 	}
 	if err := d.collect(ctx, s, run, nil); err != nil {
 		if _, open := detached.Open(s.path(runDir)); open == nil {
@@ -163,7 +163,7 @@ func (d *Driver) warn(s *stack, text string) {
 
 // refreshed reads a state that somebody else wrote.
 func (d *Driver) refreshed(ctx context.Context, s *stack, rec *record) (*record, error) {
-	w, err := d.applied(ctx, s)
+	w, err := d.reader(ctx, s, rec)
 	if err != nil {
 		return nil, err
 	}
@@ -213,7 +213,7 @@ func (d *Driver) Reveal(ctx context.Context, it drivers.Item, output, fingerprin
 	if rec == nil || !rec.Outputs[output].Secret {
 		return schema.Secret{}, driverkit.Refuse("reveal an output of", s.handle, fmt.Errorf("it has no secret output %q", output), "")
 	}
-	w, err := d.applied(ctx, s)
+	w, err := d.reader(ctx, s, rec)
 	if err != nil {
 		return schema.Secret{}, err
 	}

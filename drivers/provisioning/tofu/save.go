@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"os"
 	"slices"
@@ -24,7 +25,7 @@ type madePlan struct {
 
 // save runs plan and show, and fills in p.
 func (d *Driver) save(ctx context.Context, s *stack, w *workspace, p *plan, sp spec, destroy bool) (*madePlan, error) {
-	if err := s.sweep(s.kept()...); err != nil {
+	if err := s.sweep(); err != nil {
 		return nil, driverkit.Fail("clean up", s.dir, err)
 	}
 	p.destroy, p.file = destroy, planPrefix+strings.ToLower(rand.Text())
@@ -143,17 +144,22 @@ func kindOf(v any) string {
 	}
 }
 
-// kept are the modules that are still needed.
-func (s *stack) kept() []string {
+// kept are the modules and plans that are still needed.
+func (s *stack) kept() ([]string, error) {
 	var keep []string
-	if r, err := s.record(); err == nil && r != nil {
-		keep = append(keep, r.Files)
+	rec, err := s.record()
+	if err != nil {
+		return nil, err
+	}
+	if rec != nil {
+		keep = append(keep, rec.Files)
 	}
 	var b begun
-	if s.load(begunFile, &b) == nil {
-		keep = append(keep, b.Files, b.Plan)
+	err = s.load(begunFile, &b)
+	if errors.Is(err, fs.ErrNotExist) {
+		return keep, nil
 	}
-	return keep
+	return append(keep, b.Files, b.Plan), err
 }
 
 // hasPlan says whether a saved plan is still there.

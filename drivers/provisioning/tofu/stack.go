@@ -153,8 +153,12 @@ func (s *stack) tree(hash string) (schema.Tree, error) {
 	return tree, nil
 }
 
-// sweep removes kept modules and saved plans but the ones named.
-func (s *stack) sweep(keep ...string) error {
+// sweep removes modules and saved plans that are no longer needed.
+func (s *stack) sweep() error {
+	keep, err := s.kept()
+	if err != nil {
+		return err
+	}
 	entries, err := os.ReadDir(s.dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil

@@ -180,7 +180,8 @@ func TestKeptTrees(t *testing.T) {
 	drivertest.Must(t, s.keepTree(one))
 	drivertest.Must(t, s.keepTree(two))
 	drivertest.Must(t, s.put(planPrefix+"x", nil))
-	drivertest.Must(t, s.sweep(one.Hash()))
+	drivertest.Must(t, s.store(recordFile, record{Format: 1, Environment: "env-1", Name: "a", Files: one.Hash()}))
+	drivertest.Must(t, s.sweep())
 	if got, err := s.tree(one.Hash()); err != nil || got.Hash() != one.Hash() {
 		t.Errorf("%v", err)
 	}

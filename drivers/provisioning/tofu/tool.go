@@ -25,6 +25,10 @@ const maxOutput = 128 << 20
 // lockTimeout is how long the tool waits for somebody else's lock on the state.
 const lockTimeout = "-lock-timeout=20s"
 
+// maxSocketDir is the length of the longest path of a folder in which providers
+// can open their sockets.
+const maxSocketDir = 80
+
 // tool is the program.
 type tool struct {
 	path     string
@@ -95,9 +99,13 @@ func (d *Driver) environ(t *tool, s *stack, vars map[string]schema.Secret) ([]st
 	if d.ProviderConfig != nil {
 		config = *d.ProviderConfig
 	}
+	tmp := home
+	if len(tmp) > maxSocketDir {
+		tmp = os.TempDir()
+	}
 	plain := []string{
 		"CHECKPOINT_DISABLE=1", "TF_IN_AUTOMATION=1", "TF_INPUT=0", "TF_CLI_CONFIG_FILE=" + config, "TF_DATA_DIR=" + s.path(dataDir),
-		"HOME=" + home, "TMPDIR=" + home, "PATH=" + os.Getenv("PATH"), "LC_ALL=C.UTF-8", "TZ=UTC",
+		"HOME=" + home, "TMPDIR=" + tmp, "PATH=" + os.Getenv("PATH"), "LC_ALL=C.UTF-8", "TZ=UTC",
 	}
 	secret := map[string]schema.Secret{}
 	for _, name := range d.Pass {
