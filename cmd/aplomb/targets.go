@@ -127,7 +127,7 @@ func identityOf(f *folder, c config.Target) string {
 		return f.ID
 	}
 	id := c.Engine + " " + c.Address
-	for _, p := range [][2]string{{"region", c.Region}, {"namespace", c.Namespace}, {"datacenter", c.Datacenter}, {"partition", c.Partition}} {
+	for _, p := range [][2]string{{"region", c.Region}, {"namespace", c.Namespace}} {
 		if p[1] != "" {
 			id += " " + p[0] + "=" + p[1]
 		}

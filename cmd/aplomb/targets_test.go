@@ -71,7 +71,7 @@ func TestIdentity(t *testing.T) {
 		{config.Target{Engine: "local", Root: "/srv"}, f.ID},
 		{config.Target{Engine: "tofu", Binary: "terraform"}, f.ID},
 		{config.Target{Engine: "nomad", Address: "https://eu:4646", TokenFile: "/a", Region: "eu", Namespace: "shop"}, "nomad https://eu:4646 region=eu namespace=shop"},
-		{config.Target{Engine: "consul", Address: "http://c:8500", Datacenter: "dc1", Partition: "p", CAFile: "/b"}, "consul http://c:8500 datacenter=dc1 partition=p"},
+		{config.Target{Engine: "vault", Address: "http://v:8200", Namespace: "shop", CAFile: "/b"}, "vault http://v:8200 namespace=shop"},
 	} {
 		if got := identityOf(f, tc.target); got != tc.want {
 			t.Errorf("%q, want %q", got, tc.want)

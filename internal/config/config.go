@@ -106,8 +106,6 @@ type Target struct {
 	Root        string   `json:"root"`
 	Region      string   `json:"region"`
 	Namespace   string   `json:"namespace"`
-	Datacenter  string   `json:"datacenter"`
-	Partition   string   `json:"partition"`
 	Concurrency int      `json:"concurrency"`
 	Resync      Duration `json:"resync"` // zero: what the environment says
 }

@@ -107,7 +107,7 @@ func TestFindings(t *testing.T) {
 		{"target name", "      eu:", "      EU:", []string{`12:7: "EU" is not a name of a target`}},
 		{"two machines", "{local: {engine: local}}", "{a: {engine: local}, b: {engine: local}}", []string{"21:38: targets a and b are both local"}},
 		{"no target", "targets: {local: {engine: local}}", "targets: {}", []string{"21:14: environment stage has no target"}},
-		{"no use", "region: eu}", "region: eu, partition: x}", []string{"12:113: environments.prod.targets.eu.partition: engine nomad has no use for it"}},
+		{"no use", "region: eu}", "region: eu, binary: x}", []string{"12:113: environments.prod.targets.eu.binary: engine nomad has no use for it"}},
 		{"no address", "address: https://Nomad.EU:4646/, ", "", []string{"12:11: missing field environments.prod.targets.eu.address"}},
 		{"a path", ":4646/", ":4646/v1", []string{"12:36: environments.prod.targets.eu.address: a path"}},
 		{"a password", "//Nomad", "//a:b@Nomad", []string{"12:36: environments.prod.targets.eu.address holds a user"}},

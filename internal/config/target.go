@@ -13,15 +13,15 @@ import (
 const Local = "local"
 
 // overHTTP are the fields of an engine that is reached over HTTP.
-var overHTTP = []string{"address", "tokenFile", "caFile", "certFile", "keyFile", "serverName", "namespace"}
+var overHTTP = []string{"address", "tokenFile", "caFile", "certFile", "keyFile", "serverName"}
 
 // engines are the fields that each engine has a use for, beside those that all
 // have.
 var engines = map[string][]string{
 	Local:    {"root"},
 	"nomad":  append([]string{"region"}, overHTTP...),
-	"vault":  append([]string{"login"}, overHTTP...),
-	"consul": append([]string{"datacenter", "partition"}, overHTTP...),
+	"vault":  append([]string{"login", "namespace"}, overHTTP...),
+	"consul": overHTTP,
 	"tofu":   {"binary", "cliConfig", "pass"},
 }
 
@@ -50,7 +50,7 @@ func (c *checking) targets(e Environment, at schema.Path) {
 }
 
 func (c *checking) fields(t Target, at schema.Path) {
-	for _, name := range []string{"address", "tokenFile", "caFile", "certFile", "keyFile", "serverName", "login", "binary", "cliConfig", "pass", "root", "region", "namespace", "datacenter", "partition"} {
+	for _, name := range []string{"address", "tokenFile", "caFile", "certFile", "keyFile", "serverName", "login", "binary", "cliConfig", "pass", "root", "region", "namespace"} {
 		path := at.Child(name)
 		if _, written := c.values[path]; written && !slices.Contains(engines[t.Engine], name) {
 			c.report(c.KeyAt(path), path, t.Engine+" takes "+strings.Join(engines[t.Engine], ", "), "%s: engine %s has no use for it", path, t.Engine)
