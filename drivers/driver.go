@@ -79,7 +79,7 @@ type Applied struct {
 // Item is one resource that a call is about.
 type Item struct {
 	ID     schema.ID
-	Want   *Desired // nil: it is not declared; Plan answers its deletion
+	Want   *Desired // nil: it is not declared; Plan answers its deletion. To Observe it may still be unresolved
 	Last   *Applied // nil: this environment never owned it
 	Handle string   // where it lives; "" if the engine gives it and has not yet
 	Nonce  string   // of a pending intent: what a create that may have landed is found again by

@@ -193,10 +193,7 @@ func (c *core) reads(d *Decision) []call {
 		cl := call{op: Observing, target: c.w.Targets[name], nodes: nodes}
 		for _, n := range nodes {
 			n.Op, n.Dirty = Observing, false
-			cl.items = append(cl.items, n.item(nil))
-			if n.Plan != nil {
-				cl.items[len(cl.items)-1].Want = n.Plan.Want
-			}
+			cl.items = append(cl.items, n.item(n.wanted()))
 		}
 		calls = append(calls, cl)
 	}
@@ -206,6 +203,19 @@ func (c *core) reads(d *Decision) []call {
 			items: []drivers.Item{p.Node.item(p.Want)}, states: []drivers.State{p.Node.Live.State}, plan: p})
 	}
 	return calls
+}
+
+// wanted is what is declared, for a look: as it was resolved last, or else by
+// itself. nil says that it is not declared, and nothing else.
+func (n *Node) wanted() *drivers.Desired {
+	if n.Decl == nil {
+		return nil
+	}
+	if n.Plan != nil && n.Plan.Want != nil && sameDecl(n.Plan.decl, n.Decl) {
+		return n.Plan.Want
+	}
+	d := n.Decl.Desired()
+	return &d
 }
 
 // make makes a call. It touches no World: it runs beside others.

@@ -71,3 +71,30 @@ func TestProgress(t *testing.T) {
 	}
 	drivers.Tell(t.Context(), "nobody listens")
 }
+
+// TestTurnLooksAtWhatIsDeclared: a look is told what is declared also where
+// nothing is planned yet, such as after a restart: no Want means that it is not
+// declared.
+func TestTurnLooksAtWhatIsDeclared(t *testing.T) {
+	d := newDesk(t, "mem")
+	d.declare(decl("a", `{"size":1}`), decl("b", `{"value":"@{memory.thing/a.id}"}`))
+	d.steps()
+	d.restart()
+	d.declare(decl("b", `{"value":"@{memory.thing/a.id}"}`), decl("a", `{"size":1}`))
+	for _, c := range d.core.reads(d.decide()) {
+		for _, it := range c.items {
+			if it.Want == nil || it.ID.Name == "b" && len(it.Want.Unknown) != 1 {
+				t.Errorf("%s is looked at with %+v", it.ID, it.Want)
+			}
+		}
+	}
+	d.restart()
+	d.declare(decl("b", `{}`))
+	for _, c := range d.core.reads(d.decide()) {
+		for _, it := range c.items {
+			if (it.Want == nil) != (it.ID.Name == "a") {
+				t.Errorf("%s is looked at with %+v", it.ID, it.Want)
+			}
+		}
+	}
+}

@@ -57,7 +57,7 @@ func (b *builder) ask(n *Node) (v verdict) {
 	if !checks && !claims && !needs {
 		return v
 	}
-	want := n.desired()
+	want := n.Desired()
 	if checks {
 		v.err = checker.Check(n.ID.Kind, n.ID.Name, want)
 	}
@@ -85,8 +85,9 @@ func (b *builder) refuse(pos schema.Pos, id schema.ID, err error) {
 	b.find(pos, id, drivers.HintOf(err), "%s", msg)
 }
 
-// desired is a declaration as far as it is known by itself.
-func (n *Node) desired() drivers.Desired {
+// Desired is a declaration as far as it is known by itself: every field that
+// holds a reference is unknown.
+func (n *Node) Desired() drivers.Desired {
 	d := drivers.Desired{Spec: n.Res.Spec, Files: n.Res.Files}
 	for _, f := range n.Res.Refs {
 		if d.Unknown == nil {
