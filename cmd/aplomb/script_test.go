@@ -17,7 +17,7 @@ func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && (os.Args[1] == detached.ShimCommand || os.Args[1] == compile.WorkerName) {
 		main()
 	}
-	testscript.Main(m, map[string]func(){"aplomb": main})
+	testscript.Main(suite(m), map[string]func(){"aplomb": main})
 }
 
 // TestScripts is the whole binary, story by story: each script is headed by

@@ -51,7 +51,7 @@ func startPostgres(dir string) (*PostgresServer, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &PostgresServer{Host: "127.0.0.1", Port: strconv.Itoa(ports[0]), User: "admin", Password: "enginetest"}
+	p := &PostgresServer{Host: "127.0.0.1", Port: strconv.Itoa(ports[0]), User: "admin", Password: "c4n4ry-7Q2x-pg"}
 	data, secret := filepath.Join(dir, "data"), filepath.Join(dir, "password")
 	if err := os.WriteFile(secret, []byte(p.Password), 0o644); err != nil {
 		return nil, err
