@@ -35,6 +35,7 @@ type bench struct {
 	proxy  *enginetest.Proxy
 	url    string // through the proxy, and through what denies
 	denied atomic.Bool
+	doctor atomic.Pointer[func(*http.Response)] // alters answers, if set
 	log    *drivertest.Log
 }
 
@@ -63,7 +64,16 @@ func newBench(t testing.TB) *bench {
 	b := &bench{api: c, proxy: enginetest.NewProxy(t, n.Address), log: &drivertest.Log{}}
 	to, err := url.Parse(b.proxy.Address)
 	drivertest.Must(t, err)
-	forward := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(to) }, FlushInterval: -1,
+	forward := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) {
+		r.SetURL(to)
+		r.Out.Header.Set("Accept-Encoding", "identity")
+	}, FlushInterval: -1,
+		ModifyResponse: func(r *http.Response) error {
+			if f := b.doctor.Load(); f != nil {
+				(*f)(r)
+			}
+			return nil
+		},
 		ErrorHandler: func(http.ResponseWriter, *http.Request, error) { panic(http.ErrAbortHandler) }}
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if b.denied.Load() && r.Method != http.MethodGet {
