@@ -3,6 +3,7 @@
 package nomad
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -21,47 +22,11 @@ func without(count, more string) string {
 		`{"Config":{"args":["3600"],"command":"/bin/sleep"},"Driver":"raw_exec","KillTimeout":"1s","Name":"sleep","Resources":{"CPU":10,"MemoryMB":10}}]}]` + more + `}}`
 }
 
-const jobHCL = `
-variable "count" {
-  type    = number
-  default = 1
-}
-
-variable "team" {
-  type = string
-}
-
-job "$NAME" {
-  type = "service"
-  meta { team = var.team }
-  update {
-    min_healthy_time  = "10ms"
-    healthy_deadline  = "20s"
-    progress_deadline = "30s"
-  }
-  group "web" {
-    count = var.count
-    task "sleep" {
-      driver       = "raw_exec"
-      kill_timeout = "1s"
-      config {
-        command = "/bin/sleep"
-        args    = ["3600"]
-      }
-      resources {
-        cpu    = 10
-        memory = 10
-      }
-    }
-  }
-}
-`
-
 // jobFiles are the job files of the samples: the name of a job stands in it.
 var jobFiles = func() schema.Tree {
 	var t schema.Tree
 	for _, name := range []string{"cut-0", "cut-1", "cut-2", "cut-3", "life-0", "life-1", "life-2", "life-3", "life-4", "life-5", "life-6", "life-7", "neighbour", "never", "one", "sample", "two"} {
-		t = append(t, schema.File{Path: "jobs/" + name + ".nomad.hcl", Data: []byte(replaceName(jobHCL, name))})
+		t = append(t, schema.File{Path: "jobs/" + name + ".nomad.hcl", Data: []byte(strings.ReplaceAll(jobHCL, "$NAME", name))})
 	}
 	return t
 }()
@@ -86,7 +51,7 @@ func TestConformance(t *testing.T) {
 			Kind: KindNamespace,
 			A:    `{"capabilities":{"disabledNetworkModes":[],"disabledTaskDrivers":["raw_exec"],"enabledNetworkModes":[],"enabledTaskDrivers":[]},"description":"a shop","meta":{"team":"shop"}}`,
 			B:    `{"description":"another","meta":{"tier":"web"}}`,
-			P:    `{"description":"a shop","meta":{},"name":"pinned-$NAME"}`, X: `{"description":"` + longText + `","meta":{}}`,
+			P:    `{"description":"a shop","meta":{},"name":"pinned-$NAME"}`, X: `{"description":"` + strings.Repeat("x", 300) + `","meta":{}}`,
 			Unknown: "/description", Outputs: []string{"name"}, Marks: true,
 		}, {
 			Kind: KindVariable,

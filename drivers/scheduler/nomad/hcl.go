@@ -15,11 +15,12 @@ import (
 	"github.com/aplomb-dev/aplomb/schema"
 )
 
-// The bounds of a job file. HCL's parser descends for each bracket and for each
-// sign, and a stack that is spent ends the process.
+// The bounds of a job file. HCL's parser descends for each bracket, each sign
+// and each condition, and a stack that is spent ends the process.
 const (
-	maxHCL      = 1 << 20
-	maxHCLDepth = 200
+	maxHCL           = 256 << 10
+	maxHCLDepth      = 200
+	maxHCLConditions = 1000
 )
 
 // fileFunctions read the machine that evaluates them; Nomad has them off where
@@ -87,29 +88,35 @@ func firstOf(diags hcl.Diagnostics) error {
 	return at(*d.Subject, "%s: %s", d.Summary, clip(d.Detail))
 }
 
-// shallow refuses what is nested, or signed, too deep for a parser that
-// descends.
+// shallow refuses what is nested, signed or conditional beyond what a parser
+// that descends can take.
 func shallow(name string, data []byte) error {
 	tokens, _ := hclsyntax.LexConfig(data, name, hcl.InitialPos) // what is wrong with them the parser says
-	depth, run, asks := 0, 0, 0
+	depth, signs, conditions := 0, 0, 0
 	for _, t := range tokens {
 		switch t.Type {
-		case hclsyntax.TokenOBrace, hclsyntax.TokenOBrack, hclsyntax.TokenOParen, hclsyntax.TokenTemplateInterp, hclsyntax.TokenTemplateControl, hclsyntax.TokenOQuote, hclsyntax.TokenOHeredoc:
+		case hclsyntax.TokenOBrace, hclsyntax.TokenOBrack, hclsyntax.TokenOParen, hclsyntax.TokenTemplateInterp, hclsyntax.TokenOQuote, hclsyntax.TokenOHeredoc:
 			depth++
+		case hclsyntax.TokenTemplateControl:
+			depth++
+			conditions++
+		case hclsyntax.TokenQuestion:
+			conditions++
 		case hclsyntax.TokenCBrace, hclsyntax.TokenCBrack, hclsyntax.TokenCParen, hclsyntax.TokenTemplateSeqEnd, hclsyntax.TokenCQuote, hclsyntax.TokenCHeredoc:
 			depth--
-		case hclsyntax.TokenQuestion:
-			asks++
+		}
+		switch t.Type {
+		case hclsyntax.TokenBang, hclsyntax.TokenMinus:
+			signs++
 		case hclsyntax.TokenNewline:
-			asks = 0
+		default:
+			signs = 0
 		}
-		if t.Type == hclsyntax.TokenBang || t.Type == hclsyntax.TokenMinus {
-			run++
-		} else if t.Type != hclsyntax.TokenNewline {
-			run = 0
-		}
-		if depth > maxHCLDepth || run > maxHCLDepth || asks > maxHCLDepth {
+		if depth > maxHCLDepth || signs > maxHCLDepth {
 			return at(t.Range, "nested deeper than %d levels", maxHCLDepth)
+		}
+		if conditions > maxHCLConditions {
+			return at(t.Range, "more than %d conditions in one file", maxHCLConditions)
 		}
 	}
 	return nil

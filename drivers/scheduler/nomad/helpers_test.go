@@ -1,8 +1,15 @@
 package nomad
 
-import "strings"
+import (
+	"net/http"
+	"net/http/httptest"
+	"testing"
+)
 
-// longText is longer than Nomad takes for a description.
-var longText = strings.Repeat("x", 300)
-
-func replaceName(text, name string) string { return strings.ReplaceAll(text, "$NAME", name) }
+// newServer answers on loopback until the test ends.
+func newServer(t testing.TB, f http.HandlerFunc) string {
+	t.Helper()
+	s := httptest.NewServer(f)
+	t.Cleanup(s.Close)
+	return s.URL
+}

@@ -24,8 +24,6 @@ import (
 	"github.com/aplomb-dev/aplomb/schema"
 )
 
-const env = "env-1"
-
 func TestMain(m *testing.M) { os.Exit(enginetest.Main(m)) }
 
 // bench is one Nomad with everything between it and a driver that a test
