@@ -90,8 +90,9 @@ func (b *bench) struggle(t *testing.T, d drivers.Driver, it *drivers.Item, fault
 	eventually(t, it.ID.String(), func() bool {
 		attempts++
 		var n atomic.Int64
+		early := attempts < 4
 		b.proxy.Meddle(func(*http.Request) enginetest.Fault {
-			if n.Add(1)-1 == at && attempts < 4 {
+			if n.Add(1)-1 == at && early {
 				return fault
 			}
 			return enginetest.Pass
@@ -104,7 +105,7 @@ func (b *bench) struggle(t *testing.T, d drivers.Driver, it *drivers.Item, fault
 		case class == drivers.ErrPermanent, class == drivers.ErrDenied:
 			t.Fatalf("request %d: %v", at, err)
 		}
-		return done && attempts >= 4
+		return done && !early
 	})
 	b.proxy.Meddle(nil)
 }

@@ -197,11 +197,12 @@ func scalar(s string) json.RawMessage {
 }
 
 // createDiff is what a job is made with.
-func createDiff(j *api.Job) ([]drivers.Delta, error) {
-	tree, err := jobTree(j)
+func createDiff(w desiredJob) ([]drivers.Delta, error) {
+	tree, err := jobTree(w.raw)
 	if err != nil {
 		return nil, err
 	}
+	tree["ID"], tree["Namespace"], tree["Name"] = value(w.job.ID), value(w.job.Namespace), value(w.job.Name)
 	if groups, ok := tree["TaskGroups"].([]any); ok {
 		tree["TaskGroups"] = byName(groups, "Tasks")
 	}

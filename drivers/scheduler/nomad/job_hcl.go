@@ -44,7 +44,7 @@ func (d *Driver) fromHCL(ctx context.Context, p place, s jobSpec, want *drivers.
 	if err != nil {
 		return desiredJob{}, err
 	}
-	w := desiredJob{job: &api.Job{}, source: &api.JobSubmission{Source: string(file.Data), Format: "hcl2", Variables: text}}
+	w := desiredJob{job: &api.Job{}, raw: raw, source: &api.JobSubmission{Source: string(file.Data), Format: "hcl2", Variables: text}}
 	if err := json.Unmarshal(raw, w.job); err != nil {
 		return w, driverkit.Refuse("parse", p.handle(), err, "")
 	}

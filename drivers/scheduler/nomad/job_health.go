@@ -75,15 +75,21 @@ func (c *closer) look(ctx context.Context, p place, stub *api.JobListStub, f *fa
 
 // summaryOf is all that a look depends on, but for deployments and evaluations.
 func summaryOf(stub *api.JobListStub, last *drivers.Applied) string {
-	groups := map[string]api.TaskGroupSummary{}
+	text := append(make([]byte, 0, 64), stub.Status...)
+	text = strconv.AppendBool(append(text, ' '), stub.Stop)
 	if stub.JobSummary != nil {
-		groups = stub.JobSummary.Summary
+		for _, name := range slices.Sorted(maps.Keys(stub.JobSummary.Summary)) {
+			g := stub.JobSummary.Summary[name]
+			text = append(append(text, ' '), name...)
+			for _, n := range [...]int{g.Queued, g.Complete, g.Failed, g.Running, g.Starting, g.Lost, g.Unknown} {
+				text = strconv.AppendInt(append(text, ' '), int64(n), 10)
+			}
+		}
 	}
-	was := ""
 	if last != nil {
-		was = last.Version
+		text = append(append(text, ' '), last.Version...)
 	}
-	return fmt.Sprint(stub.Status, stub.Stop, groups, was)
+	return string(text)
 }
 
 func (c *closer) judge(ctx context.Context, p place, stub *api.JobListStub, f *facts, last *drivers.Applied) (look, error) {

@@ -3,7 +3,9 @@ package nomad
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
+	"net/url"
 	"sync"
 
 	"github.com/hashicorp/nomad/api"
@@ -34,7 +36,8 @@ func (f *facts) batch() bool { return f.kind == api.JobTypeBatch || f.kind == ap
 // of it.
 func (f *facts) launches() bool { return f.periodic || f.parameterized }
 
-func factsOf(j *api.Job) (*facts, error) {
+// factsOf takes the facts out of a job, and of the same as Nomad answered it.
+func factsOf(j *api.Job, raw json.RawMessage) (*facts, error) {
 	f := &facts{
 		index: value(j.JobModifyIndex), version: value(j.Version), kind: value(j.Type),
 		periodic: j.IsPeriodic(), parameterized: j.IsParameterized(), stopped: value(j.Stop), owner: j.Meta[Mark],
@@ -47,7 +50,7 @@ func factsOf(j *api.Job) (*facts, error) {
 	if f.unseen, err = unseenOf(j); err != nil {
 		return nil, err
 	}
-	tree, err := jobTree(j)
+	tree, err := jobTree(raw)
 	if err != nil {
 		return nil, err
 	}
@@ -72,16 +75,15 @@ var serverOwned = []string{
 
 // jobTree is a job in the words of the spec: what is unset, what Nomad itself
 // keeps in it and the mark are left out.
-func jobTree(j *api.Job) (map[string]any, error) {
-	raw, err := json.Marshal(j)
-	if err != nil {
-		return nil, err
-	}
+func jobTree(raw json.RawMessage) (map[string]any, error) {
 	tree, err := driverkit.Tree(raw)
 	if err != nil {
 		return nil, err
 	}
-	job := tree.(map[string]any)
+	job, ok := tree.(map[string]any)
+	if !ok {
+		return nil, errors.New("a job is an object")
+	}
 	for _, name := range serverOwned {
 		delete(job, name)
 	}
@@ -195,7 +197,8 @@ func (d *Driver) readJob(ctx context.Context, p place) (*api.Job, *facts, error)
 	if err != nil {
 		return nil, nil, err
 	}
-	job, _, err := d.client.Jobs().Info(p.name, q)
+	var raw json.RawMessage
+	_, err = d.client.Raw().Query("/v1/job/"+url.PathEscape(p.name), &raw, q)
 	if isStatus(err, http.StatusNotFound) {
 		d.jobs.drop(p.handle())
 		return nil, nil, nil
@@ -203,7 +206,11 @@ func (d *Driver) readJob(ctx context.Context, p place) (*api.Job, *facts, error)
 	if err != nil {
 		return nil, nil, fail("read", p.handle(), err)
 	}
-	f, err := factsOf(job)
+	job := &api.Job{}
+	if err := json.Unmarshal(raw, job); err != nil {
+		return nil, nil, driverkit.FailHTTP("read", p.handle(), http.StatusOK, err)
+	}
+	f, err := factsOf(job, raw)
 	if err != nil {
 		return nil, nil, driverkit.Refuse("read", p.handle(), err, "")
 	}

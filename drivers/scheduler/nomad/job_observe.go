@@ -38,7 +38,16 @@ func (d *Driver) observeJobs(ctx context.Context, items []drivers.Item, states [
 		return err
 	}
 	c := &closer{d: d, places: places}
-	d.each(len(at), func(n int) {
+	var open []int // those that ask for more than the list
+	for n, i := range at {
+		if s, ok := d.asBefore(places[n], stubs[places[n]], items[i]); ok {
+			states[i] = s
+			continue
+		}
+		open = append(open, n)
+	}
+	d.each(len(open), func(k int) {
+		n := open[k]
 		i := at[n]
 		if stub := stubs[places[n]]; stub != nil {
 			states[i] = d.observeJob(ctx, c, places[n], stub, items[i])
@@ -47,6 +56,20 @@ func (d *Driver) observeJobs(ctx context.Context, items []drivers.Item, states [
 		states[i] = d.absentJob(ctx, places[n], items[i])
 	})
 	return nil
+}
+
+// asBefore is the state of a job of which the list says that it is as it was
+// when it was looked at closely, or that it never was.
+func (d *Driver) asBefore(p place, stub *api.JobListStub, it drivers.Item) (drivers.State, bool) {
+	if stub == nil {
+		return drivers.State{Handle: it.Handle}, it.Last == nil
+	}
+	f := d.jobs.get(it.Handle, stub.JobModifyIndex)
+	if f == nil {
+		return drivers.State{}, false
+	}
+	l, ok := d.jobs.concluded(it.Handle, f.index, summaryOf(stub, it.Last))
+	return jobState(p, f, l), ok
 }
 
 // each calls f for 0 to n-1, as many at once as there may be connections.

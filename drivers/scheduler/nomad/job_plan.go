@@ -63,7 +63,7 @@ func (d *Driver) planJob(ctx context.Context, c drivers.Change, it drivers.Item,
 		return c, err
 	}
 	plan.job, plan.source, plan.unknown = w.job, w.source, len(it.Want.Unknown) > 0
-	c, err = d.compareJob(ctx, c, it, state, live, plan)
+	c, err = d.compareJob(ctx, c, it, state, live, plan, w)
 	if err != nil && plan.unknown && errors.Is(err, drivers.ErrPermanent) {
 		return deferred(c, it, state), nil
 	}
@@ -71,12 +71,12 @@ func (d *Driver) planJob(ctx context.Context, c drivers.Change, it drivers.Item,
 }
 
 // compareJob fills in what differs between what lives and plan.job.
-func (d *Driver) compareJob(ctx context.Context, c drivers.Change, it drivers.Item, state drivers.State, live *observedJob, plan *jobPlan) (drivers.Change, error) {
+func (d *Driver) compareJob(ctx context.Context, c drivers.Change, it drivers.Item, state drivers.State, live *observedJob, plan *jobPlan, w desiredJob) (drivers.Change, error) {
 	c.Outputs = jobOutputs(plan.place, "")
 	var err error
 	switch {
 	case live == nil:
-		c.Diff, err = createDiff(plan.job)
+		c.Diff, err = createDiff(w)
 		d.mark(plan.job)
 	case live.ended:
 		c.Diff, err = againDiff(it)
@@ -93,6 +93,9 @@ func (d *Driver) compareJob(ctx context.Context, c drivers.Change, it drivers.It
 		}
 		keepScaled(plan.job, live.facts)
 		err = d.askNomad(ctx, &c, live, plan)
+	}
+	if _, known := errors.AsType[*drivers.Error](err); err != nil && !known {
+		err = driverkit.Refuse("plan", it.Handle, err, "")
 	}
 	if err != nil {
 		return c, err
@@ -236,17 +239,11 @@ func refusedTransitions(live *facts, j *api.Job) []transition {
 // replaceJob plans to purge what lives and to register the job anew. Nomad does
 // not plan that, so it is compared field by field.
 func (d *Driver) replaceJob(c drivers.Change, it drivers.Item, state drivers.State, reasons []transition, plan *jobPlan) (drivers.Change, error) {
-	whole := *plan.job
-	whole.Canonicalize()
-	tree, err := jobTree(&whole)
-	if err != nil {
-		return c, driverkit.Refuse("plan", it.Handle, err, "")
+	want, err := canonicalSpec(plan.job)
+	if err == nil {
+		c.Diff, err = driverkit.Diff(state.Spec, want, nil)
 	}
-	want, err := driverkit.Text(map[string]any{"job": tree})
 	if err != nil {
-		return c, driverkit.Refuse("plan", it.Handle, err, "")
-	}
-	if c.Diff, err = driverkit.Diff(state.Spec, want, nil); err != nil {
 		return c, driverkit.Refuse("plan", it.Handle, err, "")
 	}
 	for _, r := range reasons {
@@ -277,6 +274,25 @@ func (d *Driver) validate(ctx context.Context, plan *jobPlan) error {
 		return driverkit.Refuse("validate", plan.place.handle(), errors.New(clip(answer.Error)), "")
 	}
 	return nil
+}
+
+// canonicalSpec is a declared job in the words of State.Spec, with the defaults
+// that Nomad's client knows.
+func canonicalSpec(j *api.Job) (json.RawMessage, error) {
+	whole, err := copyJob(j)
+	if err != nil {
+		return nil, err
+	}
+	whole.Canonicalize()
+	raw, err := json.Marshal(whole)
+	if err != nil {
+		return nil, err
+	}
+	tree, err := jobTree(raw)
+	if err != nil {
+		return nil, err
+	}
+	return driverkit.Text(map[string]any{"job": tree})
 }
 
 // deferred is the answer where a field cannot hold a reference's text.

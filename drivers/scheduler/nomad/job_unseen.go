@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"maps"
+	"reflect"
 	"slices"
 	"strconv"
 
@@ -40,6 +41,9 @@ type unseenReader struct {
 }
 
 func (u *unseenReader) add(at schema.Path, v any) {
+	if reflect.ValueOf(v).IsZero() {
+		return
+	}
 	raw, err := json.Marshal(v)
 	u.err = errors.Join(u.err, err)
 	tree, err := driverkit.Tree(raw)

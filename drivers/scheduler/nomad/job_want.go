@@ -2,6 +2,7 @@ package nomad
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -38,6 +39,7 @@ func jobSpecOf(want *drivers.Desired, handle string) (jobSpec, error) {
 // desiredJob is a job as declared, and the source that Nomad keeps beside it.
 type desiredJob struct {
 	job    *api.Job
+	raw    json.RawMessage // the same, before its names were settled
 	source *api.JobSubmission
 }
 
@@ -56,7 +58,7 @@ func (d *Driver) desired(ctx context.Context, p place, want *drivers.Desired) (d
 	if s.HCL != "" {
 		w, err = d.fromHCL(ctx, p, s, want)
 	} else {
-		w.job, err = decodeJob(s.Job)
+		w, err = d.fromStructure(s.Job)
 		if err != nil && len(want.Unknown) > 0 {
 			return w, errUnknown
 		}
@@ -95,8 +97,25 @@ func settleNames(j *api.Job, p place) error {
 	return nil
 }
 
-// decodeJob reads the API's structure. Durations may be texts, such as "30s".
-func decodeJob(raw json.RawMessage) (*api.Job, error) {
+// fromStructure reads the API's structure. What it says in plain JSON is kept,
+// as what Nomad makes of files is.
+func (d *Driver) fromStructure(raw json.RawMessage) (desiredJob, error) {
+	key := sha256.Sum256(raw)
+	plain := d.parsed.get(key)
+	if plain == nil {
+		var err error
+		if plain, err = plainJob(raw); err != nil {
+			return desiredJob{}, err
+		}
+		d.parsed.put(key, plain)
+	}
+	w := desiredJob{job: &api.Job{}, raw: plain}
+	return w, json.Unmarshal(plain, w.job)
+}
+
+// plainJob is the API's structure with its durations, which may be texts such
+// as "30s", in nanoseconds.
+func plainJob(raw json.RawMessage) (json.RawMessage, error) {
 	tree, err := driverkit.Tree(raw)
 	if err != nil {
 		return nil, err
@@ -104,14 +123,17 @@ func decodeJob(raw json.RawMessage) (*api.Job, error) {
 	if tree, err = plainDurations(tree, reflect.TypeFor[api.Job]()); err != nil {
 		return nil, err
 	}
-	if raw, err = driverkit.Text(tree); err != nil {
+	return driverkit.Text(tree)
+}
+
+// decodeJob reads the API's structure.
+func decodeJob(raw json.RawMessage) (*api.Job, error) {
+	plain, err := plainJob(raw)
+	if err != nil {
 		return nil, err
 	}
 	job := &api.Job{}
-	if err := json.Unmarshal(raw, job); err != nil {
-		return nil, err
-	}
-	return job, nil
+	return job, json.Unmarshal(plain, job)
 }
 
 // plainDurations makes nanoseconds of the texts that stand where t has a
