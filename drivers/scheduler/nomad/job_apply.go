@@ -6,6 +6,7 @@ import (
 	"net/http"
 
 	"github.com/hashicorp/nomad/api"
+	"github.com/sirupsen/logrus"
 
 	"github.com/aplomb-dev/aplomb/drivers"
 	"github.com/aplomb-dev/aplomb/internal/driverkit"
@@ -41,8 +42,12 @@ func (d *Driver) register(ctx context.Context, p *jobPlan) (drivers.State, error
 		return drivers.State{}, err
 	}
 	opts := &api.RegisterOptions{EnforceIndex: true, ModifyIndex: p.index, Submission: p.source}
-	if _, _, err := d.client.Jobs().RegisterOpts(p.job, opts, w); err != nil {
+	answer, _, err := d.client.Jobs().RegisterOpts(p.job, opts, w)
+	if err != nil {
 		return drivers.State{}, fail("register", p.place.handle(), err)
+	}
+	if answer.Warnings != "" && d.Log != nil {
+		d.Log.WithFields(logrus.Fields{"resource": p.place.handle(), "warning": clip(answer.Warnings)}).Warn("Nomad took the job, and warns")
 	}
 	return d.lookAgain(ctx, p)
 }

@@ -97,7 +97,15 @@ func (d *Driver) observeNamespaces(ctx context.Context, items []drivers.Item, st
 	}
 	for _, i := range at {
 		p, _ := placeOf(items[i].Handle) // Observe has looked
-		if n := all[p.name]; n != nil {
+		n := all[p.name]
+		if n == nil && items[i].Last != nil { // a list leaves out what the token may not see
+			var err error
+			if n, err = d.readNamespace(ctx, p.name); err != nil {
+				states[i].Err = err
+				continue
+			}
+		}
+		if n != nil {
 			states[i] = namespaceState(n)
 		}
 	}

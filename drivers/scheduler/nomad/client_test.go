@@ -1,0 +1,82 @@
+package nomad
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/aplomb-dev/aplomb/drivers"
+	"github.com/aplomb-dev/aplomb/drivers/drivertest"
+	"github.com/aplomb-dev/aplomb/schema"
+)
+
+// TestToken: it is read at each use, sent with each request, and in no error.
+func TestToken(t *testing.T) {
+	token, seen := "t0ken-1", ""
+	d := &Driver{Env: env, Region: "eu", Token: func() (schema.Secret, error) {
+		if token == "" {
+			return schema.Secret{}, errors.New("no such file")
+		}
+		return schema.NewSecret(token), nil
+	}}
+	d.URL = newServer(t, func(w http.ResponseWriter, r *http.Request) {
+		seen = r.Header.Get("X-Nomad-Token")
+		if region := r.URL.Query().Get("region"); region != "eu" {
+			t.Errorf("region %q", region)
+		}
+		if seen == "t0ken-2" {
+			http.Error(w, "Permission denied", http.StatusForbidden)
+			return
+		}
+		_, _ = io.WriteString(w, "[]")
+	})
+	items := []drivers.Item{{ID: schema.ID{Kind: KindJob, Name: "a"}, Handle: "job/default/a"}}
+	states, err := d.Observe(t.Context(), items)
+	drivertest.Must(t, err)
+	if seen != token || states[0].Exists || states[0].Handle != "job/default/a" {
+		t.Errorf("token %q, %+v", seen, states)
+	}
+	token = "t0ken-2"
+	_, err = d.Observe(t.Context(), items)
+	if seen != token || !errors.Is(err, drivers.ErrDenied) || strings.Contains(err.Error(), "t0ken") {
+		t.Errorf("token %q, %v", seen, err)
+	}
+	token = ""
+	if _, err = d.Observe(t.Context(), items); !errors.Is(err, drivers.ErrDenied) {
+		t.Errorf("without a token: %v", err)
+	}
+}
+
+// TestUnlistedIsNotGone: a list leaves out what a token may not see, so what was
+// applied once is asked for by name before it counts as gone.
+func TestUnlistedIsNotGone(t *testing.T) {
+	denied := true
+	d := &Driver{Env: env, Fingerprint: drivertest.Fingerprint}
+	d.URL = newServer(t, func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case r.URL.Path == "/v1/jobs" || r.URL.Path == "/v1/vars" || r.URL.Path == "/v1/namespaces":
+			_, _ = io.WriteString(w, "[]")
+		case denied:
+			http.Error(w, "Permission denied", http.StatusForbidden)
+		default:
+			http.Error(w, "not found", http.StatusNotFound)
+		}
+	})
+	var items []drivers.Item
+	for _, kind := range d.Kinds() {
+		handle, err := d.Address(kind, "a", []byte("{}"))
+		drivertest.Must(t, err)
+		items = append(items, drivers.Item{ID: schema.ID{Kind: kind, Name: "a"}, Handle: handle, Last: &drivers.Applied{Version: "7"}})
+	}
+	for _, denied = range []bool{true, false} {
+		states, err := d.Observe(t.Context(), items)
+		drivertest.Must(t, err)
+		for _, s := range states {
+			if errors.Is(s.Err, drivers.ErrDenied) != denied || s.Exists {
+				t.Errorf("%s, denied %t: exists %t, %v", s.Handle, denied, s.Exists, s.Err)
+			}
+		}
+	}
+}
