@@ -73,6 +73,31 @@ func everything(t *testing.T) map[string]json.RawMessage {
 	return all
 }
 
+// TestDeclarationWithFile: from a declaration beside its job file to a job that
+// runs.
+func TestDeclarationWithFile(t *testing.T) {
+	b := newBench(t)
+	c := compile.New(compile.Options{})
+	defer func() { _ = c.Close() }()
+	res, err := c.Compile(t.Context(), fstest.MapFS{
+		"shop/web.yaml":      {Data: []byte("apiVersion: aplomb.dev/v1\nkind: nomad.job\nmetadata: {name: web}\nspec:\n  hcl: ./web.nomad.hcl\n  vars: {team: shop, count: 2}\n")},
+		"shop/web.nomad.hcl": {Data: []byte(strings.ReplaceAll(jobHCL, "$NAME", "web"))},
+	})
+	drivertest.Must(t, err)
+	if len(res.Findings) > 0 {
+		t.Fatal(res.Findings)
+	}
+	web := res.Resources[0]
+	want := drivers.Desired{Spec: web.Spec, Files: web.Files}
+	drivertest.Must(t, b.driver().Check(KindJob, "web", want))
+	j := &job{drivertest.NewResource(t, b.driver(), KindJob, "web", want), b}
+	j.Settle(schema.Create)
+	j.becomes(drivers.Healthy)
+	if n := len(j.allocations()); n != 2 {
+		t.Errorf("%d allocations", n)
+	}
+}
+
 // TestEveryFieldSettles: of a job that has a field, whichever, nothing is left
 // to plan once it is registered; and every field of the API's job is in one.
 func TestEveryFieldSettles(t *testing.T) {

@@ -176,7 +176,7 @@ func (d *Driver) askNomad(ctx context.Context, c *drivers.Change, live *observed
 	if err != nil {
 		return driverkit.Refuse("plan", plan.place.handle(), err, "")
 	}
-	c.Diff = append(c.Diff, more...)
+	c.Diff = append(c.Diff, unnamed(more, c.Diff)...)
 	if len(c.Diff) == 0 && live.mendable() && len(answer.FailedTGAllocs) == 0 && answer.Annotations != nil {
 		c.Diff = missing(answer.Annotations.DesiredTGUpdates)
 		plan.evaluate = len(c.Diff) > 0

@@ -162,6 +162,14 @@ func FuzzDeltasOf(f *testing.F) {
 	})
 }
 
+func TestUnnamed(t *testing.T) {
+	planned := []drivers.Delta{{Path: "/job/TaskGroups/g/Tasks/t/Lifecycle/Hook"}, {Path: "/job/TaskGroups/h"}}
+	got := unnamed([]drivers.Delta{{Path: "/job/Spreads"}, {Path: "/job/TaskGroups/g/Tasks/t/Lifecycle"}, {Path: "/job/TaskGroups/h/Spreads"}}, planned)
+	if len(got) != 1 || got[0].Path != "/job/Spreads" {
+		t.Errorf("%+v", got)
+	}
+}
+
 func TestMarkUnknown(t *testing.T) {
 	text := `@{a/b.c["x"]}`
 	diff := []drivers.Delta{{Path: "/job/Meta/a", After: quote("see " + text)}, {Path: "/job/Name", After: quote("x")}}

@@ -150,6 +150,14 @@ func unseenDeltas(live unseen, lives []schema.Path, j *api.Job) ([]drivers.Delta
 	return all, nil
 }
 
+// unnamed are those of more that a plan does not name: another Nomad may see
+// what this one is blind to.
+func unnamed(more, planned []drivers.Delta) []drivers.Delta {
+	return slices.DeleteFunc(more, func(m drivers.Delta) bool {
+		return slices.ContainsFunc(planned, func(p drivers.Delta) bool { return p.Path.Within(m.Path) || m.Path.Within(p.Path) })
+	})
+}
+
 // tasksOf are the paths of the groups of a job and of their tasks.
 func tasksOf(j *api.Job) []schema.Path {
 	var all []schema.Path
