@@ -1,6 +1,7 @@
 package nomad
 
 import (
+	"context"
 	"errors"
 	"io"
 	"net/http"
@@ -78,5 +79,61 @@ func TestUnlistedIsNotGone(t *testing.T) {
 				t.Errorf("%s, denied %t: exists %t, %v", s.Handle, denied, s.Exists, s.Err)
 			}
 		}
+	}
+}
+
+// TestWatchWithoutVariables: what a token may not follow does not keep it from
+// hearing of the rest.
+func TestWatchWithoutVariables(t *testing.T) {
+	events := make(chan string)
+	d := &Driver{Env: env}
+	d.URL = newServer(t, func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/v1/vars":
+			http.Error(w, "Permission denied", http.StatusForbidden)
+		case "/v1/namespaces":
+			if r.URL.Query().Get("index") != "" {
+				<-r.Context().Done()
+				return
+			}
+			w.Header().Set("X-Nomad-Index", "7")
+			_, _ = io.WriteString(w, "[]")
+		default:
+			_ = http.NewResponseController(w).Flush()
+			for {
+				select {
+				case text := <-events:
+					_, _ = io.WriteString(w, text)
+					_ = http.NewResponseController(w).Flush()
+				case <-r.Context().Done():
+					return
+				}
+			}
+		}
+	})
+	ctx, cancel := context.WithCancel(t.Context())
+	heard, ended := make(chan []string, 100), make(chan error, 1)
+	go func() { ended <- d.Watch(ctx, func(handles ...string) { heard <- handles }) }()
+	if first := <-heard; first != nil {
+		t.Errorf("first it tells of %q", first)
+	}
+	for _, text := range []string{
+		"{}\n",
+		`{"Index":8,"Events":[{"Topic":"Job","Payload":{"Job":{"ID":"web","Namespace":"shop"}}},{"Topic":"Allocation","Payload":{"Allocation":{"ID":"x","JobID":"web","Namespace":"shop"}}}]}` + "\n",
+		`{"Index":9,"Events":[{"Topic":"Node","Payload":{"Node":{"ID":"n"}}},{"Topic":"Job","Payload":null}]}` + "\n",
+	} {
+		events <- text
+	}
+	for handles := range heard {
+		if len(handles) == 1 && handles[0] == "job/shop/web" {
+			break
+		}
+		if handles != nil {
+			t.Errorf("it tells of %q", handles)
+		}
+	}
+	cancel()
+	if err := <-ended; !errors.Is(err, drivers.ErrDenied) {
+		t.Errorf("%v", err)
 	}
 }

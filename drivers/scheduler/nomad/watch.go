@@ -29,6 +29,9 @@ func (d *Driver) Watch(ctx context.Context, changed func(handles ...string)) err
 	for _, listen := range []func(context.Context, *hearing) error{d.hearEvents, d.hearNamespaces, d.hearVariables} {
 		wg.Go(func() {
 			err := listen(ctx, h)
+			if errors.Is(err, drivers.ErrDenied) {
+				d.deaf(ctx, err)
+			}
 			errs <- err
 			cancel()
 		})
@@ -43,6 +46,20 @@ func (d *Driver) Watch(ctx context.Context, changed func(handles ...string)) err
 		}
 	}
 	return errors.Join(all...)
+}
+
+// deaf lets the others listen while the token does not allow one of them to;
+// after a while all begin anew.
+func (d *Driver) deaf(ctx context.Context, err error) {
+	if d.Log != nil {
+		d.Log.WithError(err).Warn("changes are not heard of, and seen at the next resync only")
+	}
+	again := time.NewTimer(blocking)
+	defer again.Stop()
+	select {
+	case <-ctx.Done():
+	case <-again.C:
+	}
 }
 
 // hearing gathers what was heard.
@@ -116,11 +133,8 @@ func (d *Driver) hearEvents(ctx context.Context, h *hearing) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		case batch, open := <-events:
-			if !open {
+			if !open || batch.Err != nil {
 				return &drivers.Error{Op: "follow", Subject: "events", Class: drivers.ErrUnreachable, Err: errors.New("the stream has ended")}
-			}
-			if batch.Err != nil {
-				return fail("follow", "events", batch.Err)
 			}
 			for _, e := range batch.Events {
 				if handle := handleOf(e); handle != "" {
