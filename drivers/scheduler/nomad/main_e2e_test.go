@@ -13,6 +13,7 @@ import (
 	"net/http/httputil"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -93,7 +94,8 @@ func (b *bench) driver() *Driver {
 	return &Driver{Env: env, URL: b.url, Fingerprint: drivertest.Fingerprint, Log: b.log.Logger()}
 }
 
-// clear removes whatever lives.
+// clear removes whatever lives, and waits until nothing of it runs: what still
+// stops when the agent ends would outlive it.
 func (b *bench) clear(t testing.TB) {
 	t.Helper()
 	all := &api.QueryOptions{Namespace: api.AllNamespacesNamespace}
@@ -103,6 +105,13 @@ func (b *bench) clear(t testing.TB) {
 		_, _, err := b.api.Jobs().Deregister(j.ID, true, &api.WriteOptions{Namespace: j.Namespace})
 		drivertest.Must(t, err)
 	}
+	eventually(t, "every task's end", func() bool {
+		allocs, _, err := b.api.Allocations().List(all)
+		drivertest.Must(t, err)
+		return !slices.ContainsFunc(allocs, func(a *api.AllocationListStub) bool {
+			return a.ClientStatus == api.AllocClientStatusRunning || a.ClientStatus == api.AllocClientStatusPending
+		})
+	})
 	vars, _, err := b.api.Variables().List(all)
 	drivertest.Must(t, err)
 	for _, v := range vars {
