@@ -75,7 +75,14 @@ func TestDatabase(t *testing.T) {
 	if again := s.do(http.MethodGet, "database/creds/web", nil); text(again["username"]) == "" {
 		t.Error("after the repair the connection gives no credentials")
 	}
-	_, r.Item.Want = web, nil
+	// A role takes back what it gave out before it goes: without its connection
+	// Vault could not, and would not unmount.
+	web.Item.Want = nil
+	web.Settle(schema.Delete)
+	if left := s.do("LIST", "sys/leases/lookup/database/creds/web", nil); len(left) > 0 {
+		t.Errorf("the role is gone, and leases of it are left: %v", left)
+	}
+	r.Item.Want = nil
 	r.Settle(schema.Delete)
 }
 

@@ -306,5 +306,12 @@ func (p paths) remove(ctx context.Context, d *Driver, s *step) error {
 	}
 	path := strings.TrimPrefix(s.handle, pathPrefix)
 	r := rulesOf(path, spec.Type)
+	if r.leases != "" {
+		// Once the role and its connection are gone Vault cannot take back what
+		// they gave out, and then refuses to unmount.
+		if _, err := d.write(ctx, "sys/leases/revoke-prefix/"+r.leases, map[string]any{"sync": true}); err != nil {
+			return err
+		}
+	}
 	return d.erase(ctx, r.remove)
 }

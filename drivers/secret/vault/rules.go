@@ -11,9 +11,10 @@ type rules struct {
 	flatten             string // what is read lies in this field: the others are read from it
 	config              string // where fields that can be altered are written to; empty: to write
 	fixed               func(field string) bool
-	whole               bool // a write replaces everything: secrets are sent again, whether they moved or not
-	lasting             bool // it cannot be deleted: it goes with its mount
-	always              bool // it is there as soon as its mount is, and nobody's until it is declared
+	whole               bool   // a write replaces everything: secrets are sent again, whether they moved or not
+	leases              string // what it gave out is leased below this path: taken back before it goes, while its engine still can
+	lasting             bool   // it cannot be deleted: it goes with its mount
+	always              bool   // it is there as soon as its mount is, and nobody's until it is declared
 }
 
 // collections are where the roles of a mount are, by type.
@@ -55,8 +56,11 @@ func rulesOf(path, typ string) rules {
 	case "jwt", "oidc", "kubernetes":
 		r.whole = rest == "config"
 		r.lasting = rest == "config"
-	case "database":
-		if strings.HasPrefix(rest, "config/") {
+	case "database", "aws", "azure", "consul", "nomad", "rabbitmq":
+		if role, ok := strings.CutPrefix(rest, "roles/"); ok && !strings.HasPrefix(mount, "auth/") {
+			r.leases = mount + "/creds/" + role
+		}
+		if strings.HasPrefix(rest, "config/") && typeOf(typ, mount) == "database" {
 			r.flatten = "connection_details"
 		}
 	case "transit":
