@@ -109,4 +109,3 @@ func bareNomad(b testing.TB, address string) bare {
 		remove: func(i int) error { _, _, err := c.Jobs().Deregister(nameOf(i), true, nil); return err },
 	}
 }
-

@@ -69,6 +69,7 @@ type Reconciler struct {
 	fatal  error
 
 	wake    chan struct{}     // one turn is worth making
+	idle    chan struct{}     // no call is in flight any more
 	look    chan struct{}     // one look at the source is worth making
 	reports chan struct{}     // one report is worth considering
 	queues  map[string]queues // by target
@@ -93,7 +94,7 @@ func New(ctx context.Context, cfg Config) (*Reconciler, error) {
 	r := &Reconciler{
 		cfg: cfg, log: cfg.Log.WithField("env", cfg.Name),
 		core: core{w: NewWorld(env, cfg.Registry, loaded), store: cfg.Store},
-		wake: make(chan struct{}, 1), look: make(chan struct{}, 1), reports: make(chan struct{}, 1),
+		wake: make(chan struct{}, 1), idle: make(chan struct{}, 1), look: make(chan struct{}, 1), reports: make(chan struct{}, 1),
 		queues: map[string]queues{}, flights: map[*Node]*flight{},
 	}
 	r.status = newStatusKeeper(r)
@@ -149,14 +150,42 @@ func (r *Reconciler) loop(ctx, calls context.Context) error {
 		if err != nil {
 			return err
 		}
-		pause(ctx, min(time.Since(began), mostPace))
+		r.breathe(ctx, min(max(time.Since(began), leastPace), mostPace))
 		timer.Reset(next)
 	}
 }
 
-// mostPace bounds the breath between two turns: as long as the turn took, so
-// that ends of calls gather and at most half of a core goes into deciding.
-const mostPace = 50 * time.Millisecond
+// leastPace and mostPace bound the breath between two turns while calls are in
+// flight: as long as the turn took, so that at most half of a core goes into
+// deciding, and long enough for ends of calls to gather, since each turn that
+// has some writes the journal durably. What waits for a single call does not
+// wait for it: the breath ends with the last call in flight.
+const (
+	leastPace = 20 * time.Millisecond
+	mostPace  = 50 * time.Millisecond
+)
+
+// breathe waits for ends of calls to gather: until d has passed, or no call is
+// left whose end could come.
+func (r *Reconciler) breathe(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	for {
+		r.mu.Lock()
+		left := r.calls
+		r.mu.Unlock()
+		if left == 0 {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-timer.C:
+			return
+		case <-r.idle:
+		}
+	}
+}
 
 // idle is how long the loop sleeps where nothing is due.
 const idle = time.Hour
@@ -286,6 +315,9 @@ func (r *Reconciler) ended(e end) {
 		delete(r.flights, e.nodes[0])
 	}
 	r.calls--
+	if r.calls == 0 {
+		nudge(r.idle)
+	}
 	r.mu.Unlock()
 	nudge(r.wake)
 }
