@@ -93,6 +93,11 @@ func TestShimAndCommandKilled(t *testing.T) {
 	child := status(t, run).Child
 	kill(t, shimOf(t, run))
 	kill(t, child)
+	// The lock goes with the shim's last thread, a moment after its first.
+	eventually(t, "loss", func() bool {
+		st, err := run.Status()
+		return err == nil && st.State == Lost
+	})
 	if st := status(t, run); st.State != Lost {
 		t.Fatalf("got %+v", st)
 	}

@@ -12,6 +12,7 @@ import (
 	hcljson "github.com/hashicorp/hcl/v2/json"
 	"github.com/zclconf/go-cty/cty"
 
+	"github.com/aplomb-dev/aplomb/internal/hclbounds"
 	"github.com/aplomb-dev/aplomb/schema"
 )
 
@@ -76,7 +77,7 @@ func (m *module) read(f schema.File, name string) {
 		}
 		file, diags = hcljson.Parse(f.Data, f.Path)
 	} else {
-		if line := tooDeep(f.Data, f.Path); line > 0 {
+		if line := hclbounds.Beyond(f.Data, f.Path); line > 0 {
 			m.find(f.Path, line, "it is nested too deeply")
 			return
 		}

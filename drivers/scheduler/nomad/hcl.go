@@ -12,16 +12,12 @@ import (
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 	"github.com/zclconf/go-cty/cty"
 
+	"github.com/aplomb-dev/aplomb/internal/hclbounds"
 	"github.com/aplomb-dev/aplomb/schema"
 )
 
-// The bounds of a job file. HCL's parser descends for each bracket, each sign
-// and each condition, and a stack that is spent ends the process.
-const (
-	maxHCL           = 256 << 10
-	maxHCLDepth      = 200
-	maxHCLConditions = 1000
-)
+// maxHCL is the size in bytes of the largest job file.
+const maxHCL = 256 << 10
 
 // fileFunctions read the machine that evaluates them; Nomad has them off where
 // it parses for others.
@@ -49,8 +45,8 @@ func readHCL(name string, data []byte) (*jobFile, error) {
 	if len(data) > maxHCL {
 		return nil, fmt.Errorf("%s: larger than %d KiB", name, maxHCL>>10)
 	}
-	if err := shallow(name, data); err != nil {
-		return nil, err
+	if line := hclbounds.Beyond(data, name); line > 0 {
+		return nil, fmt.Errorf("%s:%d: it is nested too deeply", name, line)
 	}
 	parsed, diags := hclsyntax.ParseConfig(data, name, hcl.InitialPos)
 	if diags.HasErrors() {
@@ -86,40 +82,6 @@ func firstOf(diags hcl.Diagnostics) error {
 		return errors.New(clip(d.Summary))
 	}
 	return at(*d.Subject, "%s: %s", d.Summary, clip(d.Detail))
-}
-
-// shallow refuses what is nested, signed or conditional beyond what a parser
-// that descends can take.
-func shallow(name string, data []byte) error {
-	tokens, _ := hclsyntax.LexConfig(data, name, hcl.InitialPos) // what is wrong with them the parser says
-	depth, signs, conditions := 0, 0, 0
-	for _, t := range tokens {
-		switch t.Type {
-		case hclsyntax.TokenOBrace, hclsyntax.TokenOBrack, hclsyntax.TokenOParen, hclsyntax.TokenTemplateInterp, hclsyntax.TokenOQuote, hclsyntax.TokenOHeredoc:
-			depth++
-		case hclsyntax.TokenTemplateControl:
-			depth++
-			conditions++
-		case hclsyntax.TokenQuestion:
-			conditions++
-		case hclsyntax.TokenCBrace, hclsyntax.TokenCBrack, hclsyntax.TokenCParen, hclsyntax.TokenTemplateSeqEnd, hclsyntax.TokenCQuote, hclsyntax.TokenCHeredoc:
-			depth--
-		}
-		switch t.Type {
-		case hclsyntax.TokenBang, hclsyntax.TokenMinus:
-			signs++
-		case hclsyntax.TokenNewline:
-		default:
-			signs = 0
-		}
-		if depth > maxHCLDepth || signs > maxHCLDepth {
-			return at(t.Range, "nested deeper than %d levels", maxHCLDepth)
-		}
-		if conditions > maxHCLConditions {
-			return at(t.Range, "more than %d conditions in one file", maxHCLConditions)
-		}
-	}
-	return nil
 }
 
 func (f *jobFile) block(b *hclsyntax.Block) error {

@@ -1,13 +1,14 @@
-package tofu
+// Package hclbounds looks at HCL before it is parsed. The parser calls itself for
+// everything that is nested, and a stack that overflows ends the whole process;
+// what comes from a repository must not be able to. It knows no schema.
+package hclbounds
 
 import (
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 )
 
-// Bounds of a configuration file. HCL's parser calls itself for everything that
-// is nested, and a stack that overflows ends the whole process: what comes from
-// a repository is looked at before it is parsed.
+// Bounds of a file.
 const (
 	maxDepth  = 200  // brackets and templates within each other; signs in a row
 	maxChoice = 5000 // conditions, splats and template directives, each of which may hold all that follow
@@ -20,8 +21,8 @@ var closes = map[hclsyntax.TokenType]hclsyntax.TokenType{
 	hclsyntax.TokenTemplateInterp: hclsyntax.TokenTemplateSeqEnd, hclsyntax.TokenTemplateControl: hclsyntax.TokenTemplateSeqEnd,
 }
 
-// tooDeep answers the line on which a file goes beyond the bounds; 0 for none.
-func tooDeep(data []byte, name string) int {
+// Beyond answers the line on which a file goes beyond the bounds; 0 for none.
+func Beyond(data []byte, name string) int {
 	tokens, _ := hclsyntax.LexConfig(data, name, hcl.InitialPos) // what is wrong with them the parser says
 	var open []hclsyntax.TokenType                               // what would close each
 	signs, choices := 0, 0
