@@ -10,9 +10,9 @@ import (
 )
 
 var (
-	makeTarget = regexp.MustCompile(`(?m)^([a-z]+):(.*)$`)
+	makeTarget = regexp.MustCompile(`(?m)^([a-z0-9]+):(.*)$`)
 	makeHelp   = regexp.MustCompile(`## \S`)
-	makeUse    = regexp.MustCompile(`(?:\x60|^|\$ |^\s+)make ([a-z]+)`)
+	makeUse    = regexp.MustCompile(`(?:\x60|^|\$ |^\s+)make ([a-z0-9]+)`)
 )
 
 // makeCommands wants every make command of the documents to exist, and every
@@ -80,7 +80,7 @@ func TestReadmeFirstCommands(t *testing.T) {
 			}
 		}
 		var ran []string
-		for _, m := range regexp.MustCompile(`(?m)^make ([a-z]+)$`).FindAllStringSubmatch(ci, -1) {
+		for _, m := range regexp.MustCompile(`(?m)^make ([a-z0-9]+)$`).FindAllStringSubmatch(ci, -1) {
 			ran = append(ran, m[1])
 		}
 		if want := []string{"test", "check"}; !slices.Equal(ran, want) {
