@@ -31,7 +31,7 @@ func TestEnginesAnswer(t *testing.T) {
 		t.Error("no URL")
 	}
 	enginetest.Binary(t, "tofu")
-	if enginetest.Vault(t) != enginetest.Vault(t) {
+	if first, second := enginetest.Vault(t), enginetest.Vault(t); first != second {
 		t.Error("a second one was started")
 	}
 }
