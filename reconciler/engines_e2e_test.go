@@ -6,17 +6,12 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
-	"io/fs"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
-
-	"github.com/sirupsen/logrus"
 
 	"github.com/aplomb-dev/aplomb/drivers"
 	"github.com/aplomb-dev/aplomb/drivers/drivertest"
@@ -24,11 +19,8 @@ import (
 	"github.com/aplomb-dev/aplomb/drivers/scheduler/nomad"
 	"github.com/aplomb-dev/aplomb/drivers/secret/vault"
 	"github.com/aplomb-dev/aplomb/internal/enginetest"
-	"github.com/aplomb-dev/aplomb/reconciler"
-	"github.com/aplomb-dev/aplomb/reconciler/gate"
-	"github.com/aplomb-dev/aplomb/reconciler/store"
+	"github.com/aplomb-dev/aplomb/internal/reconcilertest"
 	"github.com/aplomb-dev/aplomb/schema"
-	"github.com/aplomb-dev/aplomb/sources"
 )
 
 func TestMain(m *testing.M) { os.Exit(enginetest.Main(m)) }
@@ -107,83 +99,36 @@ func must(tb testing.TB, err error) {
 	}
 }
 
-// declared is a source whose tip a test moves.
-type declared struct {
-	mu  sync.Mutex
-	rev sources.Revision
-	res []schema.Resource
-}
-
-func (d *declared) Head(context.Context) (sources.Revision, error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.rev, nil
-}
-
-func (d *declared) Fetch(_ context.Context, rev sources.Revision) (*sources.Snapshot, error) {
-	return &sources.Snapshot{Revision: rev, Close: func() error { return nil }}, nil
-}
-
-func (d *declared) compile(context.Context, fs.FS) (reconciler.Compiled, error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return reconciler.Compiled{Resources: slices.Clone(d.res), Files: 1}, nil
-}
-
-// environment is a reconciler over one engine, with the real store on disk.
+// environment is a reconciler over one engine, which looks at its source when
+// it is asked to alone.
 type environment struct {
-	*declared
-	r    *reconciler.Reconciler
-	stop func()
-	n    int
+	*reconcilertest.Running
+	source *reconcilertest.Source
 }
 
 func newEnvironment(tb testing.TB, s subject, address string) *environment {
 	tb.Helper()
-	st, err := store.Open(filepath.Join(tb.TempDir(), "store.db"), engineEnv)
-	must(tb, err)
-	reg, err := drivers.NewRegistry(drivers.Target{
-		Name: "engine", Engine: "engine", Kinds: []string{s.kind}, Driver: s.driver(address), Identity: s.address, Concurrency: atOnce, Linger: 10 * time.Second,
+	e := &environment{source: &reconcilertest.Source{}}
+	e.Running = reconcilertest.Start(tb, reconcilertest.Config{
+		ID: engineEnv, Source: e.source, Interval: time.Hour, Resync: time.Hour,
+		Target: drivers.Target{
+			Name: "engine", Engine: "engine", Kinds: []string{s.kind}, Driver: s.driver(address), Identity: s.address, Concurrency: atOnce, Linger: 10 * time.Second,
+		},
 	})
-	must(tb, err)
-	log := logrus.New()
-	log.SetOutput(io.Discard)
-	e := &environment{declared: &declared{}}
-	e.r, err = reconciler.New(tb.Context(), reconciler.Config{
-		ID: engineEnv, Name: "bench", Source: e.declared, Compile: e.compile, Registry: reg, Store: st, Key: []byte(engineEnv), Gates: gate.Config{Unlimited: true},
-		Interval: time.Hour, Resync: time.Hour, Log: log,
-	})
-	must(tb, err)
-	ctx, cancel := context.WithCancel(tb.Context())
-	ended := make(chan error, 1)
-	e.stop = sync.OnceFunc(func() {
-		cancel()
-		must(tb, <-ended)
-		must(tb, st.Close())
-	})
-	e.declare(nil)
-	go func() { ended <- e.r.Run(ctx) }()
-	tb.Cleanup(e.stop)
 	return e
 }
 
-// declare moves the tip.
-func (e *environment) declare(res []schema.Resource) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.n++
-	e.res, e.rev = res, sources.Revision{ID: fmt.Sprintf("%040d", e.n), Tree: fmt.Sprint(e.n)}
-}
-
-// converge declares, and waits until that is converged.
+// converge declares, and waits until that is converged. It goes by the event,
+// which is there at once and costs nothing, not by the status, as
+// Running.Converges does: time is measured by it.
 func (e *environment) converge(tb testing.TB, res []schema.Resource) {
 	tb.Helper()
-	e.declare(res)
+	e.source.Declare(res...)
 	ctx, cancel := context.WithTimeout(tb.Context(), 2*time.Minute)
 	defer cancel()
-	_, events := e.r.Events(ctx, 1<<62)
-	e.r.Kick()
-	want := e.rev.ID
+	_, events := e.Events(ctx, 1<<62)
+	e.Kick()
+	want := e.source.Tip().ID
 	for ev := range events {
 		if ev.Type == "converged" && ev.Revision == want {
 			return
@@ -192,7 +137,7 @@ func (e *environment) converge(tb testing.TB, res []schema.Resource) {
 			tb.Logf("%s %s: %s", ev.Type, ev.ID, ev.Message)
 		}
 	}
-	st := e.r.Status()
+	st := e.Status()
 	for _, r := range st.Resources[:min(3, len(st.Resources))] {
 		tb.Logf("%s %s: %s", r.ID, r.State, r.Reason)
 	}
@@ -250,7 +195,7 @@ func compare(b *testing.B, s subject) {
 		e := newEnvironment(b, s, s.address)
 		timed(&ours, func() { e.converge(b, s.all(b, word, word)) })
 		timed(&oursOne, func() { e.converge(b, s.all(b, "other", word)) })
-		e.stop()
+		e.Stop()
 		must(b, each(c.remove))
 		timed(&theirs, func() {
 			must(b, c.look())
@@ -293,7 +238,7 @@ func TestNothingIsAsked(t *testing.T) {
 					t.Errorf("%s did not change, and asked was %q", nameOf(i), asked)
 				}
 			}
-			e.stop()
+			e.Stop()
 			c := s.bare(t, s.address)
 			for i := range all {
 				must(t, c.remove(i))

@@ -12,19 +12,20 @@ import (
 
 	"github.com/aplomb-dev/aplomb/drivers/drivertest"
 	"github.com/aplomb-dev/aplomb/internal/enginetest"
+	"github.com/aplomb-dev/aplomb/internal/reconcilertest"
 	"github.com/aplomb-dev/aplomb/schema"
 )
 
 // everything is one resource of each kind that needs nothing else.
 func everything() []schema.Resource {
 	return []schema.Resource{
-		resource(KindDefaults, "web", httpDefaults), resource(KindResolver, "web", webResolver), resource(KindIntentions, "web", l7),
-		resource(KindKV, "settings", `{"Key":"config/web/settings","JSON":{"a":1}}`), resource(KindKV, "top", `{"Value":"x"}`),
-		resource(KindService, "db", `{"Node":"node-db","Address":"10.0.0.9","Service":{"Port":5432},"Checks":[{"CheckID":"c","Name":"c","Status":"passing"}]}`),
-		resource(KindPolicy, "tasks", `{"Rules":"key_prefix \"config/\" { policy = \"read\" }"}`),
-		resource(KindRole, "tasks", `{"Policies":[{"Name":"tasks"}]}`),
-		resource(KindAuthMethod, "nomad", `{"Type":"jwt","Config":{"JWTValidationPubKeys":["`+jwksKey+`"]}}`),
-		resource(KindRule, "tasks", `{"AuthMethod":"nomad","BindType":"role","BindName":"tasks"}`),
+		reconcilertest.Resource(KindDefaults, "web", httpDefaults), reconcilertest.Resource(KindResolver, "web", webResolver), reconcilertest.Resource(KindIntentions, "web", l7),
+		reconcilertest.Resource(KindKV, "settings", `{"Key":"config/web/settings","JSON":{"a":1}}`), reconcilertest.Resource(KindKV, "top", `{"Value":"x"}`),
+		reconcilertest.Resource(KindService, "db", `{"Node":"node-db","Address":"10.0.0.9","Service":{"Port":5432},"Checks":[{"CheckID":"c","Name":"c","Status":"passing"}]}`),
+		reconcilertest.Resource(KindPolicy, "tasks", `{"Rules":"key_prefix \"config/\" { policy = \"read\" }"}`),
+		reconcilertest.Resource(KindRole, "tasks", `{"Policies":[{"Name":"tasks"}]}`),
+		reconcilertest.Resource(KindAuthMethod, "nomad", `{"Type":"jwt","Config":{"JWTValidationPubKeys":["`+jwksKey+`"]}}`),
+		reconcilertest.Resource(KindRule, "tasks", `{"AuthMethod":"nomad","BindType":"role","BindName":"tasks"}`),
 	}
 }
 
@@ -34,15 +35,13 @@ func everything() []schema.Resource {
 func TestQuietAndPushed(t *testing.T) {
 	b := newBare(t)
 	b.empty()
-	src := &declared{}
-	src.say(everything()...)
+	src := &reconcilertest.Source{}
+	src.Declare(everything()...)
 	p := enginetest.NewProxy(t, b.address)
 	d := b.driver()
 	d.URL = p.Address
 	r := reconciled(t, d, src)
-	if !converges(t, r, src, 30*time.Second) {
-		t.Fatal("it does not converge")
-	}
+	r.Converges(t, 30*time.Second, "convergence")
 	for len(p.Requests()) > 0 { // until the watches have found their feet
 		wait(t, 700*time.Millisecond)
 	}
@@ -66,9 +65,7 @@ func TestQuietAndPushed(t *testing.T) {
 			until(t, "the repair of "+handle, func() bool { now := version(t, b, handle); return now != "" && now != before })
 		})
 	}
-	if !converges(t, r, src, 10*time.Second) {
-		t.Error("it does not converge again")
-	}
+	r.Converges(t, 10*time.Second, "convergence again")
 }
 
 // version is what lives at a handle, "" while it differs from what everything

@@ -11,6 +11,7 @@ import (
 	"github.com/aplomb-dev/aplomb/drivers"
 	"github.com/aplomb-dev/aplomb/drivers/drivertest"
 	"github.com/aplomb-dev/aplomb/internal/enginetest"
+	"github.com/aplomb-dev/aplomb/internal/reconcilertest"
 	"github.com/aplomb-dev/aplomb/schema"
 )
 
@@ -21,23 +22,19 @@ func TestConsulKilled(t *testing.T) {
 	c.Start(t)
 	client, err := api.NewClient(&api.Config{Address: c.Address})
 	drivertest.Must(t, err)
-	src := &declared{}
-	src.say(everything()[:6]...)
+	src := &reconcilertest.Source{}
+	src.Declare(everything()[:6]...)
 	d := &Driver{Env: testEnv, URL: c.Address}
 	r := reconciled(t, d, src)
-	if !converges(t, r, src, 30*time.Second) {
-		t.Fatal("it does not converge")
-	}
+	r.Converges(t, 30*time.Second, "convergence")
 	pair, _, err := client.KV().Get("top", nil)
 	drivertest.Must(t, err)
 	c.Kill(t)
-	src.say(append(everything()[:6], resource(KindKV, "more", `{"Value":"y"}`))...)
+	src.Declare(append(everything()[:6], reconcilertest.Resource(KindKV, "more", `{"Value":"y"}`))...)
 	r.Kick()
 	wait(t, 2*time.Second)
 	c.Start(t)
-	if !converges(t, r, src, 60*time.Second) {
-		t.Fatal("after a kill it does not converge")
-	}
+	r.Converges(t, 60*time.Second, "convergence after a kill")
 	again, _, err := client.KV().Get("top", nil)
 	drivertest.Must(t, err)
 	if again.ModifyIndex != pair.ModifyIndex {

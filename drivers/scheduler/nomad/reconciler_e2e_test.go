@@ -3,114 +3,27 @@
 package nomad
 
 import (
-	"context"
-	"encoding/json"
-	"io/fs"
 	"net/http"
 	"path/filepath"
-	"strconv"
 	"strings"
-	"sync"
 	"testing"
-	"testing/fstest"
 	"time"
 
 	"github.com/hashicorp/nomad/api"
 
 	"github.com/aplomb-dev/aplomb/drivers"
 	"github.com/aplomb-dev/aplomb/drivers/drivertest"
-	"github.com/aplomb-dev/aplomb/reconciler"
-	"github.com/aplomb-dev/aplomb/reconciler/gate"
-	"github.com/aplomb-dev/aplomb/reconciler/store"
+	"github.com/aplomb-dev/aplomb/internal/reconcilertest"
 	"github.com/aplomb-dev/aplomb/schema"
-	"github.com/aplomb-dev/aplomb/sources"
 )
 
-// declared is a source whose revisions a test says.
-type declared struct {
-	mu  sync.Mutex
-	rev int
-	all []schema.Resource
-}
-
-func (d *declared) say(all ...schema.Resource) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.rev++
-	d.all = all
-}
-
-// Head implements sources.Source.
-func (d *declared) Head(context.Context) (sources.Revision, error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	id := strconv.Itoa(d.rev)
-	return sources.Revision{ID: id, Tree: id}, nil
-}
-
-// Fetch implements sources.Source.
-func (d *declared) Fetch(_ context.Context, r sources.Revision) (*sources.Snapshot, error) {
-	return &sources.Snapshot{Revision: r, FS: fstest.MapFS{}, Close: func() error { return nil }}, nil
-}
-
-func (d *declared) compile(context.Context, fs.FS) (reconciler.Compiled, error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return reconciler.Compiled{Resources: d.all, Files: 1}, nil
-}
-
-func resource(kind, name, spec string) schema.Resource {
-	return schema.Resource{ID: schema.ID{Kind: kind, Name: name}, Spec: json.RawMessage(spec), Pos: schema.Pos{File: "a.yaml", Line: 1}}
-}
-
-// reconciled runs the reconciler over a driver made anew, until stop.
-func reconciled(t *testing.T, b *bench, src *declared, path string) (r *reconciler.Reconciler, stop func()) {
+// reconciled runs the reconciler over a driver made anew.
+func reconciled(t *testing.T, b *bench, src *reconcilertest.Source, path string) *reconcilertest.Running {
 	t.Helper()
 	d := b.driver()
-	reg, err := drivers.NewRegistry(drivers.Target{Name: "nomad", Engine: "nomad", Kinds: d.Kinds(), Driver: d, Identity: "nomad", Version: DriverVersion})
-	drivertest.Must(t, err)
-	st, err := store.Open(path, env)
-	drivertest.Must(t, err)
-	r, err = reconciler.New(t.Context(), reconciler.Config{
-		ID: env, Name: "test", Source: src, Registry: reg, Store: st, Key: make([]byte, 32), Compile: src.compile,
-		Gates: gate.Config{Unlimited: true}, Interval: time.Second, Log: b.log.Logger(),
-	})
-	drivertest.Must(t, err)
-	ctx, cancel := context.WithCancel(t.Context())
-	ended := make(chan error, 1)
-	go func() { ended <- r.Run(ctx) }()
-	var once sync.Once
-	stop = func() {
-		once.Do(func() {
-			cancel()
-			drivertest.Must(t, <-ended)
-			drivertest.Must(t, st.Close())
-		})
-	}
-	t.Cleanup(func() {
-		stop()
-		if t.Failed() {
-			t.Log(b.log)
-		}
-	})
-	return r, stop
-}
-
-// converges waits until a revision is in force and everything is as it says.
-func converges(t *testing.T, r *reconciler.Reconciler, src *declared) {
-	t.Helper()
-	want, _ := src.Head(t.Context())
-	r.Kick()
-	defer func() {
-		for _, res := range r.Status().Resources {
-			if t.Failed() {
-				t.Logf("%s is %s (%s): %s; hint: %s", res.ID.Short(), res.State, res.Action, res.Reason, res.Hint)
-			}
-		}
-	}()
-	eventually(t, "revision "+want.ID, func() bool {
-		s := r.Status()
-		return s.Revision.ID == want.ID && s.Converged && s.Settled
+	return reconcilertest.Start(t, reconcilertest.Config{
+		ID: env, Source: src, Path: path, Log: b.log,
+		Target: drivers.Target{Name: "nomad", Engine: "nomad", Kinds: d.Kinds(), Driver: d, Identity: "nomad", Version: DriverVersion},
 	})
 }
 
@@ -119,16 +32,16 @@ func converges(t *testing.T, r *reconciler.Reconciler, src *declared) {
 // batch is not run again, over a restart too; and one commit removes it all.
 func TestReconciled(t *testing.T) {
 	b := newBench(t)
-	src, path := &declared{}, filepath.Join(t.TempDir(), "store.db")
+	src, path := &reconcilertest.Source{}, filepath.Join(t.TempDir(), "store.db")
 	in := func(spec string) string { return `{"namespace":"shop",` + spec[1:] }
 	all := []schema.Resource{
-		resource(KindJob, "once", in(batch("/bin/true", ""))), resource(KindJob, "web", in(sleeper("1", ""))),
-		resource(KindVariable, "cfg", in(`{"items":{"a":"b"}}`)), resource(KindNamespace, "shop", `{"description":"","meta":{}}`),
-		resource(KindNamespace, "other", `{"description":"stays: an empty tree is refused","meta":{}}`),
+		reconcilertest.Resource(KindJob, "once", in(batch("/bin/true", ""))), reconcilertest.Resource(KindJob, "web", in(sleeper("1", ""))),
+		reconcilertest.Resource(KindVariable, "cfg", in(`{"items":{"a":"b"}}`)), reconcilertest.Resource(KindNamespace, "shop", `{"description":"","meta":{}}`),
+		reconcilertest.Resource(KindNamespace, "other", `{"description":"stays: an empty tree is refused","meta":{}}`),
 	}
-	src.say(all...)
-	r, stop := reconciled(t, b, src, path)
-	converges(t, r, src)
+	src.Declare(all...)
+	r := reconciled(t, b, src, path)
+	r.Converges(t, time.Minute, "one commit that declares everything")
 
 	shop := &api.QueryOptions{Namespace: "shop"}
 	eventually(t, "Nomad's forgetting", func() bool {
@@ -137,12 +50,12 @@ func TestReconciled(t *testing.T) {
 		return isStatus(err, http.StatusNotFound)
 	})
 	b.quiet(t)
-	converges(t, r, src)
-	stop()
-	r, stop = reconciled(t, b, src, path)
-	converges(t, r, src)
+	r.Converges(t, time.Minute, "convergence after the forgetting")
+	r.Stop()
+	r = reconciled(t, b, src, path)
+	r.Converges(t, time.Minute, "convergence after a restart")
 	b.quiet(t)
-	converges(t, r, src)
+	r.Converges(t, time.Minute, "convergence after a quiet while")
 	if _, _, err := b.api.Jobs().Info("once", shop); !isStatus(err, http.StatusNotFound) {
 		t.Errorf("the batch was registered again: %v", err)
 	}
@@ -156,16 +69,16 @@ func TestReconciled(t *testing.T) {
 		web, _, err := b.api.Jobs().Info("web", shop)
 		return err == nil && !*web.Stop && *web.Version == 2
 	})
-	converges(t, r, src)
+	r.Converges(t, time.Minute, "convergence after the running again")
 
-	src.say(all[4])
-	converges(t, r, src)
+	src.Declare(all[4])
+	r.Converges(t, time.Minute, "one commit that removes it all")
 	left, err := b.driver().List(t.Context())
 	drivertest.Must(t, err)
 	if len(left) != 1 || left[0].Handle != "namespace/other" {
 		t.Errorf("left are %+v", left)
 	}
-	stop()
+	r.Stop()
 }
 
 // quiet waits until, for a while, nothing is asked of Nomad but what waits for
