@@ -127,6 +127,7 @@ type Change struct {
 	Nonce   string                        `json:"-"`                 // set by the reconciler before Apply; constant over retries of one intent
 	Opaque  any                           `json:"-"`                 // the driver's own, from Plan to Apply
 	Why     string                        `json:"why,omitempty"`     // for people: what changed it, why it must be made anew
+	Hold    string                        `json:"hold,omitempty"`    // for people: why it wants somebody's approval whatever is declared; "" where it does not
 }
 
 // HealthStatus is how well a thing that exists does.

@@ -68,7 +68,7 @@ func (n *Node) takesOver() bool {
 }
 
 func (t *turn) judgement(n *Node, drift bool) gate.Input {
-	in := gate.Input{Change: n.Plan.Masked, Drift: drift, ReportDrift: t.Env.ReportDrift, Budget: t.budget}
+	in := gate.Input{Change: n.Plan.Masked, Risk: n.Plan.Change.Hold, Drift: drift, ReportDrift: t.Env.ReportDrift, Budget: t.budget}
 	if n.Owned != nil {
 		in.Holds, in.Data = n.Owned.Hold, n.Owned.Data
 	}

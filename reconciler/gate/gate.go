@@ -65,6 +65,7 @@ type Input struct {
 	Change      plan.Masked
 	Holds       []schema.Action // declared now, or at the last apply
 	Data        bool            // it holds data
+	Risk        string          // why its driver wants a person to agree; "" where it does not
 	Drift       bool            // back to what was last applied; nothing new is declared
 	ReportDrift bool            // the environment only reports drift
 	TakesOver   bool            // it lives already, and nobody's mark is on it
@@ -96,6 +97,9 @@ func reasons(in Input) []string {
 	}
 	if in.Data && a.Destroys() {
 		why = append(why, fmt.Sprintf("%s wants approval: it holds data", a))
+	}
+	if in.Risk != "" {
+		why = append(why, fmt.Sprintf("%s wants approval: %s", a, in.Risk))
 	}
 	if a == schema.Adopt || in.TakesOver {
 		why = append(why, fmt.Sprintf("%s wants approval: it lives already and was not made by this environment", a))

@@ -38,6 +38,11 @@ func TestJudge(t *testing.T) {
 			schema.Update: "update wants approval: hold", schema.Delete: "delete wants approval: hold",
 			schema.Adopt: "adopt wants approval: it lives already and was not made by this environment",
 		}},
+		{"what a driver calls risky", gate.Input{Risk: "what runs stops"}, map[schema.Action]string{
+			schema.Create: "create wants approval: what runs stops", schema.Update: "update wants approval: what runs stops", schema.Replace: "replace wants approval: what runs stops",
+			schema.Delete: "delete wants approval: what runs stops", schema.Adopt: "adopt wants approval: what runs stops; adopt wants approval: it lives already and was not made by this environment",
+			schema.Deferred: "deferred wants approval: what runs stops",
+		}},
 		{"data is held without a word", gate.Input{Data: true}, map[schema.Action]string{
 			schema.Replace: "replace wants approval: it holds data", schema.Delete: "delete wants approval: it holds data",
 			schema.Adopt: "adopt wants approval: it lives already and was not made by this environment",

@@ -79,21 +79,20 @@ func (d *Driver) reevaluate(ctx context.Context, p *jobPlan) (drivers.State, err
 // removeJob purges a job and what it launched. Nomad has no compare-and-set
 // for that, so it is read again immediately before.
 func (d *Driver) removeJob(ctx context.Context, p *jobPlan) error {
+	there, err := d.stillPlanned(ctx, p)
+	if err != nil {
+		return err
+	}
 	if p.launches {
 		if err := d.removeChildren(ctx, p.place); err != nil {
 			return err
 		}
+		if there, err = d.stillPlanned(ctx, p); err != nil {
+			return err
+		}
 	}
-	job, f, err := d.readJob(ctx, p.place)
-	switch {
-	case err != nil:
-		return err
-	case job == nil:
+	if !there {
 		return nil
-	case f.owner != "" && f.owner != d.Env:
-		return driverkit.Refuse("deregister", p.place.handle(), fmt.Errorf("it belongs to the environment %s", f.owner), "")
-	case f.index != p.index:
-		return driverkit.Stale("deregister", p.place.handle())
 	}
 	if err := d.purge(ctx, p.place); err != nil {
 		return err
@@ -103,6 +102,21 @@ func (d *Driver) removeJob(ctx context.Context, p *jobPlan) error {
 		return d.removeChildren(ctx, p.place)
 	}
 	return nil
+}
+
+// stillPlanned says whether a job is there, and fails where it is not the one
+// that the change was planned on.
+func (d *Driver) stillPlanned(ctx context.Context, p *jobPlan) (bool, error) {
+	job, f, err := d.readJob(ctx, p.place)
+	switch {
+	case err != nil || job == nil:
+		return false, err
+	case f.owner != "" && f.owner != d.Env:
+		return false, driverkit.Refuse("deregister", p.place.handle(), fmt.Errorf("it belongs to the environment %s", f.owner), "")
+	case f.index != p.index:
+		return false, driverkit.Stale("deregister", p.place.handle())
+	}
+	return true, nil
 }
 
 func (d *Driver) purge(ctx context.Context, p place) error {

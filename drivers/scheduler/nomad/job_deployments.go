@@ -124,6 +124,9 @@ func (c *closer) evaluations(ctx context.Context, p place, f *facts) (evaluation
 	}
 	var e evaluations
 	for _, v := range list { // newest first
+		if v.JobID != p.name {
+			continue // Nomad answers by prefix: those of web-1 for web, too
+		}
 		switch v.Status {
 		case api.EvalStatusPending:
 			e.at = true

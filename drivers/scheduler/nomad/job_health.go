@@ -153,7 +153,7 @@ func (c *closer) batch(ctx context.Context, p place, stub *api.JobListStub, f *f
 	l.version.state = vFinished
 	var bad []string
 	for _, name := range slices.Sorted(maps.Keys(f.counts)) {
-		g := stub.JobSummary.Summary[name]
+		g := groupOf(stub, name)
 		if f.kind == api.JobTypeBatch && g.Complete < f.counts[name] || f.kind == api.JobTypeSysbatch && g.Failed+g.Lost > 0 {
 			bad = append(bad, fmt.Sprintf("%s: %d ended well, %d failed", name, g.Complete, g.Failed+g.Lost))
 		}
@@ -172,7 +172,7 @@ func (c *closer) system(ctx context.Context, p place, stub *api.JobListStub, f *
 	switch {
 	case err != nil:
 		return look{}, err
-	case e.at || t.Starting > 0 || stub.Status == "pending":
+	case e.at || t.Starting > 0 || stub.Status == "pending" && !e.done:
 		return progressing(f, "%d run, %d start", t.Running, t.Starting), nil
 	case t.Queued > 0 || e.unplaced != "":
 		return progressing(f, "%s", orElse(e.unplaced, fmt.Sprintf("%d wait to be placed", t.Queued))), nil
@@ -200,7 +200,7 @@ func (c *closer) service(ctx context.Context, p place, stub *api.JobListStub, f 
 		case t.Running+t.Starting > 0:
 			return progressing(f, "%d run still", t.Running+t.Starting), nil
 		case stub.Status == "pending":
-			return progressing(f, "not evaluated yet"), nil
+			return c.pending(ctx, p, f)
 		}
 		return healthy(f), nil
 	}
@@ -214,12 +214,24 @@ func (c *closer) service(ctx context.Context, p place, stub *api.JobListStub, f 
 	return c.running(ctx, p, stub, f, dep != nil)
 }
 
+// pending judges a job that wants nothing to run and that Nomad calls pending.
+// Nomad takes a job's evaluations by the prefix of its id: while one of web-1 is
+// not over when that of web ends, web stays pending until it is registered
+// again. So its own evaluations are asked.
+func (c *closer) pending(ctx context.Context, p place, f *facts) (look, error) {
+	e, err := c.evaluations(ctx, p, f)
+	if err != nil || e.done && !e.at {
+		return healthy(f), err
+	}
+	return progressing(f, "not evaluated yet"), nil
+}
+
 // running judges what runs of a version whose deployment, if it has one, is
 // over.
 func (c *closer) running(ctx context.Context, p place, stub *api.JobListStub, f *facts, deployed bool) (look, error) {
 	var short, lost []string
 	for _, name := range slices.Sorted(maps.Keys(f.counts)) {
-		g, n := stub.JobSummary.Summary[name], f.counts[name]
+		g, n := groupOf(stub, name), f.counts[name]
 		if g.Running < n {
 			short = append(short, fmt.Sprintf("%s: %d of %d run", name, g.Running, n))
 		}
@@ -250,4 +262,12 @@ func (c *closer) running(ctx context.Context, p place, stub *api.JobListStub, f 
 	l := healthy(f).with(drivers.Unhealthy, strings.Join(short, "; ")+", and Nomad replaces nothing")
 	l.version.state, l.version.rest = vMissing, strings.Join(lost, ",")
 	return l, nil
+}
+
+// groupOf is the summary of one group; zero where Nomad gives none.
+func groupOf(stub *api.JobListStub, name string) api.TaskGroupSummary {
+	if stub.JobSummary == nil {
+		return api.TaskGroupSummary{}
+	}
+	return stub.JobSummary.Summary[name]
 }

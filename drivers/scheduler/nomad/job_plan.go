@@ -254,6 +254,7 @@ func (d *Driver) replaceJob(c drivers.Change, it drivers.Item, state drivers.Sta
 	driverkit.SortDeltas(c.Diff)
 	d.mark(plan.job)
 	c.Action, c.Before, c.Why = schema.Replace, state.Spec, fmt.Sprintf("Nomad alters no %s of a job that lives", strings.TrimPrefix(string(reasons[0].path), "/job/"))
+	c.Hold = "what runs of the job stops before it is made anew"
 	return c, nil
 }
 

@@ -268,7 +268,7 @@ func TestReplaceTakesTheChildren(t *testing.T) {
 	}
 	j.becomes(drivers.Healthy)
 	j.want(batch("/bin/true", `,"ParameterizedJob":{"Payload":"optional"}`))
-	if c := j.Plan(); c.Action != schema.Replace {
+	if c := j.Plan(); c.Action != schema.Replace || c.Hold == "" {
 		t.Errorf("%s", c.Action)
 	}
 	j.want(batch("/bin/true", `,"Priority":5000,"Periodic":{"Enabled":true,"Spec":"0 0 1 1 *","SpecType":"cron"}`))
