@@ -51,12 +51,15 @@ func (e *entries) observe(ctx context.Context, items []drivers.Item) ([]drivers.
 	if len(items) <= fewEntries {
 		return each(items, func(it drivers.Item) (drivers.State, error) { return e.read(ctx, it.Handle) })
 	}
-	found, _, err := e.all(ctx, nil)
+	found, list, err := e.all(ctx, nil)
 	if err != nil {
 		return nil, err
 	}
 	return each(items, func(it drivers.Item) (drivers.State, error) {
 		name, err := cut(it.Handle, e.native+"/")
+		if err == nil && found[name].text == nil && list.hidden { // asked for by name, it is denied or absent
+			return e.read(ctx, it.Handle)
+		}
 		if err != nil || found[name].text == nil {
 			return drivers.State{}, err
 		}
@@ -84,12 +87,12 @@ type listed struct {
 }
 
 // all reads every entry of the kind, by name. A wait in query makes it block.
-func (e *entries) all(ctx context.Context, query url.Values) (map[string]listed, uint64, error) {
+func (e *entries) all(ctx context.Context, query url.Values) (map[string]listed, answer, error) {
 	var list []json.RawMessage
 	r := request{op: "list", subject: e.native, path: "config/" + e.native, query: query}
 	a, err := e.d.client.get(ctx, r, &list)
 	if err != nil {
-		return nil, 0, err
+		return nil, a, err
 	}
 	found := make(map[string]listed, len(list))
 	for _, text := range list {
@@ -98,11 +101,11 @@ func (e *entries) all(ctx context.Context, query url.Values) (map[string]listed,
 			ModifyIndex uint64
 		}
 		if err := decode(r, text, &head); err != nil {
-			return nil, 0, err
+			return nil, a, err
 		}
 		found[head.Name] = listed{head.ModifyIndex, text}
 	}
-	return found, a.index, nil
+	return found, a, nil
 }
 
 // state is a stored entry. It is healthy as soon as it is stored: Consul

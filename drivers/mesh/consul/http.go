@@ -40,10 +40,11 @@ type request struct {
 type answer struct {
 	status int
 	index  uint64 // of a blocking query
+	hidden bool   // the token may not see all of what was asked for: what is missing may be there
 	body   []byte
 }
 
-// newClient checks an address. conns bounds the connections.
+// newClient checks an address.
 func newClient(address string, token func() (schema.Secret, error), transport http.RoundTripper) (*client, error) {
 	base, err := url.Parse(strings.TrimSuffix(address, "/"))
 	if err != nil || base.Host == "" || base.Scheme != "http" && base.Scheme != "https" {
@@ -67,12 +68,18 @@ func (c *client) do(ctx context.Context, r request) (answer, error) {
 	if err != nil {
 		return answer{}, brokeOff(r, scrub(err, token))
 	}
-	a := answer{status: res.StatusCode, body: body}
+	a := answer{status: res.StatusCode, hidden: res.Header.Get("X-Consul-Results-Filtered-By-ACLs") == "true", body: body}
 	a.index, _ = strconv.ParseUint(res.Header.Get("X-Consul-Index"), 10, 64) // only blocking queries have one
 	if a.status != http.StatusOK && !slices.Contains(r.also, a.status) {
 		return a, refusal(r.op, r.subject, a.status, scrub(errors.New(said(body)), token))
 	}
 	return a, nil
+}
+
+// unseen is what is not in an answer that the token may not see all of: it is
+// never taken for gone.
+func unseen(op, handle string) error {
+	return &drivers.Error{Op: op, Subject: handle, Class: drivers.ErrDenied, Err: errors.New("Consul hides some of what was asked for"), Hint: "the token of this target may not read it", Answered: true}
 }
 
 // brokeOff is an answer that ended in its middle: Consul is within reach, and

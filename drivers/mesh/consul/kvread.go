@@ -58,8 +58,9 @@ func (k *kvs) told(handle string, got readKey) (drivers.State, error) {
 func (k *kvs) read(ctx context.Context, keys []string) (map[string]readKey, error) {
 	if len(keys) > readsAtOnce {
 		if folder := commonFolder(keys); folder != "" {
-			pairs, _, err := k.below(ctx, folder, nil)
-			if !errors.Is(err, drivers.ErrPermanent) { // that is: too large to be read whole
+			pairs, list, err := k.below(ctx, folder, nil)
+			whole := !errors.Is(err, drivers.ErrPermanent) && !list.hidden // else it is too large, or has holes
+			if whole {
 				return found(pairs), err
 			}
 		}
@@ -120,7 +121,7 @@ func found(pairs []*api.KVPair) map[string]readKey {
 
 // below reads everything whose key begins with a prefix. A wait in query makes
 // it block.
-func (k *kvs) below(ctx context.Context, prefix string, query url.Values) ([]*api.KVPair, uint64, error) {
+func (k *kvs) below(ctx context.Context, prefix string, query url.Values) ([]*api.KVPair, answer, error) {
 	q := url.Values{"recurse": {""}}
 	for name, v := range query {
 		q[name] = v
@@ -128,7 +129,7 @@ func (k *kvs) below(ctx context.Context, prefix string, query url.Values) ([]*ap
 	var pairs []*api.KVPair
 	r := request{op: "list", subject: kvPrefix + prefix, path: kvPath(prefix), query: q, also: []int{http.StatusNotFound}}
 	a, err := k.d.client.get(ctx, r, &pairs)
-	return pairs, a.index, err
+	return pairs, a, err
 }
 
 // readChunk reads keys by one transaction. A key that the token may not read

@@ -73,6 +73,7 @@ type onNode struct {
 	node     *api.Node // nil: it does not exist
 	services []*api.AgentService
 	checks   []*api.HealthCheck
+	hidden   bool // the token may not see all of it
 }
 
 // liveService is State.Raw.
@@ -81,11 +82,12 @@ type liveService struct {
 	service *api.AgentService // nil: it does not exist
 	checks  map[string]*api.HealthCheck
 	agent   bool // an agent runs the node
+	hidden  bool // it may be there, and the token may not see it
 }
 
 // of picks one service out of what lives on its node.
 func (n onNode) of(id string) liveService {
-	l := liveService{node: n.node, checks: map[string]*api.HealthCheck{}}
+	l := liveService{node: n.node, checks: map[string]*api.HealthCheck{}, hidden: n.hidden}
 	for _, svc := range n.services {
 		if svc.ID == id {
 			l.service = svc
@@ -113,7 +115,9 @@ func (s *services) read(ctx context.Context, node string) (onNode, error) {
 	wg.Go(func() {
 		r := r
 		r.path = "catalog/node-services/" + url.PathEscape(node)
-		_, errs[0] = s.d.client.get(ctx, r, &of)
+		var a answer
+		a, errs[0] = s.d.client.get(ctx, r, &of)
+		n.hidden = a.hidden
 	})
 	wg.Go(func() {
 		r := r
@@ -159,6 +163,9 @@ type seenNode struct {
 }
 
 func (s *services) state(handle string, l liveService) (drivers.State, error) {
+	if l.service == nil && l.hidden {
+		return drivers.State{Handle: handle}, unseen("read", handle)
+	}
 	if l.service == nil {
 		return drivers.State{Handle: handle, Raw: l, Version: l.version()}, nil
 	}

@@ -284,6 +284,9 @@ func (s *services) remove(ctx context.Context, c drivers.Change, p plan) error {
 	}
 	live, _ := p.live.(liveService)
 	now := n.of(at.id)
+	if now.service == nil && now.hidden {
+		return unseen("delete", c.Handle)
+	}
 	var ops api.TxnOps
 	if now.service != nil {
 		if live.service == nil || now.service.ModifyIndex != live.service.ModifyIndex {

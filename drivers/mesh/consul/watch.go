@@ -299,11 +299,11 @@ func (w *watch) topics(used map[string]map[string]sight) []topic {
 func (w *watch) entries(kind string) topic {
 	e := &entries{d: &Driver{client: &w.client}, native: strings.TrimPrefix(kind, "consul.")}
 	return topic{name: kind, wait: waitTime, ask: func(ctx context.Context, query url.Values) (uint64, []string, error) {
-		found, index, err := e.all(ctx, query)
+		found, list, err := e.all(ctx, query)
 		if err != nil {
 			return 0, nil, err
 		}
-		return index, w.d.seen.news(kind, every, func(handle string) string {
+		return list.index, w.d.seen.news(kind, every, func(handle string) string {
 			l, has := found[strings.TrimPrefix(handle, e.native+"/")]
 			if !has {
 				return ""

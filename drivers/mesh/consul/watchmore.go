@@ -79,7 +79,8 @@ func (w *watch) keys(prefix string) topic {
 // watched reads a folder or one key, blocking.
 func (k *kvs) watched(ctx context.Context, prefix string, query url.Values) ([]*api.KVPair, uint64, error) {
 	if strings.HasSuffix(prefix, "/") {
-		return k.below(ctx, prefix, query)
+		pairs, list, err := k.below(ctx, prefix, query)
+		return pairs, list.index, err
 	}
 	var pairs []*api.KVPair
 	a, err := k.d.client.get(ctx, request{op: "watch", subject: kvPrefix + prefix, path: kvPath(prefix), query: query, also: []int{404}}, &pairs)
@@ -139,7 +140,7 @@ func (w *watch) named(share []string) topic {
 		now := map[string]string{}
 		for _, f := range found {
 			if f.Node != nil && f.Service != nil {
-				n := onNode{f.Node, []*api.AgentService{f.Service}, f.Checks}
+				n := onNode{node: f.Node, services: []*api.AgentService{f.Service}, checks: f.Checks}
 				now[place{f.Node.Node, f.Service.ID}.handle()] = n.of(f.Service.ID).version()
 			}
 		}
