@@ -154,5 +154,6 @@ type Fingerprinter func(plaintext []byte) string
 // Mark paths are Delta paths of things that no field of a spec names.
 const MarkPath schema.Path = "/!mark"
 
-// CallTimeout bounds one call to a driver where its kind says nothing else.
+// CallTimeout bounds one call to a driver; a Plan or an Apply may take longer
+// where the deadline of its kind is longer.
 const CallTimeout = 2 * time.Minute

@@ -286,10 +286,10 @@ func (r *Reconciler) mayStart(ctx context.Context, cl *call) bool {
 	return f.sent
 }
 
-// timeout bounds one call: an apply may take as long as its kind may take to
-// become healthy, such as a rolling update.
+// timeout bounds one call: a plan or an apply may take as long as its kind may
+// take to become healthy, such as a stack or a rolling update.
 func (cl *call) timeout() time.Duration {
-	if cl.op == Applying {
+	if cl.op != Observing {
 		return max(drivers.CallTimeout, deadline(cl.nodes[0].ID.Kind))
 	}
 	return drivers.CallTimeout

@@ -92,8 +92,8 @@ func (d *Driver) takeIn(ctx context.Context, s *stack, run *detached.Run, b *beg
 	if err != nil {
 		return err
 	}
-	if hide == nil {
-		hide = w.scrubber(d, nil)
+	if hide == nil || !ok || len(said.checks) > 0 { // what is told below may repeat what only the state knows
+		hide = d.hider(ctx, s, w, hide.known())
 	}
 	var failure error
 	if !ok {
@@ -177,7 +177,7 @@ func (d *Driver) forget(ctx context.Context, s *stack, run *detached.Run, rec *r
 			return err
 		}
 		if end.code != 0 || len(end.out) > 0 {
-			rec.Failed = "it was destroyed, and its state is not empty: " + clip(w.scrubber(d, nil).scrub(string(end.out)+string(end.errs)))
+			rec.Failed = "it was destroyed, and its state is not empty: " + clip(d.hider(ctx, s, w, nil).scrub(string(end.out)+string(end.errs)))
 			if err := d.reread(ctx, s, rec, w, nil); err != nil {
 				return err
 			}

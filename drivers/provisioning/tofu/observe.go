@@ -147,13 +147,19 @@ func (s *stack) mend(d *Driver) error {
 		return driverkit.Fail("read the state of", s.handle, err)
 	}
 	backup, err := readBounded(s.path(stateDir, stateName+".backup"), maxState)
-	switch {
-	case errors.Is(err, fs.ErrNotExist): // it was the first apply
-		return driverkit.Fail("mend the state of", s.handle, os.Remove(s.path(stateDir, stateName)))
-	case err != nil:
+	first := errors.Is(err, fs.ErrNotExist) // it was the first apply
+	if err != nil && !first {
 		return driverkit.Fail("mend the state of", s.handle, err)
 	}
-	d.warn(s, "the tool was killed while it wrote the state: the state before that apply was put back")
+	torn := s.path(stateDir, stateName+".torn") // kept for a person: it may name what nothing else does
+	if err := os.Rename(s.path(stateDir, stateName), torn); err != nil {
+		return driverkit.Fail("mend the state of", s.handle, err)
+	}
+	if first {
+		d.warn(s, "the tool was killed while it wrote its first state: what it made may live and be made again; the torn state is kept as terraform.tfstate.torn")
+		return nil
+	}
+	d.warn(s, "the tool was killed while it wrote the state: the state before that apply is put back, and what that apply made may live and be made again; the torn state is kept as terraform.tfstate.torn")
 	return driverkit.Fail("mend the state of", s.handle, s.write(filepath.Join(stateDir, stateName), backup))
 }
 

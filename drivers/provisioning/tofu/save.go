@@ -78,7 +78,7 @@ func (d *Driver) planned(ctx context.Context, s *stack, w *workspace, file strin
 		return nil, err
 	}
 	if end.code != 0 {
-		return nil, d.failed("plan", s, end, w.scrubber(d, nil))
+		return nil, d.failed("plan", s, end, d.hider(ctx, s, w, nil))
 	}
 	end, err = d.run(ctx, w.tool, s, w.all(), "show", "-json", s.path(file))
 	if err != nil {

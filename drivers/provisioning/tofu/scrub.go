@@ -15,7 +15,11 @@ import (
 
 // scrubber takes out of what the tool says whatever is known to be secret: its
 // errors repeat what providers say, and those repeat what they were given.
-type scrubber struct{ replace *strings.Replacer }
+type scrubber struct {
+	secrets []schema.Secret
+	replace *strings.Replacer
+	mute    bool // it is not known what is secret: nothing is told
+}
 
 // scrubber knows the values of secret variables, what else is named, and what
 // the tool gets of this process's environment.
@@ -48,7 +52,7 @@ func newScrubber(secrets []schema.Secret) *scrubber {
 			pairs = append(pairs, f, schema.Redacted)
 		}
 	}
-	return &scrubber{strings.NewReplacer(pairs...)}
+	return &scrubber{secrets: secrets, replace: strings.NewReplacer(pairs...)}
 }
 
 // formsOf are the ways in which a text may be written: also its lines, since
@@ -77,4 +81,20 @@ func formsOf(text string) []string {
 	return forms
 }
 
-func (s *scrubber) scrub(text string) string { return s.replace.Replace(text) }
+// known are the secrets that it takes out; none of no scrubber.
+func (s *scrubber) known() []schema.Secret {
+	if s == nil {
+		return nil
+	}
+	return s.secrets
+}
+
+// keptBack stands for what is not told.
+const keptBack = "what the tool said is kept back: the state, which says what is secret, cannot be read"
+
+func (s *scrubber) scrub(text string) string {
+	if s.mute {
+		return keptBack
+	}
+	return s.replace.Replace(text)
+}
