@@ -4,20 +4,23 @@ package reconciler_test
 
 import (
 	"fmt"
+	"net/http"
+	"strings"
 	"testing"
 
 	consulapi "github.com/hashicorp/consul/api"
 	nomadapi "github.com/hashicorp/nomad/api"
 	vaultapi "github.com/hashicorp/vault/api"
 
+	"github.com/aplomb-dev/aplomb/internal/driverkit"
 	"github.com/aplomb-dev/aplomb/internal/enginetest"
 )
 
 // bare is the engine's own client, doing what a driver does: it writes with
 // compare-and-set where there is one, reads back and verifies.
 type bare struct {
-	look   func() error                // in bulk: what is there
-	write  func(i int, w string) error // one thing, read back and verified
+	look   func() (map[string]uint64, error)            // in bulk: what is there, and its index where writes compare one
+	write  func(i int, word string, index uint64) error // one thing, read back and verified
 	remove func(i int) error
 }
 
@@ -39,13 +42,21 @@ func jobOf(i int, word string) *nomadapi.Job {
 	return job.AddTaskGroup(group.AddTask(task))
 }
 
+// pooled keeps as many connections as a driver does.
+func pooled() *http.Client { return &http.Client{Transport: driverkit.Transport(atOnce, nil)} }
+
+func host(address string) string { return strings.TrimPrefix(address, "http://") }
+
 func bareVault(b testing.TB, address string) bare {
-	c, err := vaultapi.NewClient(&vaultapi.Config{Address: address})
+	c, err := vaultapi.NewClient(&vaultapi.Config{Address: address, HttpClient: pooled()})
 	must(b, err)
 	c.SetToken(enginetest.Vault(b).Token)
 	return bare{
-		look: func() error { _, err := c.Sys().ListPolicies(); return err },
-		write: func(i int, word string) error {
+		look: func() (map[string]uint64, error) {
+			_, err := c.Sys().ListPolicies()
+			return nil, err
+		},
+		write: func(i int, word string, _ uint64) error {
 			if err := c.Sys().PutPolicy(nameOf(i), policyText(i, word)); err != nil {
 				return err
 			}
@@ -60,17 +71,19 @@ func bareVault(b testing.TB, address string) bare {
 }
 
 func bareConsul(b testing.TB, address string) bare {
-	c, err := consulapi.NewClient(&consulapi.Config{Address: address})
+	c, err := consulapi.NewClient(&consulapi.Config{Address: host(address), HttpClient: pooled()})
 	must(b, err)
 	return bare{
-		look: func() error { _, _, err := c.KV().List("bench/", nil); return err },
-		write: func(i int, word string) error {
-			p := &consulapi.KVPair{Key: keyOf(i), Value: []byte(word), Flags: 1}
-			if old, _, err := c.KV().Get(p.Key, nil); err != nil {
-				return err
-			} else if old != nil {
-				p.ModifyIndex = old.ModifyIndex
+		look: func() (map[string]uint64, error) {
+			pairs, _, err := c.KV().List("bench/", nil)
+			at := map[string]uint64{}
+			for _, p := range pairs {
+				at["bench-"+strings.TrimPrefix(p.Key, "bench/key-")] = p.ModifyIndex
 			}
+			return at, err
+		},
+		write: func(i int, word string, index uint64) error {
+			p := &consulapi.KVPair{Key: keyOf(i), Value: []byte(word), Flags: 1, ModifyIndex: index}
 			if done, _, err := c.KV().CAS(p, nil); err != nil || !done {
 				return fmt.Errorf("%s: %t, %w", p.Key, done, err)
 			}
@@ -85,15 +98,18 @@ func bareConsul(b testing.TB, address string) bare {
 }
 
 func bareNomad(b testing.TB, address string) bare {
-	c, err := nomadapi.NewClient(&nomadapi.Config{Address: address})
+	c, err := nomadapi.NewClient(&nomadapi.Config{Address: address, HttpClient: pooled()})
 	must(b, err)
 	return bare{
-		look: func() error { _, _, err := c.Jobs().List(nil); return err },
-		write: func(i int, word string) error {
-			index := uint64(0)
-			if old, _, err := c.Jobs().Info(nameOf(i), nil); err == nil && old != nil {
-				index = *old.JobModifyIndex
+		look: func() (map[string]uint64, error) {
+			jobs, _, err := c.Jobs().List(nil)
+			at := map[string]uint64{}
+			for _, j := range jobs {
+				at[j.ID] = j.JobModifyIndex
 			}
+			return at, err
+		},
+		write: func(i int, word string, index uint64) error {
 			if _, _, err := c.Jobs().RegisterOpts(jobOf(i, word), &nomadapi.RegisterOptions{EnforceIndex: true, ModifyIndex: index}, nil); err != nil {
 				return err
 			}

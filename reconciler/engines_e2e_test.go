@@ -57,7 +57,7 @@ func subjects(tb testing.TB) map[string]subject {
 			address: enginetest.Consul(tb).Address, kind: "consul.kv",
 			spec: func(i int, word string) any { return map[string]any{"Key": keyOf(i), "Value": word} },
 			driver: func(address string) drivers.Driver {
-				return &consul.Driver{Env: engineEnv, URL: address, Fingerprint: drivertest.Fingerprint, Concurrency: atOnce}
+				return &consul.Driver{Env: engineEnv, URL: address, Concurrency: atOnce}
 			},
 			bare: bareConsul,
 		},
@@ -192,20 +192,31 @@ func compare(b *testing.B, s subject) {
 	}
 	for n := range rounds {
 		word := fmt.Sprintf("word%d", n)
-		e := newEnvironment(b, s, s.address)
-		timed(&ours, func() { e.converge(b, s.all(b, word, word)) })
-		timed(&oursOne, func() { e.converge(b, s.all(b, "other", word)) })
-		e.Stop()
-		must(b, each(c.remove))
-		timed(&theirs, func() {
-			must(b, c.look())
-			must(b, each(func(i int) error { return c.write(i, word) }))
-		})
-		timed(&theirsOne, func() {
-			must(b, c.look())
-			must(b, c.write(0, "other"))
-		})
-		must(b, each(c.remove))
+		us := func() {
+			e := newEnvironment(b, s, s.address)
+			timed(&ours, func() { e.converge(b, s.all(b, word, word)) })
+			timed(&oursOne, func() { e.converge(b, s.all(b, "other", word)) })
+			e.Stop()
+			must(b, each(c.remove))
+		}
+		them := func() {
+			timed(&theirs, func() {
+				at, err := c.look()
+				must(b, err)
+				must(b, each(func(i int) error { return c.write(i, word, at[nameOf(i)]) }))
+			})
+			timed(&theirsOne, func() {
+				at, err := c.look()
+				must(b, err)
+				must(b, c.write(0, "other", at[nameOf(0)]))
+			})
+			must(b, each(c.remove))
+		}
+		if n%2 == 1 {
+			us, them = them, us
+		}
+		us()
+		them()
 	}
 	median := func(d []time.Duration) float64 { slices.Sort(d); return d[len(d)/2].Seconds() }
 	b.ReportMetric(median(ours), "create-s")

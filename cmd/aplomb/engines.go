@@ -28,7 +28,7 @@ func newNomad(w wiring) (engine, error) {
 func newConsul(w wiring) (engine, error) {
 	d := &consul.Driver{
 		Env: w.folder.ID, URL: w.target.Address, Token: w.token, TLS: w.tls,
-		Fingerprint: w.fingerprint, Concurrency: w.target.Concurrency, Log: w.log,
+		Concurrency: w.target.Concurrency, Log: w.log,
 	}
 	return engine{driver: d, kinds: d.Kinds(), version: consul.DriverVersion}, nil
 }

@@ -40,7 +40,6 @@ type Driver struct {
 	URL         string                        // base URL, http:// or https://; required
 	Token       func() (schema.Secret, error) // read at each use; nil: none
 	TLS         *tls.Config                   // nil: the system's roots
-	Fingerprint drivers.Fingerprinter         // not used: nothing here takes or gives a secret
 	Concurrency int                           // requests at once; zero: drivers.DefaultConcurrency
 	Log         logrus.FieldLogger            // nil: silent
 

@@ -160,7 +160,7 @@ func (d *Driver) settle(ctx context.Context, s *stack, p *plan, sp spec, w *work
 		return driverkit.Fail("keep the module of", s.handle, err)
 	}
 	rec.Format, rec.Environment, rec.Name = 1, d.Env, s.name
-	rec.Spec, rec.Applied, rec.Files, rec.Module, rec.Failed = p.spec, p.spec, p.files.Hash(), sp.Module, ""
+	rec.Spec, rec.Applied, rec.Files, rec.Failed = p.spec, p.spec, p.files.Hash(), ""
 	return d.reread(ctx, s, rec, w, nil)
 }
 
@@ -170,7 +170,7 @@ func (d *Driver) start(ctx context.Context, s *stack, p *plan, w *workspace) (*g
 	if !s.hasPlan(p.file) {
 		return nil, driverkit.Stale("apply", s.handle)
 	}
-	b := begun{Destroy: p.destroy, Plan: p.file, Total: p.total}
+	b := begun{Destroy: p.destroy, Plan: p.file}
 	if w == nil {
 		var err error
 		if w, err = d.applied(ctx, s); err != nil {

@@ -81,7 +81,7 @@ func (d *Driver) takeIn(ctx context.Context, s *stack, run *detached.Run, b *beg
 		if err := json.Unmarshal(b.Spec, &sp); err != nil {
 			return driverkit.Refuse("read", s.handle, err, "")
 		}
-		rec.Applied, rec.Files, rec.Module = b.Spec, b.Files, sp.Module
+		rec.Applied, rec.Files = b.Spec, b.Files
 	}
 	ok := exit.Code == 0 && exit.Signal == "" && !exit.Lost
 	rec.Failed = ""

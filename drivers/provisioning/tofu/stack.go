@@ -49,9 +49,8 @@ type record struct {
 	Format      int                       `json:"format"`
 	Environment string                    `json:"environment"`
 	Name        string                    `json:"name"`
-	Spec        json.RawMessage           `json:"spec"`  // applied last, secrets as tokens; of an apply that failed only if none was before it
-	Files       string                    `json:"files"` // hash of the module that was applied, or begun, last
-	Module      string                    `json:"module"`
+	Spec        json.RawMessage           `json:"spec"`    // applied last, secrets as tokens; of an apply that failed only if none was before it
+	Files       string                    `json:"files"`   // hash of the module that was applied, or begun, last
 	Applied     json.RawMessage           `json:"applied"` // spec of the apply that was begun last: what destroying needs
 	Outputs     map[string]drivers.Output `json:"outputs,omitempty"`
 	Checks      []string                  `json:"checks,omitempty"` // what failed, for people
@@ -64,9 +63,7 @@ type begun struct {
 	Destroy bool            `json:"destroy,omitempty"`
 	Spec    json.RawMessage `json:"spec,omitempty"`
 	Files   string          `json:"files,omitempty"`
-	Module  string          `json:"module,omitempty"`
-	Plan    string          `json:"plan"`  // name of the saved plan
-	Total   int             `json:"total"` // of what is to be done, for progress
+	Plan    string          `json:"plan"` // name of the saved plan
 }
 
 func (s *stack) path(names ...string) string {

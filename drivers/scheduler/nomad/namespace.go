@@ -294,6 +294,9 @@ func checkNamespace(p place, want drivers.Desired) error {
 	if err := driverkit.Decode(&want, &s); err != nil {
 		return driverkit.Refuse("read", p.handle(), err, "")
 	}
+	if p.name == api.DefaultNamespace {
+		return driverkit.Refuse("read", p.handle(), fmt.Errorf("the namespace %s is Nomad's own: it is always there, and cannot be deleted", p.name), "")
+	}
 	if _, taken := s.Meta[Mark]; taken {
 		return driverkit.Refuse("read", p.handle(), fmt.Errorf("meta: the key %s is aplomb's own", Mark), "")
 	}

@@ -221,6 +221,12 @@ func (d *Driver) follow(ctx context.Context, h *hearing, what, namespace string,
 			h.note()
 		}
 		before = now
+		pause := time.NewTimer(gather) // many writes in a row are not as many lists
+		select {
+		case <-ctx.Done():
+			pause.Stop()
+		case <-pause.C:
+		}
 	}
 	return ctx.Err()
 }

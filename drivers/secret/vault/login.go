@@ -31,12 +31,18 @@ type session struct {
 	renewable bool
 	renewAt   time.Time // zero: never
 	expires   time.Time // zero: never
+	refused   error     // what the last login was denied with
+	refusedAt time.Time
 	doubted   time.Time // when a refusal last made a new login without Vault having said that the token is unknown
 }
 
 // doubtEvery is how often a refusal that may mean a lost token may cost a
 // login: elsewhere such logins have flooded Vault with leases.
 const doubtEvery = time.Minute
+
+// deniedFor is how long a denied login stands for those who ask next: of many
+// requests at once only one logs in.
+const deniedFor = 5 * time.Second
 
 func (s *session) lock(ctx context.Context) error {
 	select {
@@ -135,6 +141,10 @@ func (d *Driver) renew(ctx context.Context) error {
 
 func (d *Driver) login(ctx context.Context) error {
 	l, s := d.Login, &d.session
+	if s.refused != nil && d.Now().Sub(s.refusedAt) < deniedFor {
+		return s.refused
+	}
+	s.refused = nil
 	c, err := l.call()
 	if err != nil {
 		return err
@@ -145,6 +155,7 @@ func (d *Driver) login(ctx context.Context) error {
 		var e *drivers.Error
 		if code := status(err); errors.As(err, &e) && (code == http.StatusBadRequest || code == http.StatusForbidden) {
 			e.Class, e.Hint = drivers.ErrDenied, "Vault does not take the login of this target: look at its role and at its "+l.Method
+			s.refused, s.refusedAt = err, d.Now()
 		}
 		return err
 	}
@@ -154,6 +165,31 @@ func (d *Driver) login(ctx context.Context) error {
 	s.number++
 	s.take(a, schema.NewSecret(a.Auth.ClientToken), d.Now())
 	s.lasts = time.Duration(a.Auth.LeaseDuration) * time.Second
+	return nil
+}
+
+// closeTime bounds the revocation of a login.
+const closeTime = 5 * time.Second
+
+// Close gives the login back, so that no token outlives who uses it: a driver is
+// made anew whenever its target's configuration changes. It may be used again.
+func (d *Driver) Close() error {
+	d.setup()
+	ctx, cancel := context.WithTimeout(context.Background(), closeTime)
+	defer cancel()
+	s := &d.session
+	if d.Login == nil || s.lock(ctx) != nil {
+		return nil // nobody is logged in, or somebody waits for that still
+	}
+	defer s.unlock()
+	if s.token.Reveal() == "" {
+		return nil
+	}
+	_, err := d.send(ctx, call{method: http.MethodPost, path: "auth/token/revoke-self", body: map[string]any{}}, s.token)
+	s.token = schema.Secret{}
+	if err != nil {
+		d.Log.WithError(err).WithField("target", d.URL).Warn("the login could not be given back; its token ends by itself")
+	}
 	return nil
 }
 

@@ -131,9 +131,24 @@ func TestLoginIsDenied(t *testing.T) {
 		}
 	}
 	s.counted(1, 0)
+	token := d.session.token
+	if err := d.Close(); err != nil {
+		t.Error(err)
+	}
+	if _, err := d.send(t.Context(), call{path: "auth/token/lookup-self"}, token); status(err) != http.StatusForbidden {
+		t.Errorf("the token of a login that was given back: %v", err)
+	}
 	const wrong = "c4n4ry-secret-id"
 	bad := s.driver()
 	bad.Token, bad.Login = nil, &Login{Method: "approle", Role: d.Login.Role, Secret: func() (schema.Secret, error) { return schema.NewSecret(wrong), nil }}
+	many := make([]drivers.Item, 50)
+	for i := range many {
+		many[i] = drivers.Item{ID: schema.ID{Kind: Policy}, Handle: fmt.Sprintf("policy/p%d", i)}
+	}
+	if states, err := bad.Observe(t.Context(), many); err == nil && !errors.Is(states[49].Err, drivers.ErrDenied) {
+		t.Errorf("a refused login of many answers %v", states[49].Err)
+	}
+	s.counted(1, 0) // one for all of them
 	_, err := bad.Observe(t.Context(), []drivers.Item{{ID: schema.ID{Kind: Mount}, Handle: "mount/x"}})
 	if !errors.Is(err, drivers.ErrDenied) || drivers.HintOf(err) == "" {
 		t.Errorf("a refused login answers %v", err)
