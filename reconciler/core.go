@@ -38,6 +38,7 @@ type end struct {
 	call
 	got     []drivers.State
 	planned drivers.Change
+	took    time.Duration
 	err     error
 }
 
@@ -57,6 +58,8 @@ func (c *core) absorb(ctx context.Context, ends []end) error {
 func (c *core) absorbOne(e *end, r *store.Result) {
 	switch e.op {
 	case Observing:
+		e.target.looks--
+		e.target.rest = c.w.Now.Add(restPerLook * e.took)
 		c.observed(e)
 	case Planning:
 		n := e.nodes[0]
@@ -191,6 +194,7 @@ func (c *core) reads(d *Decision) []call {
 	var calls []call
 	for name, nodes := range d.Observe {
 		cl := call{op: Observing, target: c.w.Targets[name], nodes: nodes}
+		cl.target.looks++
 		for _, n := range nodes {
 			n.Op, n.Dirty = Observing, false
 			cl.items = append(cl.items, n.item(n.wanted()))

@@ -272,7 +272,10 @@ func (r *Reconciler) progress(n *Node) func(string) {
 func (r *Reconciler) within(ctx context.Context, cl *call) end {
 	ctx, stop := context.WithTimeout(ctx, cl.timeout())
 	defer stop()
-	return cl.make(ctx)
+	began := time.Now()
+	e := cl.make(ctx)
+	e.took = time.Since(began)
+	return e
 }
 
 // mayStart asks once more, when an apply's turn in the queue has come: a

@@ -75,7 +75,17 @@ func (w *World) grid(at time.Time, g time.Duration) time.Time {
 // within one of them is seen again together, in bulk and by one turn.
 const resyncGrid = 20
 
+// restPerLook is how much longer than a look nothing is looked at again on its
+// target: a bulk read of a large engine costs it, and what moves in the meantime
+// is seen by the next one. What has never been seen is not kept waiting.
+const restPerLook = 4
+
 func (t *turn) look(n *Node, e *Eval) {
+	target := t.Targets[n.ID.Target]
+	if n.Live != nil && (target.looks > 0 || t.Now.Before(target.rest)) {
+		t.wake(target.rest)
+		return
+	}
 	if n.Op == Idle {
 		e.looking = true
 		t.Observe[n.ID.Target] = append(t.Observe[n.ID.Target], n)

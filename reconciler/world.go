@@ -48,9 +48,11 @@ type Env struct {
 // Target is a configured engine and whether it answers.
 type Target struct {
 	*drivers.Target
-	Down   *Outage // nil: it answers
-	made   string  // identity and version: changes whenever a cached plan could be wrong although neither want nor live moved
-	flight int     // applies in flight
+	Down   *Outage   // nil: it answers
+	made   string    // identity and version: changes whenever a cached plan could be wrong although neither want nor live moved
+	flight int       // applies in flight
+	looks  int       // observations in flight
+	rest   time.Time // nothing is looked at again before, since the last look took long
 }
 
 // Outage is a target out of reach.
