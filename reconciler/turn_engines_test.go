@@ -98,3 +98,32 @@ func TestTurnLooksAtWhatIsDeclared(t *testing.T) {
 		}
 	}
 }
+
+// TestTurnRestsBetweenLooks: while a look is in flight, and for a while after
+// one that took long, nothing that was seen before is looked at again; what was
+// never seen is.
+func TestTurnRestsBetweenLooks(t *testing.T) {
+	d := newDesk(t, "mem")
+	d.declare(decl("a", `{}`))
+	d.steps()
+	target := d.world().Targets["mem"]
+	target.rest = d.world().Now.Add(time.Second)
+	d.node("a").Dirty = true
+	dec := d.decide()
+	if len(dec.Observe) > 0 || dec.Wake.After(target.rest) {
+		t.Errorf("within the rest %d targets are looked at, and a turn is due at %v", len(dec.Observe), dec.Wake)
+	}
+	d.declare(decl("a", `{}`), decl("b", `{}`))
+	if got := d.step(); got != "observe b" {
+		t.Errorf("what was never seen: %q", got)
+	}
+	d.pass(time.Second)
+	target.looks = 1
+	if dec := d.decide(); len(dec.Observe) > 0 {
+		t.Error("a second look begins while one is in flight")
+	}
+	target.looks = 0
+	if got := d.steps(); !strings.HasPrefix(strings.Join(got, ", "), "observe a") {
+		t.Errorf("after the rest: %q", got)
+	}
+}

@@ -79,7 +79,7 @@ func (c *client) do(ctx context.Context, r request) (answer, error) {
 // unseen is what is not in an answer that the token may not see all of: it is
 // never taken for gone.
 func unseen(op, handle string) error {
-	return &drivers.Error{Op: op, Subject: handle, Class: drivers.ErrDenied, Err: errors.New("Consul hides some of what was asked for"), Hint: "the token of this target may not read it", Answered: true}
+	return &drivers.Error{Op: op, Subject: handle, Class: drivers.ErrDenied, Err: errors.New("some of what was asked for is hidden by Consul"), Hint: "the token of this target may not read it", Answered: true}
 }
 
 // brokeOff is an answer that ended in its middle: Consul is within reach, and

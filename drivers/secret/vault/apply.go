@@ -61,6 +61,11 @@ func (d *Driver) Apply(ctx context.Context, c drivers.Change) (drivers.State, er
 	if f == nil {
 		return drivers.State{}, &drivers.Error{Op: "read back", Subject: s.handle, Class: drivers.ErrRetryable, Err: errors.New("it was written and is not there")}
 	}
+	if p, ok := s.kind.(paths); ok {
+		if err := p.took(s.handle, s.want, f); err != nil {
+			return drivers.State{}, err
+		}
+	}
 	return stateOf(s.kind, s.handle, f, s.spec, s.want)
 }
 

@@ -79,7 +79,7 @@ func (p paths) check(handle string, want *drivers.Desired) error {
 			return fmt.Errorf("%s stands in fields and in secrets", clip(key))
 		}
 	}
-	return nil
+	return checkFields(path, s, want.Unknown)
 }
 
 // needs are the mount, the connection of a database role, and the policies
