@@ -39,6 +39,13 @@ func begin(t testing.TB, r *Restarting) *Restarting {
 // Start starts it, and answers once it is ready.
 func (r *Restarting) Start(t testing.TB) {
 	t.Helper()
+	if r.proc != nil {
+		select {
+		case <-r.proc.done:
+		default:
+			t.Fatalf("enginetest: %s runs already", r.name)
+		}
+	}
 	var err error
 	if r.proc, err = start(r.dir, nil, r.path, r.args...); err != nil {
 		t.Fatal(err)

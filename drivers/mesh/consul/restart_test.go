@@ -19,7 +19,6 @@ import (
 // converges, the watch is found again, and drift is heard of after it.
 func TestConsulKilled(t *testing.T) {
 	c := enginetest.NewConsul(t)
-	c.Start(t)
 	client, err := api.NewClient(&api.Config{Address: c.Address})
 	drivertest.Must(t, err)
 	src := &reconcilertest.Source{}
