@@ -30,11 +30,6 @@ func (named) Address(kind, name string, _ json.RawMessage) (string, error) {
 func order(t *testing.T, tree fs.FS) []string {
 	t.Helper()
 	compiler := compile.New(compile.Options{})
-	defer func() {
-		if err := compiler.Close(); err != nil {
-			t.Error(err)
-		}
-	}()
 	compiled, err := compiler.Compile(t.Context(), tree)
 	if err != nil {
 		t.Fatal(err)
@@ -100,7 +95,6 @@ func TestShopSecretElsewhere(t *testing.T) {
 		tree[name] = &fstest.MapFile{Data: data}
 	}
 	compiler := compile.New(compile.Options{})
-	defer func() { _ = compiler.Close() }()
 	compiled, err := compiler.Compile(t.Context(), tree)
 	if err != nil {
 		t.Fatal(err)

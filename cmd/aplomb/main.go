@@ -28,6 +28,7 @@ import (
 	"github.com/aplomb-dev/aplomb/reconciler"
 	"github.com/aplomb-dev/aplomb/reconciler/store"
 	"github.com/aplomb-dev/aplomb/schema/compile"
+	"github.com/aplomb-dev/aplomb/schema/worker"
 )
 
 func main() {
@@ -35,16 +36,19 @@ func main() {
 		switch os.Args[1] { // before anything else: these are other programs in the same file
 		case detached.ShimCommand:
 			os.Exit(detached.ShimMain(os.Args[2:]))
-		case compile.WorkerName:
-			os.Exit(worker())
+		case worker.Name:
+			os.Exit(workerMain())
 		}
 	}
 	os.Exit(realMain())
 }
 
-// worker is the process that evaluates what others wrote.
-func worker() int {
-	if err := compile.ServeWorker(context.Background(), os.Stdin, os.Stdout); err != nil {
+// services are what workers do.
+var services = worker.Services{compile.Service: compile.NewHandler}
+
+// workerMain is the process that evaluates what others wrote.
+func workerMain() int {
+	if err := worker.Serve(context.Background(), os.Stdin, os.Stdout, services); err != nil {
 		_, _ = fmt.Fprintln(os.Stderr, "error:", err)
 		return codeFailed
 	}

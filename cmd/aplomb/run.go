@@ -19,6 +19,7 @@ import (
 	"github.com/aplomb-dev/aplomb/internal/daemon"
 	"github.com/aplomb-dev/aplomb/internal/metrics"
 	"github.com/aplomb-dev/aplomb/schema"
+	"github.com/aplomb-dev/aplomb/schema/compile"
 	"github.com/aplomb-dev/aplomb/sources/git"
 )
 
@@ -54,9 +55,9 @@ leaves everything running; a second one ends at once.`,
 func loadConfig(ctx context.Context, file string) (_ *config.Config, _ []schema.Diagnostic, err error) {
 	quiet := logrus.New()
 	quiet.SetOutput(io.Discard)
-	c := compiler("", quiet)
-	defer func() { err = errors.Join(err, c.Close()) }()
-	return config.Load(ctx, c, func(s config.Source) error {
+	closers := &closers{}
+	defer func() { err = errors.Join(err, closers.Close()) }()
+	return config.Load(ctx, compile.New(compile.Options{Workers: workers(quiet, closers), Log: quiet}), func(s config.Source) error {
 		_, err := git.Open(git.Config{URL: s.Git, Branch: s.Branch, Path: s.Path, Dir: os.TempDir(), Auth: auth(s)}) // it opens nothing yet
 		return err
 	}, file)

@@ -16,6 +16,7 @@ import (
 	"github.com/aplomb-dev/aplomb/internal/config"
 	"github.com/aplomb-dev/aplomb/reconciler/graph"
 	"github.com/aplomb-dev/aplomb/schema"
+	"github.com/aplomb-dev/aplomb/schema/compile"
 )
 
 func (a *app) validate() *cobra.Command {
@@ -96,8 +97,9 @@ func (a *app) runValidate(ctx context.Context, path, file string, declarations b
 func check(ctx context.Context, path string, all []config.Target) (_ validation, err error) {
 	quiet := logrus.New()
 	quiet.SetOutput(io.Discard)
-	c := compiler("", quiet)
-	defer func() { err = errors.Join(err, c.Close()) }()
+	closers := &closers{}
+	defer func() { err = errors.Join(err, closers.Close()) }()
+	c := compile.New(compile.Options{Workers: workers(quiet, closers), Log: quiet})
 	dir, file, err := split(path)
 	if err != nil {
 		return validation{}, err
@@ -112,7 +114,7 @@ func check(ctx context.Context, path string, all []config.Target) (_ validation,
 		return validation{}, fmt.Errorf("validate %s: %w", path, err)
 	}
 	v := validation{Files: got.Files, Resources: len(got.Resources), Findings: got.Findings}
-	t, err := newTargets(nowhere(), make([]byte, keySize), all, &closers{}, quiet)
+	t, err := newTargets(nowhere(), make([]byte, keySize), all, closers, quiet)
 	if err != nil {
 		return v, err
 	}

@@ -22,6 +22,7 @@ import (
 	"github.com/aplomb-dev/aplomb/reconciler/store"
 	"github.com/aplomb-dev/aplomb/schema"
 	"github.com/aplomb-dev/aplomb/schema/compile"
+	"github.com/aplomb-dev/aplomb/schema/worker"
 	"github.com/aplomb-dev/aplomb/sources"
 )
 
@@ -31,12 +32,12 @@ const (
 	logKeep = 3
 )
 
-// compiler makes the compiler, whose workers are this very binary.
-func compiler(cache string, log logrus.FieldLogger) *compile.Compiler {
-	return compile.New(compile.Options{
-		Worker:   func() *exec.Cmd { return compile.WorkerCommand("") }, // also where its file was replaced since
-		CacheDir: cache, Log: log,
-	})
+// workers are processes that evaluate what others wrote: this very binary, also
+// where its file was replaced since. They are closed with c.
+func workers(log logrus.FieldLogger, c *closers) *worker.Pool {
+	p := worker.New(worker.Options{Command: func() *exec.Cmd { return worker.Command("") }, Log: log})
+	c.add(p.Close)
+	return p
 }
 
 // opening says how a data folder is opened in this process.
@@ -112,8 +113,7 @@ func (a *app) wire(ctx context.Context, f *folder, how opening) (_ *session, _ *
 		}
 	}
 	log := a.logger(f.join(logFile), closers).WithField("env", f.Name)
-	c := compiler(f.join(cacheDir), log)
-	closers.add(c.Close)
+	c := compile.New(compile.Options{Workers: workers(log, closers), CacheDir: f.join(cacheDir), Log: log})
 	cfg := reconciler.Config{
 		ID: f.ID, Name: f.Name, Store: st, Key: key, Compile: compiled(c),
 		Interval: how.source.interval(), ReadOnly: how.readOnly, Once: how.once, Log: log,

@@ -63,7 +63,6 @@ func together(t *testing.T, path string) {
 		tree[f.Name] = &fstest.MapFile{Data: f.Data, Mode: 0o644}
 	}
 	compiler := compile.New(compile.Options{})
-	defer func() { _ = compiler.Close() }() // nothing runs
 	got, err := compiler.Compile(t.Context(), tree)
 	if err != nil {
 		t.Fatal(err)

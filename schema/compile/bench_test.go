@@ -6,7 +6,10 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
+
+	"github.com/aplomb-dev/aplomb/schema/worker"
 )
 
 // shape of a benchmark's tree: files times documents.
@@ -96,14 +99,14 @@ func BenchmarkCold(b *testing.B) {
 			dir := writeTree(b, t.files, t.docs)
 			var peak int64
 			for b.Loop() {
-				c := New(Options{Worker: testWorker, CacheDir: b.TempDir()})
-				compileDir(b, c, dir, t.files*t.docs)
-				_ = c.Close()
-				peak = max(peak, c.checks.(*pool).peak)
+				p := worker.New(worker.Options{Command: testWorker})
+				compileDir(b, New(Options{Workers: p, CacheDir: b.TempDir()}), dir, t.files*t.docs)
+				_ = p.Close()
+				peak = max(peak, p.Peak())
 			}
-			_, own := memoryOf(os.Getpid())
+			own := peakMemory(b)
 			b.ReportMetric(float64(peak)/(1<<20), "worker-MiB")
-			b.ReportMetric(float64(peak*DefaultWorkers+own)/(1<<20), "all-MiB")
+			b.ReportMetric(float64(peak*worker.DefaultProcesses+own)/(1<<20), "all-MiB")
 		})
 	}
 }
@@ -114,8 +117,7 @@ func BenchmarkOneChanged(b *testing.B) {
 	for _, t := range trees {
 		b.Run(fmt.Sprintf("%dx%d", t.files, t.docs), func(b *testing.B) {
 			dir := writeTree(b, t.files, t.docs)
-			c := New(Options{Worker: testWorker, CacheDir: b.TempDir()})
-			defer func() { _ = c.Close() }()
+			c := New(Options{Workers: testPool(b), CacheDir: b.TempDir()})
 			compileDir(b, c, dir, t.files*t.docs)
 			text, err := os.ReadFile(filepath.Join(dir, treeFile(7)))
 			if err != nil {
@@ -136,14 +138,22 @@ func BenchmarkRestart(b *testing.B) {
 	for _, t := range trees {
 		b.Run(fmt.Sprintf("%dx%d", t.files, t.docs), func(b *testing.B) {
 			dir, cache := writeTree(b, t.files, t.docs), b.TempDir()
-			first := New(Options{Worker: testWorker, CacheDir: cache})
-			compileDir(b, first, dir, t.files*t.docs)
-			_ = first.Close()
+			compileDir(b, New(Options{Workers: testPool(b), CacheDir: cache}), dir, t.files*t.docs)
 			for b.Loop() {
-				c := New(Options{Worker: testWorker, CacheDir: cache})
-				compileDir(b, c, dir, t.files*t.docs)
-				_ = c.Close()
+				p := worker.New(worker.Options{Command: testWorker})
+				compileDir(b, New(Options{Workers: p, CacheDir: cache}), dir, t.files*t.docs)
+				_ = p.Close()
 			}
 		})
 	}
+}
+
+// peakMemory is the most resident memory that this process ever had, in bytes.
+func peakMemory(b testing.TB) int64 {
+	b.Helper()
+	var use syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &use); err != nil {
+		b.Fatal(err)
+	}
+	return use.Maxrss << 10
 }

@@ -4,14 +4,12 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/json"
-	"io/fs"
 	"maps"
-	"runtime/debug"
 	"sync"
 
 	"github.com/sirupsen/logrus"
 
-	"github.com/aplomb-dev/aplomb/schema"
+	"github.com/aplomb-dev/aplomb/schema/worker"
 )
 
 // cacheVersion changes with what is stored.
@@ -26,8 +24,9 @@ type cacheKey [sha256.Size]byte
 
 func keyOf(how, name string, content []byte) cacheKey {
 	h := sha256.New()
-	sum := schemaHash()
+	sum := worker.Program()
 	_, _ = h.Write(sum[:])
+	_, _ = h.Write([]byte(cacheVersion))
 	for _, part := range [][]byte{[]byte(how), []byte(name), content} {
 		var n [8]byte
 		binary.BigEndian.PutUint64(n[:], uint64(len(part)))
@@ -36,26 +35,6 @@ func keyOf(how, name string, content []byte) cacheKey {
 	}
 	return cacheKey(h.Sum(nil))
 }
-
-// schemaHash stands for the embedded schemas and the code that applies them:
-// this program's revision and the versions of the libraries in it.
-var schemaHash = sync.OnceValue(func() cacheKey {
-	h := sha256.New()
-	_, _ = h.Write([]byte(cacheVersion))
-	if info, ok := debug.ReadBuildInfo(); ok {
-		_, _ = h.Write([]byte(info.String()))
-	}
-	_ = fs.WalkDir(schema.FS(), ".", func(name string, e fs.DirEntry, err error) error {
-		if err != nil || e.IsDir() {
-			return err
-		}
-		data, err := fs.ReadFile(schema.FS(), name)
-		_, _ = h.Write([]byte(name))
-		_, _ = h.Write(data)
-		return err
-	})
-	return cacheKey(h.Sum(nil))
-})
 
 // cacheEntry is what one file yielded. Read from the disk it is decoded when it
 // is first asked for.

@@ -1,39 +1,39 @@
 package compile
 
 import (
-	"context"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"reflect"
 	"strconv"
 	"strings"
 	"testing"
 	"testing/fstest"
+	"time"
+
+	"github.com/aplomb-dev/aplomb/schema/worker"
 )
 
 // cached compiles with a cache on the disk, counting the files that had to be
 // checked.
 func cached(t *testing.T, dir string, fsys fstest.MapFS) (Result, int) {
 	t.Helper()
-	c := New(Options{CacheDir: dir})
-	counter := &counting{runner: c.checks}
-	c.checks = counter
+	n := 0
+	c := New(Options{CacheDir: dir, Workers: worker.New(worker.Options{Services: worker.Services{Service: func() worker.Handler { return counting{NewHandler(), &n} }}})})
 	res, err := c.Compile(t.Context(), fsys)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return res, counter.n
+	return res, n
 }
 
 type counting struct {
-	runner
-	n int
+	worker.Handler
+	n *int
 }
 
-func (c *counting) run(ctx context.Context, inputs []input, done func(int, fileResult, bool)) error {
-	c.n += len(inputs)
-	return c.runner.run(ctx, inputs, done)
+func (c counting) Handle(item []byte) any {
+	*c.n++
+	return c.Handler.Handle(item)
 }
 
 func TestCacheOverRestarts(t *testing.T) {
@@ -140,9 +140,10 @@ func TestCacheCannotBeWritten(t *testing.T) {
 // That a worker was ended says nothing about the file for ever.
 func TestCacheForgetsEndedWorkers(t *testing.T) {
 	dir := t.TempDir()
-	fsys := files("die.yaml", port("a"))
-	bad := New(Options{CacheDir: dir, Worker: func() *exec.Cmd { return workerOf("wicked") }})
-	defer func() { _ = bad.Close() }()
+	fsys := files("a.yaml", port("a"))
+	impatient := worker.New(worker.Options{Command: testWorker, Limits: worker.Limits{Deadline: time.Nanosecond}})
+	defer func() { _ = impatient.Close() }()
+	bad := New(Options{CacheDir: dir, Workers: impatient})
 	if res, err := bad.Compile(t.Context(), fsys); err != nil || len(res.Findings) != 1 {
 		t.Fatal(res, err)
 	}

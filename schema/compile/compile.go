@@ -2,9 +2,9 @@ package compile
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"io/fs"
-	"os/exec"
 	"path"
 	"slices"
 	"strings"
@@ -12,19 +12,20 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"github.com/aplomb-dev/aplomb/schema"
+	"github.com/aplomb-dev/aplomb/schema/worker"
 )
 
 // Options configure a Compiler.
 type Options struct {
-	// Worker makes the command of a worker process, whose body is ServeWorker;
-	// see WorkerCommand. nil checks in this process, with neither deadline nor
-	// memory limit: for tests and tools that read only what they wrote.
-	Worker func() *exec.Cmd
+	// Workers is where files are checked; it has the service of this package,
+	// and is not closed with the Compiler. nil checks in this process, with
+	// neither deadline nor memory limit: for tests and tools that read only
+	// what they wrote.
+	Workers *worker.Pool
 	// CacheDir holds the cache over restarts; it is made if it is missing. ""
 	// keeps it in memory only.
 	CacheDir string
-	// Log hears of workers that were ended and caches that could not be kept;
-	// nil is silence.
+	// Log hears of caches that could not be kept; nil is silence.
 	Log logrus.FieldLogger
 	// Limits bound what a tree may cost.
 	Limits Limits
@@ -45,19 +46,11 @@ type Result struct {
 	Seen []schema.Resource
 }
 
-// Compiler compiles trees. It is safe for concurrent use; Close it when it is
-// no longer needed.
+// Compiler compiles trees. It is safe for concurrent use.
 type Compiler struct {
 	options Options
 	cache   *cache
-	checks  runner
-}
-
-// runner checks files. done is called once for each input, from several
-// goroutines at once; keep says whether the result depends on the file alone.
-type runner interface {
-	run(ctx context.Context, inputs []input, done func(i int, r fileResult, keep bool)) error
-	close() error
+	setup   []byte // for the workers
 }
 
 // New makes a Compiler. It starts nothing yet.
@@ -66,17 +59,15 @@ func New(o Options) *Compiler {
 	if o.Log == nil {
 		o.Log = silent()
 	}
-	c := &Compiler{options: o, cache: newCache(o.CacheDir, o.Log)}
-	if o.Worker == nil {
-		c.checks = &inProcess{limits: o.Limits}
-	} else {
-		c.checks = newPool(o)
+	if o.Workers == nil {
+		o.Workers = worker.New(worker.Options{Services: worker.Services{Service: NewHandler}})
 	}
-	return c
+	setup, err := json.Marshal(o.Limits)
+	if err != nil {
+		panic(err) // numbers
+	}
+	return &Compiler{options: o, cache: newCache(o.CacheDir, o.Log), setup: setup}
 }
-
-// Close ends the worker processes.
-func (c *Compiler) Close() error { return c.checks.close() }
 
 // Compile reads every declaration of fsys. What is wrong with the declarations
 // are Findings; an error means that they could not be looked at: ctx ended, or
@@ -117,7 +108,7 @@ func (c *Compiler) check(ctx context.Context, round int, inputs []input) ([]file
 	for n, i := range missing {
 		todo[n] = inputs[i]
 	}
-	err := c.checks.run(ctx, todo, func(n int, r fileResult, keep bool) {
+	err := c.run(ctx, todo, func(n int, r fileResult, keep bool) {
 		results[missing[n]] = r
 		if keep {
 			c.cache.put(todo[n].key, round, r)

@@ -22,7 +22,6 @@ func files(pairs ...string) fstest.MapFS {
 func compileHere(t testing.TB, fsys fstest.MapFS) Result {
 	t.Helper()
 	c := New(Options{})
-	t.Cleanup(func() { _ = c.Close() })
 	res, err := c.Compile(t.Context(), fsys)
 	if err != nil {
 		t.Fatal(err)

@@ -19,10 +19,9 @@ environments:
 // What is written is checked, what is left out is filled in, and each place is
 // known.
 func TestConfig(t *testing.T) {
-	for name, o := range map[string]Options{"in process": {}, "in a worker": {Worker: testWorker}} {
+	for name, o := range map[string]Options{"in process": {}, "in a worker": {Workers: testPool(t)}} {
 		t.Run(name, func(t *testing.T) {
 			c := New(o)
-			defer func() { _ = c.Close() }()
 			got, findings, err := c.Config(t.Context(), "aplomb.yaml", []byte(goodConfig))
 			if err != nil || len(findings) > 0 {
 				t.Fatal(findings, err)

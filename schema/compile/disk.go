@@ -10,6 +10,8 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+
+	"github.com/aplomb-dev/aplomb/schema/worker"
 )
 
 // The cache on the disk is one file: a header, then records that are appended.
@@ -22,6 +24,7 @@ const (
 	cacheMagic   = "aplomb compile cache 1\n"
 	recordHead   = len(cacheKey{}) + 8
 	maxCacheFile = 1 << 30
+	maxRecord    = 256 << 20
 	// slack is how many stale bytes are not worth writing the file anew.
 	slack = 1 << 20
 )
@@ -36,8 +39,8 @@ type disk struct {
 func (d *disk) path() string { return filepath.Join(d.dir, cacheFile) }
 
 func header() []byte {
-	h := schemaHash()
-	return append([]byte(cacheMagic), h[:]...)
+	h := worker.Program()
+	return append([]byte(cacheMagic+cacheVersion+"\n"), h[:]...)
 }
 
 // load reads what is there and ignores what is damaged.
@@ -164,7 +167,7 @@ func pack(head []byte, entries map[cacheKey]*cacheEntry) (packed []byte, n int, 
 		}
 		record := buf.Bytes()[at:]
 		body := record[recordHead:]
-		if int64(len(body)) > maxFrame {
+		if int64(len(body)) > maxRecord {
 			buf.Truncate(at)
 			continue
 		}

@@ -27,7 +27,7 @@ func TestCostlyFiles(t *testing.T) {
 		"refs.yaml":      {text, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
-			res := compileWith(t, Options{Worker: testWorker}, files(name, c.text, "z.yaml", port("z")))
+			res := compileWith(t, Options{Workers: testPool(t)}, files(name, c.text, "z.yaml", port("z")))
 			if len(res.Findings) != c.findings {
 				t.Errorf("%d findings, want %d: %.3v", len(res.Findings), c.findings, res.Findings)
 			}

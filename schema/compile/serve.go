@@ -3,101 +3,83 @@ package compile
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
-	"os"
-	"os/exec"
+
+	"github.com/sirupsen/logrus"
+
+	"github.com/aplomb-dev/aplomb/schema"
+	"github.com/aplomb-dev/aplomb/schema/worker"
 )
 
-// WorkerName is the hidden command of the binary whose body is ServeWorker.
-const WorkerName = "compile-worker"
+// Service is the name of this package's service in workers; see NewHandler.
+const Service = "compile"
 
-// WorkerCommand runs executable as a worker, with an empty environment: a
-// worker needs nothing of the daemon's. "" is the running program, on Linux
-// also after its file was replaced.
-func WorkerCommand(executable string) *exec.Cmd {
-	if executable == "" {
-		executable = running()
-	}
-	cmd := exec.Command(executable, WorkerName)
-	cmd.Env = []string{}
-	return cmd
-}
+// NewHandler makes the handler that checks files.
+func NewHandler() worker.Handler { return &handler{} }
 
-func running() string {
-	const self = "/proc/self/exe"
-	if _, err := os.Stat(self); err == nil {
-		return self
-	}
-	path, err := os.Executable()
-	if err != nil {
-		return os.Args[0]
-	}
-	return path
-}
+// handler checks one input after another.
+type handler struct{ checker *checker }
 
-// ServeWorker is the body of a worker process: it checks the files that a
-// parent sends on in and answers on out. It returns when in ends, even in the
-// middle of a check, so that a worker never outlives its parent: the caller
-// must exit then.
-func ServeWorker(ctx context.Context, in io.Reader, out io.Writer) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	requests := make(chan request)
-	read, worked := make(chan error, 1), make(chan error, 1)
-	go func() { read <- readRequests(ctx, in, requests) }()
-	go func() { worked <- work(ctx, requests, out) }()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case err := <-read:
-		return err
-	case err := <-worked:
+// Setup takes the limits.
+func (h *handler) Setup(setup []byte) error {
+	var l Limits
+	if err := json.Unmarshal(setup, &l); err != nil {
 		return err
 	}
+	if h.checker != nil {
+		h.checker.limits = l
+		return nil
+	}
+	c, err := newChecker(l)
+	h.checker = c
+	return err
 }
 
-func readRequests(ctx context.Context, in io.Reader, requests chan<- request) error {
-	for {
-		frame, err := readFrame(in)
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
+// Handle answers the fileResult of an input.
+func (h *handler) Handle(item []byte) any {
+	var in input
+	if err := json.Unmarshal(item, &in); err != nil {
+		return failed("", fmt.Sprintf("this file cannot be read: %s", err))
+	}
+	return h.checker.check(in)
+}
+
+// run checks inputs in the workers. done is called once for each, from several
+// goroutines at once; keep says whether the result depends on the file alone.
+func (c *Compiler) run(ctx context.Context, inputs []input, done func(i int, r fileResult, keep bool)) error {
+	items := make([]worker.Item, len(inputs))
+	for i, in := range inputs {
+		data, err := json.Marshal(in)
 		if err != nil {
-			return fmt.Errorf("read a request: %w", err)
+			return err
 		}
-		var req request
-		if err := json.Unmarshal(frame, &req); err != nil {
-			return fmt.Errorf("read a request: %w", err)
-		}
-		select {
-		case requests <- req:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
+		items[i] = worker.Item{Name: in.Path, Data: data}
 	}
+	return c.options.Workers.Run(ctx, worker.Job{
+		Service: Service, Setup: c.setup, Items: items,
+		Done: func(i int, answer []byte) error {
+			var r fileResult
+			if err := json.Unmarshal(answer, &r); err != nil {
+				return fmt.Errorf("a worker's answer about %s: %w", inputs[i].Path, err)
+			}
+			done(i, r, true)
+			return nil
+		},
+		Blame: func(i int, why string) { done(i, failed(inputs[i].Path, "checking it "+why), false) },
+	})
 }
 
-func work(ctx context.Context, requests <-chan request, out io.Writer) error {
-	c, err := newChecker(Limits{}.withDefaults())
-	if err != nil {
-		return err
-	}
-	if err := writeFrame(out, hello{Schema: schemaHash()}); err != nil {
-		return fmt.Errorf("greet: %w", err)
-	}
-	for {
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case req := <-requests:
-			c.limits = req.Limits
-			for _, f := range req.Files {
-				if err := writeFrame(out, c.check(f)); err != nil {
-					return fmt.Errorf("answer: %w", err)
-				}
-			}
-		}
-	}
+// failed is the result of a file that could not be checked.
+func failed(name, message string) fileResult {
+	return fileResult{Broken: []fragment{{}}, Findings: []schema.Diagnostic{{
+		Pos: schema.Pos{File: name, Line: 1, Col: 1}, Message: message, Hint: "split the file up",
+	}}}
+}
+
+// silent is the logger of those who gave none.
+func silent() logrus.FieldLogger {
+	l := logrus.New()
+	l.SetOutput(io.Discard)
+	return l
 }

@@ -239,7 +239,7 @@ func (h hashed) Open(name string) (fs.File, error) {
 func TestHashes(t *testing.T) {
 	var reads atomic.Int64
 	fsys := hashed{files("a.yaml", port("a"), "b.yaml", port("b")), map[string]string{"a.yaml": "1", "b.yaml": "2"}, &reads}
-	c := New(Options{Limits: Limits{Workers: 1}})
+	c := New(Options{})
 	for i, want := range []int64{2, 2, 3} {
 		if i == 2 {
 			fsys.hashes["b.yaml"] = "3"

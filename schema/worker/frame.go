@@ -1,4 +1,4 @@
-package compile
+package worker
 
 import (
 	"bytes"
@@ -10,29 +10,29 @@ import (
 
 // Parent and worker speak in frames: the length of what follows as four bytes,
 // big-endian, then JSON. A worker says hello; then the parent sends requests,
-// and the worker answers one fileResult for each file of a request, in order.
+// and the worker answers one frame for each item of a request, in order.
 
 // maxFrame bounds a frame in bytes, against a worker that went mad.
 const maxFrame = 256 << 20
 
 // hello is a worker's first frame.
 type hello struct {
-	Schema cacheKey `json:"schema"` // schemaHash of the worker's binary
+	Program Sum `json:"program"` // of the worker's binary
 }
 
-// request asks for files to be checked.
+// request asks for items to be handled.
 type request struct {
-	Limits Limits  `json:"limits"`
-	Files  []input `json:"files"`
+	Service string            `json:"service"`
+	Setup   []byte            `json:"setup,omitempty"` // what the items share
+	Known   bool              `json:"known,omitempty"` // Setup is left out: it is the last one that was sent for the service
+	Items   []json.RawMessage `json:"items"`
 }
 
-// writeFrame writes without HTML escaping: specs are canonical already.
+// writeFrame writes without HTML escaping: what is sent is canonical already.
 func writeFrame(w io.Writer, v any) error {
 	var buf bytes.Buffer
 	buf.Write(make([]byte, 4))
-	enc := json.NewEncoder(&buf)
-	enc.SetEscapeHTML(false)
-	if err := enc.Encode(v); err != nil {
+	if err := encode(&buf, v); err != nil {
 		return err
 	}
 	frame := buf.Bytes()
@@ -42,6 +42,12 @@ func writeFrame(w io.Writer, v any) error {
 	binary.BigEndian.PutUint32(frame, uint32(len(frame)-4))
 	_, err := w.Write(frame)
 	return err
+}
+
+func encode(buf *bytes.Buffer, v any) error {
+	enc := json.NewEncoder(buf)
+	enc.SetEscapeHTML(false)
+	return enc.Encode(v)
 }
 
 // readFrame answers io.EOF only between frames.

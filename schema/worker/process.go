@@ -1,4 +1,4 @@
-package compile
+package worker
 
 import (
 	"bufio"
@@ -20,61 +20,62 @@ const startDeadline = 30 * time.Second
 // memoryTick is how often a busy worker's memory is looked at.
 const memoryTick = 20 * time.Millisecond
 
-// Why a worker was ended, as it stands in findings.
+// Why a worker was ended.
 var (
 	errDeadline = errors.New("takes too long")
 	errMemory   = errors.New("needs too much memory")
-	errDied     = errors.New("ended the process that checks it")
+	errDied     = errors.New("ended the process that does it")
 )
 
-// worker is one worker process, used by one goroutine at a time.
-type worker struct {
+// process is one worker process, used by one goroutine at a time.
+type process struct {
 	cmd     *exec.Cmd
 	in      io.WriteCloser
 	frames  chan []byte   // what it says; closed once it has ended and was waited for
 	gone    chan struct{} // closed by kill
 	limits  Limits
-	fresh   bool // it has checked nothing yet
+	fresh   bool           // it has handled nothing yet
+	setups  map[string]Sum // what was sent last for each service
 	peakRSS int64
 }
 
-// startWorker starts a process and waits until it says hello. An error is
-// about the process, never about a declaration.
-func startWorker(ctx context.Context, cmd *exec.Cmd, limits Limits) (*worker, error) {
+// startProcess starts a process and waits until it says hello. An error is
+// about the process, never about an item.
+func startProcess(ctx context.Context, cmd *exec.Cmd, limits Limits) (*process, error) {
 	cmd.Env = append(cmd.Env, "GOMEMLIMIT="+strconv.FormatInt(limits.Memory/3*2, 10))
 	in, err := cmd.StdinPipe()
 	if err != nil {
-		return nil, fmt.Errorf("start a compile worker: %w", err)
+		return nil, fmt.Errorf("start a worker: %w", err)
 	}
 	out, err := cmd.StdoutPipe()
 	if err != nil {
-		return nil, fmt.Errorf("start a compile worker: %w", err)
+		return nil, fmt.Errorf("start a worker: %w", err)
 	}
 	if err := cmd.Start(); err != nil {
-		return nil, fmt.Errorf("start a compile worker: %w", err)
+		return nil, fmt.Errorf("start a worker: %w", err)
 	}
-	w := &worker{cmd: cmd, in: in, frames: make(chan []byte), gone: make(chan struct{}), limits: limits, fresh: true}
+	w := &process{cmd: cmd, in: in, frames: make(chan []byte), gone: make(chan struct{}), limits: limits, fresh: true, setups: map[string]Sum{}}
 	go w.listen(out)
 	frame, err := w.next(ctx, startDeadline)
 	var h hello
 	if err == nil {
 		err = json.Unmarshal(frame, &h)
 	}
-	if err == nil && h.Schema != schemaHash() {
-		err = errors.New("its schemas are not those of this process; was the program replaced? start this process again")
+	if err == nil && h.Program != Program() {
+		err = errors.New("it is not the program of this process; was it replaced? start this process again")
 	}
 	if err != nil {
 		w.kill()
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
-		return nil, fmt.Errorf("start a compile worker: %s: %w", cmd.Path, err)
+		return nil, fmt.Errorf("start a worker: %s: %w", cmd.Path, err)
 	}
 	return w, nil
 }
 
 // listen passes frames on until the process ends, and waits for it.
-func (w *worker) listen(out io.Reader) {
+func (w *process) listen(out io.Reader) {
 	defer close(w.frames)
 	defer func() { _ = w.cmd.Wait() }()
 	r := bufio.NewReaderSize(out, 64<<10)
@@ -94,7 +95,7 @@ func (w *worker) listen(out io.Reader) {
 }
 
 // next is the worker's next frame. After an error the worker is of no use.
-func (w *worker) next(ctx context.Context, deadline time.Duration) ([]byte, error) {
+func (w *process) next(ctx context.Context, deadline time.Duration) ([]byte, error) {
 	timer := time.NewTimer(deadline)
 	defer timer.Stop()
 	tick := time.NewTicker(memoryTick)
@@ -120,12 +121,12 @@ func (w *worker) next(ctx context.Context, deadline time.Duration) ([]byte, erro
 
 // send writes a request without waiting until it is read; that it could not be
 // written shows in next.
-func (w *worker) send(req request) {
+func (w *process) send(req request) {
 	go func() { _ = writeFrame(w.in, req) }()
 }
 
 // kill ends the process and waits until it is gone.
-func (w *worker) kill() {
+func (w *process) kill() {
 	_, peak := memoryOf(w.cmd.Process.Pid)
 	w.peakRSS = max(w.peakRSS, peak)
 	close(w.gone)
