@@ -14,11 +14,6 @@ import (
 // the schema takes, and the schema alters nothing of it.
 func TestWhatIsDeclaredCompiles(t *testing.T) {
 	c := compile.New(compile.Options{})
-	defer func() {
-		if err := c.Close(); err != nil {
-			t.Error(err)
-		}
-	}()
 	tree := fstest.MapFS{}
 	for i, f := range full {
 		doc, err := json.Marshal(map[string]any{"apiVersion": "aplomb.dev/v1", "kind": f.kind, "metadata": map[string]any{"name": fmt.Sprintf("n%d", i)}, "spec": f.spec(t)})

@@ -60,7 +60,6 @@ func everything(t *testing.T) map[string]json.RawMessage {
 		tree[name+".json"] = &fstest.MapFile{Data: fmt.Appendf(nil, `{"apiVersion":"aplomb.dev/v1","kind":"nomad.job","metadata":{"name":%q},"spec":{"job":%s}}`, name, job)}
 	}
 	c := compile.New(compile.Options{})
-	defer func() { _ = c.Close() }()
 	res, err := c.Compile(t.Context(), tree)
 	drivertest.Must(t, err)
 	for _, f := range res.Findings {
@@ -78,7 +77,6 @@ func everything(t *testing.T) map[string]json.RawMessage {
 func TestDeclarationWithFile(t *testing.T) {
 	b := newBench(t)
 	c := compile.New(compile.Options{})
-	defer func() { _ = c.Close() }()
 	res, err := c.Compile(t.Context(), fstest.MapFS{
 		"shop/web.yaml":      {Data: []byte("apiVersion: aplomb.dev/v1\nkind: nomad.job\nmetadata: {name: web}\nspec:\n  hcl: ./web.nomad.hcl\n  vars: {team: shop, count: 2}\n")},
 		"shop/web.nomad.hcl": {Data: []byte(strings.ReplaceAll(jobHCL, "$NAME", "web"))},
