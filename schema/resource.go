@@ -26,7 +26,25 @@ type Resource struct {
 	Expires time.Time         `json:"expires,omitzero"`
 	Files   Tree              `json:"files,omitempty"` // what fields marked as files name
 	Pos     Pos               `json:"pos"`
+
+	// Use is the use of a template that yielded it; nil: it is declared by
+	// itself.
+	Use *Use `json:"use,omitempty"`
+
+	// Violations are what policies over resources say of it.
+	Violations []Violation `json:"violations,omitempty"`
 }
+
+// Use is one use of a template: what the people who wrote it call it.
+type Use struct {
+	Template string `json:"template"`          // "WebService"
+	Version  string `json:"version,omitempty"` // "v2": the one that was applied; "" where the template has none
+	Name     string `json:"name"`              // metadata.name of the use
+	Pos      Pos    `json:"pos"`               // of the use
+}
+
+// String is the use as a need on it is written: TEMPLATE/NAME.
+func (u Use) String() string { return u.Template + "/" + u.Name }
 
 // Need is one entry of metadata.needs.
 type Need struct {

@@ -114,7 +114,7 @@ func (j *jsonReader) composite(v *value, open json.Delim, depth int) (*value, er
 		}
 		if v.kind == mapValue && err == nil {
 			name, _ := tok.(string)
-			v.keys = append(v.keys, key{name, line, col})
+			v.keys = append(v.keys, key{name: name, line: line, col: col})
 			tok, line, col, err = j.token()
 		}
 		item, err := j.read(tok, line, col, err, depth+1)

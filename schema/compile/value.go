@@ -1,6 +1,7 @@
 package compile
 
 import (
+	"cmp"
 	"fmt"
 	"strconv"
 
@@ -27,7 +28,8 @@ type value struct {
 	text      string // of a string: itself; of another scalar: canonical, as in JSON
 	raw       string // of a scalar that is not a string: as written
 	items     []*value
-	keys      []key // of a map, in the file's order; keys[i] belongs to items[i]
+	keys      []key  // of a map, in the file's order; keys[i] belongs to items[i]
+	file      string // that it stands in, where that is not the document's
 	line, col int
 	partial   bool // a map of which a key could not be read: what it lacks is not known
 	height    int  // levels, itself included
@@ -40,6 +42,7 @@ func broken(line, col int) *value { return &value{line: line, col: col, nodes: 1
 
 type key struct {
 	name      string
+	file      string // as of a value
 	line, col int
 }
 
@@ -56,8 +59,13 @@ func (v *value) get(name string) *value {
 	return nil
 }
 
-func (v *value) pos(file string) schema.Pos { return schema.Pos{File: file, Line: v.line, Col: v.col} }
-func (k key) pos(file string) schema.Pos    { return schema.Pos{File: file, Line: k.line, Col: k.col} }
+func (v *value) pos(file string) schema.Pos {
+	return schema.Pos{File: cmp.Or(v.file, file), Line: v.line, Col: v.col}
+}
+
+func (k key) pos(file string) schema.Pos {
+	return schema.Pos{File: cmp.Or(k.file, file), Line: k.line, Col: k.col}
+}
 
 // words is what a finding calls the value.
 func (v *value) words() string {
@@ -78,8 +86,9 @@ func (v *value) words() string {
 }
 
 // shorten bounds what a finding repeats of its file.
-func shorten(s string) string {
-	const most = 60
+func shorten(s string) string { return shortenTo(s, 60) }
+
+func shortenTo(s string, most int) string {
 	if len(s) <= most {
 		return s
 	}

@@ -226,7 +226,7 @@ func (y *yamlReader) mapping(n *yaml.Node, depth int) *value {
 			v.partial = true
 			continue
 		}
-		v.keys = append(v.keys, key{name, n.Content[i].Line, n.Content[i].Column})
+		v.keys = append(v.keys, key{name: name, line: n.Content[i].Line, col: n.Content[i].Column})
 		v.items = append(v.items, item)
 	}
 	y.distinct(v)
