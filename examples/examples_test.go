@@ -30,7 +30,7 @@ func (named) Address(kind, name string, _ json.RawMessage) (string, error) {
 func order(t *testing.T, tree fs.FS) []string {
 	t.Helper()
 	compiler := compile.New(compile.Options{})
-	compiled, err := compiler.Compile(t.Context(), tree)
+	compiled, err := compiler.Compile(t.Context(), compile.Declarations{FS: tree})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -95,7 +95,7 @@ func TestShopSecretElsewhere(t *testing.T) {
 		tree[name] = &fstest.MapFile{Data: data}
 	}
 	compiler := compile.New(compile.Options{})
-	compiled, err := compiler.Compile(t.Context(), tree)
+	compiled, err := compiler.Compile(t.Context(), compile.Declarations{FS: tree})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -72,7 +72,7 @@ func (s *bench) open(b *testing.B) *Reconciler {
 	r, err := New(b.Context(), Config{
 		ID: simEnv, Name: "bench", Source: fixedSource{sources.Revision{ID: "1", Tree: "1"}}, Registry: reg, Store: s.store, Key: []byte("key"), Log: log,
 		Gates: gate.Config{Unlimited: true},
-		Compile: func(context.Context, fs.FS) (Compiled, error) {
+		Compile: func(context.Context, Snapshots) (Compiled, error) {
 			return Compiled{Resources: s.res, Files: 1}, nil
 		},
 	})

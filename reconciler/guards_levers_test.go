@@ -41,8 +41,8 @@ func newAnvil() *anvil {
 
 func (a *anvil) alter(c *Config) {
 	compile := c.Compile
-	c.Compile = func(ctx context.Context, tree fs.FS) (Compiled, error) {
-		id, err := fs.ReadFile(tree, "rev")
+	c.Compile = func(ctx context.Context, all Snapshots) (Compiled, error) {
+		id, err := fs.ReadFile(all.Declarations.FS, "rev")
 		if err != nil {
 			return Compiled{}, err
 		}
@@ -53,7 +53,7 @@ func (a *anvil) alter(c *Config) {
 			a.hot <- string(id)
 			<-stop
 		}
-		return compile(ctx, tree)
+		return compile(ctx, all)
 	}
 }
 

@@ -59,8 +59,8 @@ func (b *branch) Resolve(_ context.Context, name string) (sources.Revision, erro
 }
 
 // compile reads what Fetch gave.
-func (b *branch) compile(_ context.Context, tree fs.FS) (Compiled, error) {
-	id, err := fs.ReadFile(tree, "rev")
+func (b *branch) compile(_ context.Context, all Snapshots) (Compiled, error) {
+	id, err := fs.ReadFile(all.Declarations.FS, "rev")
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return Compiled{Resources: b.tree[string(id)], Files: 1}, err

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"sync"
 	"time"
 
@@ -22,7 +21,7 @@ type Config struct {
 	ID, Name string // stable id that marks carry; the name on screens
 	Source   sources.Source
 	Reporter sources.Reporter // nil: nothing is written back
-	Compile  func(context.Context, fs.FS) (Compiled, error)
+	Compile  func(context.Context, Snapshots) (Compiled, error)
 	Registry *drivers.Registry
 	Store    *store.Store
 	Key      []byte      // of the environment, 32 bytes: signs the inventory
@@ -44,12 +43,20 @@ const (
 	DefaultReportEvery = time.Minute
 )
 
+// Snapshots are what a revision is made of.
+type Snapshots struct {
+	Declarations *sources.Snapshot
+	Templates    *sources.Snapshot // nil: the environment names none
+	Policies     *sources.Snapshot // likewise
+}
+
 // Compiled is a snapshot's declarations, or findings and then no resource.
 type Compiled struct {
 	Resources []schema.Resource   // nil if there are findings
 	Findings  []schema.Diagnostic // about one declaration at a time
 	Seen      []schema.Resource   // what could be made out in spite of them, for graph.Check
 	Files     int
+	Outside   bool // what lies outside of the followed folder has a part in it
 }
 
 // Reconciler drives one environment. It implements Control.

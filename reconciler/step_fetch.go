@@ -175,7 +175,7 @@ func (r *Reconciler) take(ctx context.Context, rev sources.Revision, refused fun
 	if nodes, same := r.sameTree(rev); same { // a commit elsewhere in the repository
 		return errors.Join(snap.Close(), r.declare(ctx, rev, nodes, began))
 	}
-	compiled, err := r.cfg.Compile(ctx, snap.FS)
+	compiled, err := r.cfg.Compile(ctx, Snapshots{Declarations: snap})
 	if err = errors.Join(err, snap.Close()); err != nil {
 		return fmt.Errorf("compile %s: %w", rev.Short(), err)
 	}

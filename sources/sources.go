@@ -35,6 +35,11 @@ type Snapshot struct {
 	Revision Revision
 	FS       fs.FS
 	Close    func() error // never nil
+
+	// Root is the whole of the repository, in which FS lies at Path
+	// (slash-separated), with the same properties; nil: FS is all there is.
+	Root fs.FS
+	Path string
 }
 
 // Source is where desired state comes from. Calls may be concurrent. An error

@@ -109,7 +109,7 @@ func check(ctx context.Context, path string, all []config.Target) (_ validation,
 		return validation{}, err
 	}
 	defer func() { err = errors.Join(err, closer.Close()) }()
-	got, err := c.Compile(ctx, fsys)
+	got, err := c.Compile(ctx, compile.Declarations{FS: fsys})
 	if err != nil {
 		return validation{}, fmt.Errorf("validate %s: %w", path, err)
 	}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -164,10 +163,10 @@ func configure(cfg *reconciler.Config, e config.Environment) {
 }
 
 // compiled is a compiler as the reconciler wants it.
-func compiled(c *compile.Compiler) func(context.Context, fs.FS) (reconciler.Compiled, error) {
-	return func(ctx context.Context, tree fs.FS) (reconciler.Compiled, error) {
-		got, err := c.Compile(ctx, tree)
-		return reconciler.Compiled{Resources: got.Resources, Findings: got.Findings, Seen: got.Seen, Files: got.Files}, err
+func compiled(c *compile.Compiler) func(context.Context, reconciler.Snapshots) (reconciler.Compiled, error) {
+	return func(ctx context.Context, all reconciler.Snapshots) (reconciler.Compiled, error) {
+		got, err := c.Compile(ctx, compile.Declarations{FS: all.Declarations.FS, Root: all.Declarations.Root, Path: all.Declarations.Path})
+		return reconciler.Compiled{Resources: got.Resources, Findings: got.Findings, Seen: got.Seen, Files: got.Files, Outside: got.Outside}, err
 	}
 }
 

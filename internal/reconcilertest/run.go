@@ -12,7 +12,6 @@ package reconcilertest
 import (
 	"context"
 	"io"
-	"io/fs"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -35,7 +34,7 @@ type Config struct {
 	Source *Source
 	Target drivers.Target
 
-	Compile  func(context.Context, fs.FS) (reconciler.Compiled, error) // nil: what Source.Declare said
+	Compile  func(context.Context, reconciler.Snapshots) (reconciler.Compiled, error) // nil: what Source.Declare said
 	Path     string                                                    // of the store's file; empty: one of its own
 	Interval time.Duration                                             // between looks at the source; zero: a second
 	Resync   time.Duration                                             // zero: reconciler.DefaultResync

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io/fs"
 	"slices"
 	"strconv"
 	"sync"
@@ -76,7 +75,8 @@ func (s *Source) Fetch(_ context.Context, rev sources.Revision) (*sources.Snapsh
 }
 
 // declared is the compiler of what Declare said.
-func declared(_ context.Context, tree fs.FS) (reconciler.Compiled, error) {
+func declared(_ context.Context, all reconciler.Snapshots) (reconciler.Compiled, error) {
+	tree := all.Declarations.FS
 	snap, ok := tree.(snapshot)
 	if !ok || len(snap.MapFS) > 0 {
 		return reconciler.Compiled{}, fmt.Errorf("reconcilertest: %T holds files, and there is no Config.Compile that reads them", tree)

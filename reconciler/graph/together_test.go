@@ -63,7 +63,7 @@ func together(t *testing.T, path string) {
 		tree[f.Name] = &fstest.MapFile{Data: f.Data, Mode: 0o644}
 	}
 	compiler := compile.New(compile.Options{})
-	got, err := compiler.Compile(t.Context(), tree)
+	got, err := compiler.Compile(t.Context(), compile.Declarations{FS: tree})
 	if err != nil {
 		t.Fatal(err)
 	}

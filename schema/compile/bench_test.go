@@ -83,7 +83,7 @@ spec:
 
 func compileDir(b testing.TB, c *Compiler, dir string, want int) {
 	b.Helper()
-	res, err := c.Compile(context.Background(), os.DirFS(dir))
+	res, err := c.Compile(context.Background(), Declarations{FS: os.DirFS(dir)})
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -19,7 +19,7 @@ func cached(t *testing.T, dir string, fsys fstest.MapFS) (Result, int) {
 	t.Helper()
 	n := 0
 	c := New(Options{CacheDir: dir, Workers: worker.New(worker.Options{Services: worker.Services{Service: func() worker.Handler { return counting{NewHandler(), &n} }}})})
-	res, err := c.Compile(t.Context(), fsys)
+	res, err := c.Compile(t.Context(), Declarations{FS: fsys})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -113,7 +113,7 @@ func TestCacheIsPruned(t *testing.T) {
 	long := strings.Repeat("x", 16_000)
 	for i := range 250 {
 		fsys := files("a.yaml", port("a")+"spec: {number: "+strconv.Itoa(i+1)+", host: "+long+"}\n")
-		if _, err := c.Compile(t.Context(), fsys); err != nil {
+		if _, err := c.Compile(t.Context(), Declarations{FS: fsys}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -144,7 +144,7 @@ func TestCacheForgetsEndedWorkers(t *testing.T) {
 	impatient := worker.New(worker.Options{Command: testWorker, Limits: worker.Limits{Deadline: time.Nanosecond}})
 	defer func() { _ = impatient.Close() }()
 	bad := New(Options{CacheDir: dir, Workers: impatient})
-	if res, err := bad.Compile(t.Context(), fsys); err != nil || len(res.Findings) != 1 {
+	if res, err := bad.Compile(t.Context(), Declarations{FS: fsys}); err != nil || len(res.Findings) != 1 {
 		t.Fatal(res, err)
 	}
 	if res, n := cached(t, dir, fsys); n != 1 || len(res.Findings) > 0 {

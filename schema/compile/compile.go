@@ -38,6 +38,7 @@ type Result struct {
 	Resources []schema.Resource   // nil if there are findings
 	Findings  []schema.Diagnostic // ordered by place
 	Files     int                 // declaration files that were looked at
+	Outside   bool                // something outside of the tree, but in its Root, has a part in it
 
 	// Seen is Resources; with findings it is what could be made out in spite
 	// of them, so that the graph can look for more. A declaration with findings
@@ -69,11 +70,29 @@ func New(o Options) *Compiler {
 	return &Compiler{options: o, cache: newCache(o.CacheDir, o.Log), setup: setup}
 }
 
-// Compile reads every declaration of fsys. What is wrong with the declarations
+// Declarations is a tree of declarations and what they may lean on.
+type Declarations struct {
+	FS fs.FS // the tree: every declaration below its root is read
+
+	// Root is the repository that FS lies in, at Path, for what CUE imports
+	// from beside or above it; nil: FS is all there is.
+	Root fs.FS
+	Path string // slash-separated; "" or "." where FS is Root
+
+	// Templates is the tree of the operator's templates; nil: those that are
+	// shipped.
+	Templates fs.FS
+	// Values are what the operator says of the environment, for templates.
+	Values map[string]json.RawMessage
+	// Environment is its name, for templates.
+	Environment string
+}
+
+// Compile reads every declaration of a tree. What is wrong with the declarations
 // are Findings; an error means that they could not be looked at: ctx ended, or
 // no worker could be started.
-func (c *Compiler) Compile(ctx context.Context, fsys fs.FS) (Result, error) {
-	t, err := scan(ctx, fsys, c.options.Limits)
+func (c *Compiler) Compile(ctx context.Context, d Declarations) (Result, error) {
+	t, err := scan(ctx, d.FS, c.options.Limits)
 	if err != nil {
 		return Result{}, fmt.Errorf("read the declarations: %w", err)
 	}

@@ -22,7 +22,7 @@ func files(pairs ...string) fstest.MapFS {
 func compileHere(t testing.TB, fsys fstest.MapFS) Result {
 	t.Helper()
 	c := New(Options{})
-	res, err := c.Compile(t.Context(), fsys)
+	res, err := c.Compile(t.Context(), Declarations{FS: fsys})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -32,7 +32,7 @@ func wantFindings(t *testing.T, res Result, want ...string) {
 func compileFolder(t *testing.T, dir string) Result {
 	t.Helper()
 	c := New(Options{})
-	res, err := c.Compile(t.Context(), os.DirFS(dir))
+	res, err := c.Compile(t.Context(), Declarations{FS: os.DirFS(dir)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -92,8 +92,8 @@ func (d denied) ReadDir(name string) ([]fs.DirEntry, error) {
 func TestUnreadable(t *testing.T) {
 	named := "apiVersion: aplomb.dev/v1\nkind: local.file\nmetadata: {name: f}\nspec: {path: x, template: t.txt}\n"
 	c := New(Options{})
-	res, err := c.Compile(t.Context(), denied{files("a.yaml", port("a"), "b.yaml", port("b"), "closed/c.yaml", port("c"),
-		"f.yaml", named, "t.txt", "x", IgnoreFile, "x"), []string{"b.yaml", "closed", "t.txt", IgnoreFile}})
+	res, err := c.Compile(t.Context(), Declarations{FS: denied{files("a.yaml", port("a"), "b.yaml", port("b"), "closed/c.yaml", port("c"),
+		"f.yaml", named, "t.txt", "x", IgnoreFile, "x"), []string{"b.yaml", "closed", "t.txt", IgnoreFile}}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -195,7 +195,7 @@ func TestLimits(t *testing.T) {
 		wantFindings(t, res, c.want...)
 	}
 	small := New(Options{Limits: Limits{Files: 2, TreeBytes: 100}})
-	res, err := small.Compile(t.Context(), files("a.yaml", port("a"), "b.yaml", port("b"), "c.yaml", port("c")))
+	res, err := small.Compile(t.Context(), Declarations{FS: files("a.yaml", port("a"), "b.yaml", port("b"), "c.yaml", port("c"))})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -244,7 +244,7 @@ func TestHashes(t *testing.T) {
 		if i == 2 {
 			fsys.hashes["b.yaml"] = "3"
 		}
-		res, err := c.Compile(t.Context(), fsys)
+		res, err := c.Compile(t.Context(), Declarations{FS: fsys})
 		if err != nil || len(res.Resources) != 2 {
 			t.Fatal(res, err)
 		}

@@ -19,7 +19,7 @@ func port(name string) string {
 func compileWith(t *testing.T, o Options, fsys fstest.MapFS) Result {
 	t.Helper()
 	c := New(o)
-	res, err := c.Compile(t.Context(), fsys)
+	res, err := c.Compile(t.Context(), Declarations{FS: fsys})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -67,7 +67,7 @@ func TestCompileConcurrently(t *testing.T) {
 	for i := range 8 {
 		wg.Go(func() {
 			fsys := files("shop/web.yaml", shop, "shop/conf.yaml", "x", "own.yaml", port(fmt.Sprintf("own%d", i%3)))
-			res, err := c.Compile(t.Context(), fsys)
+			res, err := c.Compile(t.Context(), Declarations{FS: fsys})
 			if err != nil || len(res.Resources) != 5 || res.Resources[0].ID.Name != fmt.Sprintf("own%d", i%3) {
 				t.Errorf("%d: %v, %v", i, res, err)
 			}

@@ -22,7 +22,7 @@ func TestWhatIsDeclaredCompiles(t *testing.T) {
 		}
 		tree[fmt.Sprintf("n%d.json", i)] = &fstest.MapFile{Data: doc, Mode: 0o644}
 	}
-	got, err := c.Compile(t.Context(), tree)
+	got, err := c.Compile(t.Context(), compile.Declarations{FS: tree})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -60,7 +60,7 @@ func everything(t *testing.T) map[string]json.RawMessage {
 		tree[name+".json"] = &fstest.MapFile{Data: fmt.Appendf(nil, `{"apiVersion":"aplomb.dev/v1","kind":"nomad.job","metadata":{"name":%q},"spec":{"job":%s}}`, name, job)}
 	}
 	c := compile.New(compile.Options{})
-	res, err := c.Compile(t.Context(), tree)
+	res, err := c.Compile(t.Context(), compile.Declarations{FS: tree})
 	drivertest.Must(t, err)
 	for _, f := range res.Findings {
 		t.Errorf("%s", f)
@@ -77,10 +77,10 @@ func everything(t *testing.T) map[string]json.RawMessage {
 func TestDeclarationWithFile(t *testing.T) {
 	b := newBench(t)
 	c := compile.New(compile.Options{})
-	res, err := c.Compile(t.Context(), fstest.MapFS{
+	res, err := c.Compile(t.Context(), compile.Declarations{FS: fstest.MapFS{
 		"shop/web.yaml":      {Data: []byte("apiVersion: aplomb.dev/v1\nkind: nomad.job\nmetadata: {name: web}\nspec:\n  hcl: ./web.nomad.hcl\n  vars: {team: shop, count: 2}\n")},
 		"shop/web.nomad.hcl": {Data: []byte(strings.ReplaceAll(jobHCL, "$NAME", "web"))},
-	})
+	}})
 	drivertest.Must(t, err)
 	if len(res.Findings) > 0 {
 		t.Fatal(res.Findings)

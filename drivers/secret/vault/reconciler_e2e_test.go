@@ -4,7 +4,6 @@ package vault
 
 import (
 	"context"
-	"io/fs"
 	"net/http"
 	"strings"
 	"testing"
@@ -33,8 +32,8 @@ func reconciled(t *testing.T, d *Driver, src *reconcilertest.Source, log *driver
 	return reconcilertest.Start(t, reconcilertest.Config{
 		ID: env, Source: src, Log: log,
 		Target: drivers.Target{Name: "vault", Engine: "vault", Kinds: d.Kinds(), Driver: d, Identity: d.URL, Version: DriverVersion},
-		Compile: func(ctx context.Context, tree fs.FS) (reconciler.Compiled, error) {
-			got, err := c.Compile(ctx, tree)
+		Compile: func(ctx context.Context, all reconciler.Snapshots) (reconciler.Compiled, error) {
+			got, err := c.Compile(ctx, compile.Declarations{FS: all.Declarations.FS})
 			return reconciler.Compiled{Resources: got.Resources, Findings: got.Findings, Seen: got.Seen, Files: got.Files}, err
 		},
 	})
