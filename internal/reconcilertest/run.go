@@ -35,10 +35,10 @@ type Config struct {
 	Target drivers.Target
 
 	Compile  func(context.Context, reconciler.Snapshots) (reconciler.Compiled, error) // nil: what Source.Declare said
-	Path     string                                                    // of the store's file; empty: one of its own
-	Interval time.Duration                                             // between looks at the source; zero: a second
-	Resync   time.Duration                                             // zero: reconciler.DefaultResync
-	Log      *drivertest.Log                                           // shown if the test fails; nil: nothing is kept
+	Path     string                                                                   // of the store's file; empty: one of its own
+	Interval time.Duration                                                            // between looks at the source; zero: a second
+	Resync   time.Duration                                                            // zero: reconciler.DefaultResync
+	Log      *drivertest.Log                                                          // shown if the test fails; nil: nothing is kept
 }
 
 // Running is a reconciler that runs. No gate limits how much it changes at
