@@ -137,3 +137,34 @@ func cueMessage(err errors.Error) string {
 	format, args := err.Msg()
 	return shortenTo(strings.Join(strings.Fields(fmt.Sprintf(format, args...)), " "), 200)
 }
+
+// declarations calls found for every declaration in v, at any depth of structs
+// and lists: a struct with regular fields apiVersion and kind. It does not look
+// into those, nor into what has an error, which is answered by wrong.
+func (r *cueReader) declarations(v cue.Value, depth int, found, wrong func(cue.Value)) {
+	if depth > r.limits.Depth {
+		r.find(v, "", "nested deeper than %d levels", r.limits.Depth)
+		return
+	}
+	switch v.IncompleteKind() {
+	case cue.BottomKind:
+		wrong(v)
+	case cue.ListKind:
+		for it, err := v.List(); err == nil && it.Next(); {
+			r.declarations(it.Value(), depth+1, found, wrong)
+		}
+	case cue.StructKind:
+		if v.LookupPath(cue.ParsePath("apiVersion")).Exists() && v.LookupPath(cue.ParsePath("kind")).Exists() {
+			found(v)
+			return
+		}
+		it, err := v.Fields()
+		if err != nil {
+			wrong(v)
+			return
+		}
+		for it.Next() {
+			r.declarations(it.Value(), depth+1, found, wrong)
+		}
+	}
+}
