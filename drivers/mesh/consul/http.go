@@ -180,10 +180,11 @@ type scrubbed string
 
 func (s scrubbed) Error() string { return string(s) }
 
-// scrub takes the token out of an error's text.
+// scrub takes the token out of an error's text, in whatever form.
 func scrub(err error, token string) error {
-	if token == "" || !strings.Contains(err.Error(), token) {
+	text := driverkit.NewScrubber(schema.NewSecret(token)).Scrub(err.Error())
+	if text == err.Error() {
 		return err
 	}
-	return scrubbed(strings.ReplaceAll(err.Error(), token, schema.Redacted))
+	return scrubbed(text)
 }

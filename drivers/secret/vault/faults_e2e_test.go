@@ -11,6 +11,7 @@ import (
 
 	"github.com/aplomb-dev/aplomb/drivers"
 	"github.com/aplomb-dev/aplomb/drivers/drivertest"
+	"github.com/aplomb-dev/aplomb/internal/driverkit"
 	"github.com/aplomb-dev/aplomb/internal/enginetest"
 	"github.com/aplomb-dev/aplomb/schema"
 )
@@ -147,7 +148,7 @@ func TestRestart(t *testing.T) {
 // nowhere fails the test where a text holds a plaintext, in any encoding.
 func nowhere(t *testing.T, said, plain string) {
 	t.Helper()
-	for _, form := range forms(plain) {
+	for _, form := range driverkit.Forms(plain) {
 		if strings.Contains(said, form) {
 			t.Errorf("a plaintext is in %q", strings.ReplaceAll(said, form, "PLAINTEXT"))
 		}
