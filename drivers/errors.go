@@ -1,7 +1,6 @@
 package drivers
 
 import (
-	"context"
 	"errors"
 	"fmt"
 )
@@ -58,9 +57,6 @@ func Class(err error) error {
 		if errors.Is(err, c) {
 			return c
 		}
-	}
-	if errors.Is(err, context.DeadlineExceeded) {
-		return ErrRetryable
 	}
 	return ErrRetryable
 }

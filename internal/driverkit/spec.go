@@ -199,18 +199,18 @@ var durationRE = regexp.MustCompile(`^([0-9]+)(ms|s|m|h|d)$`)
 func Duration(s string) (time.Duration, error) {
 	m := durationRE.FindStringSubmatch(s)
 	if m == nil {
-		return 0, fmt.Errorf("%q is not a duration such as 500ms, 5s, 10m, 720h or 30d", clip(s))
+		return 0, fmt.Errorf("%q is not a duration such as 500ms, 5s, 10m, 720h or 30d", Clip(s, 40))
 	}
 	unit := map[string]time.Duration{"ms": time.Millisecond, "s": time.Second, "m": time.Minute, "h": time.Hour, "d": 24 * time.Hour}[m[2]]
 	n, err := strconv.ParseInt(m[1], 10, 64)
 	if err != nil || n > int64(math.MaxInt64/unit) {
-		return 0, fmt.Errorf("%q is too long a duration", clip(s))
+		return 0, fmt.Errorf("%q is too long a duration", Clip(s, 40))
 	}
 	return time.Duration(n) * unit, nil
 }
 
-func clip(s string) string {
-	const most = 40
+// Clip bounds what is repeated of a text, in bytes.
+func Clip(s string, most int) string {
 	if len(s) > most {
 		return strings.ToValidUTF8(s[:most], "") + "…"
 	}

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/aplomb-dev/aplomb/drivers"
+	"github.com/aplomb-dev/aplomb/internal/driverkit"
 )
 
 // maxLine bounds a line of what the tool says with -json; a longer one is left
@@ -173,14 +174,8 @@ func (d diagnostic) String() string {
 	return b.String()
 }
 
-// clip bounds a text.
-func clip(s string) string {
-	const most = 600
-	if len(s) > most {
-		return strings.ToValidUTF8(s[:most], "") + "…"
-	}
-	return s
-}
+// clip bounds what is repeated of a text.
+func clip(s string) string { return driverkit.Clip(s, 600) }
 
 // plainError is the end of a run that speaks no JSON, such as init.
 func plainError(end ended, hide *scrubber) error {

@@ -3,7 +3,6 @@ package nomad
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
 	"regexp"
 	"strings"
@@ -132,11 +131,5 @@ func (q *quoted) Unwrap() error { return q.err }
 
 var queryRE = regexp.MustCompile(`\?[^\s"]*`)
 
-// clip bounds what is repeated of an answer.
-func clip(s string) string {
-	const most = 2000
-	if len(s) > most {
-		return fmt.Sprintf("%s… (%d bytes)", strings.ToValidUTF8(s[:most], ""), len(s))
-	}
-	return s
-}
+// clip bounds what is repeated of a text.
+func clip(s string) string { return driverkit.Clip(s, 2000) }

@@ -36,7 +36,7 @@ type variablePlan struct {
 	unknown bool
 }
 
-// token stands for the text of an item. What is declared with a secret in it
+// masking is the token that stands for the text of an item. What is declared with a secret in it
 // has the secret's token already.
 func (d *Driver) masking(text string) string {
 	if schema.HasToken(text) {

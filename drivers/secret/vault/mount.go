@@ -74,13 +74,8 @@ func validPath(path string) error {
 	return nil
 }
 
-func clip(s string) string {
-	const most = 80
-	if len(s) > most {
-		return strings.ToValidUTF8(s[:most], "") + "…"
-	}
-	return s
-}
+// clip bounds what is repeated of a text.
+func clip(s string) string { return driverkit.Clip(s, 80) }
 
 // protected are the mounts without which there is no Vault, or no way in.
 var protected = map[string][]string{Mount: {"sys", "cubbyhole", "identity", "auth", "audit"}, Auth: {"token"}}
