@@ -69,6 +69,24 @@ type Ancestry interface {
 	Resolve(ctx context.Context, name string) (Revision, error)
 }
 
+// Merger is a Source that can show what a proposal would make of it.
+type Merger interface {
+	// Merge reads what merging a proposal into the followed branch would give.
+	// ref is where the repository keeps the proposal, such as
+	// refs/pull/7/head, and head the commit that it is known to be at: where
+	// it has moved on since, the error is ErrMoved. The merge compares whole
+	// files, three ways; nothing is written to the repository, and what is in
+	// force stays so.
+	Merge(ctx context.Context, ref, head string) (*Merged, error)
+}
+
+// Merged is a proposal as it would be merged.
+type Merged struct {
+	Head, Onto Revision  // of the proposal, and of the branch
+	Snapshot   *Snapshot // nil where there are conflicts; its Revision is Head, with the tree of the merge
+	Conflicts  []string  // paths that both sides changed, from the root of the repository, at most a hundred
+}
+
 // Report is what is written back about an environment.
 type Report struct {
 	Environment string            // names the folder
@@ -87,4 +105,5 @@ var (
 	ErrRewound  = errors.New("the branch was rewound: its tip does not contain the revision in force")
 	ErrTooLarge = errors.New("the source is larger than its limit")
 	ErrGone     = errors.New("the source no longer holds that")
+	ErrMoved    = errors.New("the proposal has moved on")
 )

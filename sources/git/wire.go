@@ -39,6 +39,17 @@ const haves = 256
 
 // pull asks the server for the tip and fetches it where it is new.
 func (s *Source) pull(ctx context.Context) (plumbing.Hash, error) {
+	h, err := s.pullRef(ctx, s.cfg.ref(), "refs/aplomb/tip")
+	if err != nil {
+		return h, err
+	}
+	h, err = s.store.peel(h)
+	return h, damaged(err)
+}
+
+// pullRef fetches one ref of the server, as remote.pull does, one conversation
+// at a time.
+func (s *Source) pullRef(ctx context.Context, ref, mark plumbing.ReferenceName) (plumbing.Hash, error) {
 	r := remote{store: s.store, wire: s.wire, timeout: s.cfg.Timeout, limit: s.cfg.MaxPack}
 	select {
 	case s.net <- struct{}{}:
@@ -46,12 +57,8 @@ func (s *Source) pull(ctx context.Context) (plumbing.Hash, error) {
 	case <-ctx.Done():
 		return plumbing.ZeroHash, ctx.Err()
 	}
-	h, _, err := r.pull(ctx, s.cfg.ref(), "refs/aplomb/tip")
-	if err != nil {
-		return h, err
-	}
-	h, err = s.store.peel(h)
-	return h, damaged(err)
+	h, _, err := r.pull(ctx, ref, mark)
+	return h, err
 }
 
 // remote is a server's repository with the mirror of one of its refs.
