@@ -1,0 +1,69 @@
+package reconciler
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/aplomb-dev/aplomb/drivers"
+	"github.com/aplomb-dev/aplomb/sources"
+)
+
+// Proposed is what a proposal would make of the environment.
+type Proposed struct {
+	Plan    PlanView `json:"plan"`
+	Refused *Refusal `json:"refused,omitempty"` // its findings; there is no plan then
+}
+
+// Propose plans a tree that is not in force, beside what runs: neither an
+// engine nor the store is written, and what is in force stays so. What lives is
+// looked at anew, by registry, whose targets are those of the environment with
+// the identity under which proposals are planned; nil is the environment's own.
+// It waits until there is nothing more to learn, or ctx ends. Safe for
+// concurrent use.
+func (r *Reconciler) Propose(ctx context.Context, all Snapshots, registry *drivers.Registry) (Proposed, error) {
+	cfg := r.cfg
+	cfg.Source, cfg.Reporter, cfg.ReadOnly, cfg.Once = proposal{all.Declarations}, nil, true, true
+	cfg.Compile = func(ctx context.Context, s Snapshots) (Compiled, error) {
+		s.Templates, s.Policies = all.Templates, all.Policies
+		return r.cfg.Compile(ctx, s)
+	}
+	if registry != nil {
+		cfg.Registry = registry
+	}
+	p, err := New(ctx, cfg)
+	if err != nil {
+		return Proposed{}, fmt.Errorf("plan a proposal: %w", err)
+	}
+	state := p.core.w.State // as it would be planned if nobody had pulled a lever
+	state.Suspended, state.Down, state.Quarantined = nil, false, nil
+	p.core.w.State = state
+	run, stop := context.WithCancel(ctx)
+	ended := make(chan error, 1)
+	go func() { ended <- p.Run(run) }()
+	st, err := p.Wait(ctx, func(s Status) bool { return s.Settled || s.Refused != nil || !s.Source.At.IsZero() && !s.Source.OK })
+	stop()
+	if err = errors.Join(err, <-ended); err != nil {
+		return Proposed{}, fmt.Errorf("plan a proposal: %w", err)
+	}
+	switch {
+	case st.Refused != nil:
+		return Proposed{Refused: st.Refused}, nil
+	case !st.Source.OK:
+		return Proposed{}, fmt.Errorf("plan a proposal: %s", st.Source.Error)
+	}
+	return Proposed{Plan: p.Plan()}, nil
+}
+
+// proposal is a source of one tree. Whoever gave the tree closes it.
+type proposal struct{ snapshot *sources.Snapshot }
+
+// Head implements sources.Source.
+func (p proposal) Head(context.Context) (sources.Revision, error) { return p.snapshot.Revision, nil }
+
+// Fetch implements sources.Source.
+func (p proposal) Fetch(context.Context, sources.Revision) (*sources.Snapshot, error) {
+	again := *p.snapshot
+	again.Close = func() error { return nil }
+	return &again, nil
+}

@@ -1,0 +1,77 @@
+package reconciler
+
+import (
+	"testing"
+	"testing/fstest"
+
+	"github.com/aplomb-dev/aplomb/schema"
+	"github.com/aplomb-dev/aplomb/sources"
+)
+
+// propose makes a tree that no branch holds.
+func (h *house) propose(res ...schema.Resource) Snapshots {
+	h.src.mu.Lock()
+	defer h.src.mu.Unlock()
+	rev := sources.Revision{ID: "fedcba9" + "000000000000000000000000000000000", Tree: "proposed"}
+	h.src.tree[rev.ID] = res
+	return Snapshots{Declarations: &sources.Snapshot{Revision: rev, FS: fstest.MapFS{"rev": {Data: []byte(rev.ID)}}, Close: func() error { return nil }}}
+}
+
+// A proposal is planned beside what runs, and writes nothing; merged, it asks
+// for the very changes that were shown.
+func TestPropose(t *testing.T) {
+	h := newHouse(t, nil, decl("a", `{}`), decl("b", `{}`))
+	h.converged(h.tip())
+	before := h.Status()
+	ctx := t.Context()
+	h.must(h.Suspend(ctx, "ana", nil, "for a look")) // a plan is shown all the same
+	all := h.propose(decl("a", `{"value":"other"}`, hold(schema.Update)), decl("c", `{}`, hold(schema.Create)))
+	got, err := h.Propose(ctx, all, nil)
+	h.must(err)
+	var actions []string
+	for _, c := range got.Plan.Changes {
+		actions = append(actions, string(c.Action)+" "+c.ID.Name)
+	}
+	if len(actions) != 3 || got.Plan.Counts[schema.Delete] != 1 || got.Plan.Counts[schema.Create] != 1 || got.Plan.Counts[schema.Update] != 1 || !got.Plan.Complete {
+		t.Fatalf("%v %+v", actions, got.Plan)
+	}
+	if h.live() != "a b" || h.Status().Revision.ID != before.Revision.ID {
+		t.Errorf("%s lives at %s", h.live(), h.Status().Revision.ID)
+	}
+	h.must(h.Resume(ctx, "ana", nil, ""))
+	rev := h.commit(h.src.tree[all.Declarations.Revision.ID]...)
+	h.rests(rev)
+	if now := h.Plan(); len(now.Changes) == 0 || !subset(now, got.Plan) {
+		t.Errorf("merged, it asks for %v, shown was %v", digests(now), digests(got.Plan))
+	}
+}
+
+func digests(v PlanView) map[string]bool {
+	all := map[string]bool{}
+	for _, c := range v.Changes {
+		all[c.Digest] = true
+	}
+	return all
+}
+
+func subset(v, of PlanView) bool {
+	all := digests(of)
+	for d := range digests(v) {
+		if !all[d] {
+			return false
+		}
+	}
+	return true
+}
+
+// What is wrong with a proposal are its findings.
+func TestProposeRefused(t *testing.T) {
+	h := newHouse(t, nil, decl("a", `{}`))
+	h.converged(h.tip())
+	got, err := h.Propose(t.Context(), h.propose(), nil)
+	h.must(err)
+	if got.Refused == nil || len(got.Refused.Findings) == 0 {
+		t.Errorf("%+v", got)
+	}
+	h.converged(h.tip())
+}
