@@ -1,0 +1,103 @@
+package proposals
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/aplomb-dev/aplomb/sources/forge"
+)
+
+// board is a forge in memory.
+type board struct {
+	forge.Forge // what proposals do not ask for is not there
+
+	mu       sync.Mutex
+	open     []forge.Proposal
+	comments map[string]string   // by proposal and key
+	written  int                 // comments, each time one changed
+	statuses map[string][]string // by commit: state and text
+	down     error
+	news     chan struct{} // closed and made anew with each write
+}
+
+func newBoard() *board {
+	return &board{comments: map[string]string{}, statuses: map[string][]string{}, news: make(chan struct{})}
+}
+
+func (b *board) told() {
+	close(b.news)
+	b.news = make(chan struct{})
+}
+
+func (b *board) Proposals(_ context.Context, branch string) ([]forge.Proposal, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.down != nil {
+		return nil, b.down
+	}
+	return slices.DeleteFunc(slices.Clone(b.open), func(p forge.Proposal) bool { return p.Branch != branch }), nil
+}
+
+func (b *board) Comment(ctx context.Context, p forge.Proposal, key, body string) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.down != nil || ctx.Err() != nil {
+		return cmpErr(b.down, ctx.Err())
+	}
+	if at := p.ID + " " + key; b.comments[at] != body {
+		b.comments[at] = body
+		b.written++
+	}
+	b.told()
+	return nil
+}
+
+func (b *board) Status(ctx context.Context, commit string, s forge.Status) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.down != nil || ctx.Err() != nil {
+		return cmpErr(b.down, ctx.Err())
+	}
+	line := string(s.State) + " " + s.Context + " " + s.Description
+	if all := b.statuses[commit]; len(all) == 0 || all[len(all)-1] != line {
+		b.statuses[commit] = append(all, line)
+	}
+	b.told()
+	return nil
+}
+
+func cmpErr(a, b error) error {
+	if a != nil {
+		return a
+	}
+	return b
+}
+
+// set changes the board.
+func (b *board) set(change func()) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	change()
+	b.told()
+}
+
+// until waits until the board is as it should be.
+func (b *board) until(ctx context.Context, ok func() bool) bool {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	for {
+		b.mu.Lock()
+		yes, news := ok(), b.news
+		b.mu.Unlock()
+		if yes {
+			return true
+		}
+		select {
+		case <-news:
+		case <-ctx.Done():
+			return false
+		}
+	}
+}

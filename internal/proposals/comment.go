@@ -1,0 +1,280 @@
+package proposals
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/aplomb-dev/aplomb/drivers"
+	"github.com/aplomb-dev/aplomb/reconciler"
+	"github.com/aplomb-dev/aplomb/schema"
+	"github.com/aplomb-dev/aplomb/sources"
+)
+
+// Bounds of a comment. What is beyond is said to be there; the whole plan is at
+// hand with the command line.
+const (
+	mostRows     = 100 // of the table, and findings
+	mostFields   = 400 // in all
+	mostConflict = 20
+)
+
+// told is what a comment says.
+type told struct {
+	environment string
+	merged      *sources.Merged
+	proposed    reconciler.Proposed
+	unplanned   []string // targets that are not planned on proposals
+	at          time.Time
+}
+
+// comment is the plan as Markdown. Whatever comes from the repository stands in
+// code spans or is escaped: it is somebody's text, never markup.
+func comment(t told) string {
+	var b strings.Builder
+	switch {
+	case len(t.merged.Conflicts) > 0:
+		t.conflicts(&b)
+	case t.proposed.Refused != nil:
+		t.findings(&b)
+	default:
+		t.plan(&b)
+	}
+	_, _ = fmt.Fprintf(&b, "\n<sub>%s merged into %s, against what lives at %s</sub>\n",
+		code(t.merged.Head.Short()), code(t.merged.Onto.Short()), t.at.UTC().Format("2006-01-02 15:04 UTC"))
+	return b.String()
+}
+
+func (t told) head(b *strings.Builder, what string) {
+	_, _ = fmt.Fprintf(b, "**aplomb · %s** — %s\n\n", escape(t.environment), what)
+}
+
+func (t told) conflicts(b *strings.Builder) {
+	t.head(b, "**needs rebase**")
+	b.WriteString("Both sides changed these files since they parted, so that nothing is planned:\n\n")
+	for i, c := range t.merged.Conflicts {
+		if i == mostConflict {
+			_, _ = fmt.Fprintf(b, "- and %d more\n", len(t.merged.Conflicts)-i)
+			break
+		}
+		_, _ = fmt.Fprintf(b, "- %s\n", code(c))
+	}
+}
+
+func (t told) findings(b *strings.Builder) {
+	r := t.proposed.Refused
+	n := len(r.Findings)
+	if n == 0 {
+		t.head(b, "**cannot be planned**")
+		_, _ = fmt.Fprintf(b, "%s\n", code(r.Error))
+		return
+	}
+	t.head(b, fmt.Sprintf("**%s**, nothing is planned", count(n, "finding")))
+	for i, f := range r.Findings {
+		if i == mostRows {
+			_, _ = fmt.Fprintf(b, "- and %d more\n", n-i)
+			break
+		}
+		_, _ = fmt.Fprintf(b, "- %s\n", code(f.String()))
+		if f.Hint != "" {
+			_, _ = fmt.Fprintf(b, "  hint: %s\n", code(f.Hint))
+		}
+	}
+}
+
+func (t told) plan(b *strings.Builder) {
+	v := t.proposed.Plan
+	n := names(v)
+	t.head(b, tally(v))
+	if len(v.Changes) > 0 {
+		b.WriteString("| layer | change | resource | |\n|---|---|---|---|\n")
+	}
+	for i, c := range v.Changes {
+		if i == mostRows {
+			_, _ = fmt.Fprintf(b, "| | | and %d more | |\n", len(v.Changes)-i)
+			break
+		}
+		_, _ = fmt.Fprintf(b, "| %s | %s | %s | %s |\n", c.Layer, c.Action.Rune(), code(n(c.ID)), inShort(c))
+	}
+	fields(b, v.Changes, n)
+	for _, r := range v.Unplanned {
+		_, _ = fmt.Fprintf(b, "\n- not planned: %s %s", code(n(r.ID)), code(r.Reason))
+	}
+	for _, name := range t.unplanned {
+		_, _ = fmt.Fprintf(b, "\n- target %s is not planned on proposals: planning there would run what the proposal brings, and it has no identity of its own for that", code(name))
+	}
+	if needs := wanted(v.Changes); len(needs) > 0 {
+		_, _ = fmt.Fprintf(b, "\nNeeds: %s.\n", strings.Join(needs, " · "))
+	}
+	if !v.Complete {
+		b.WriteString("\nNot everything could be looked at: the plan is not complete.\n")
+	}
+}
+
+// names leaves the target out where the plan has one for the kind.
+func names(v reconciler.PlanView) func(schema.ID) string {
+	target := map[string]string{}
+	several := map[string]bool{}
+	note := func(id schema.ID) {
+		if at, seen := target[id.Kind]; seen && at != id.Target {
+			several[id.Kind] = true
+		}
+		target[id.Kind] = id.Target
+	}
+	for _, c := range v.Changes {
+		note(c.ID)
+	}
+	for _, r := range v.Unplanned {
+		note(r.ID)
+	}
+	return func(id schema.ID) string {
+		if several[id.Kind] {
+			return id.String()
+		}
+		return id.Short()
+	}
+}
+
+// tally is the first line's counts, with what stands out.
+func tally(v reconciler.PlanView) string {
+	held := map[schema.Action]int{}
+	for _, c := range v.Changes {
+		if len(c.Held) > 0 {
+			held[c.Action]++
+		}
+	}
+	var parts []string
+	for _, a := range []schema.Action{schema.Create, schema.Adopt, schema.Update, schema.Replace, schema.Delete, schema.Deferred} {
+		n := v.Counts[a]
+		if n == 0 {
+			continue
+		}
+		part := fmt.Sprintf("%d %s", n, a)
+		switch h := held[a]; {
+		case h == n:
+			part = "**" + part + " (held)**"
+		case h > 0:
+			part = fmt.Sprintf("**%s (%d held)**", part, h)
+		}
+		parts = append(parts, part)
+	}
+	if len(parts) == 0 {
+		return "nothing to do"
+	}
+	return strings.Join(parts, ", ") + " · digest " + code(v.Digest[:min(12, len(v.Digest))])
+}
+
+// inShort is what a row says of a change: one field if there is one.
+func inShort(c reconciler.PlannedChange) string {
+	var said []string
+	switch {
+	case c.Action != schema.Update && c.Action != schema.Replace:
+	case len(c.Diff) == 1:
+		said = append(said, code(c.Diff[0].Path.String()+" "+became(c.Diff[0])))
+	case len(c.Diff) > 1:
+		said = append(said, count(len(c.Diff), "field"))
+	}
+	if c.Drift {
+		said = append(said, "drift: live moved")
+	}
+	if len(c.Held) > 0 {
+		said = append(said, "**held**")
+	}
+	return strings.Join(said, " · ")
+}
+
+// fields are the changes field by field, folded away.
+func fields(b *strings.Builder, changes []reconciler.PlannedChange, n func(schema.ID) string) {
+	left := mostFields
+	var body strings.Builder
+	for _, c := range changes {
+		if len(c.Diff) == 0 || left <= 0 {
+			continue
+		}
+		_, _ = fmt.Fprintf(&body, "\n%s %s %s\n", c.Action.Rune(), code(n(c.ID)), code(place(c)))
+		for _, d := range c.Diff {
+			if left--; left < 0 {
+				body.WriteString("- and more\n")
+				break
+			}
+			_, _ = fmt.Fprintf(&body, "- %s\n", code(d.Path.String()+" "+became(d)))
+		}
+	}
+	if body.Len() > 0 {
+		_, _ = fmt.Fprintf(b, "\n<details><summary>field by field</summary>\n%s\n</details>\n", body.String())
+	}
+}
+
+func place(c reconciler.PlannedChange) string {
+	at := c.Pos
+	at.Col = 0
+	if c.Action == schema.Delete {
+		return "was " + at.String()
+	}
+	return at.String()
+}
+
+// became is what becomes of a field. Secrets are fingerprints already.
+func became(d drivers.Delta) string {
+	before, after := schema.Mask(string(d.Before)), schema.Mask(string(d.After))
+	if d.Unknown {
+		after = "known after apply"
+	}
+	switch {
+	case d.Op == schema.Delete:
+		return "- " + before
+	case d.Op == schema.Create || before == "":
+		return "+ " + after
+	}
+	return before + " → " + after
+}
+
+// wanted are the approvals that changes want, each reason once.
+func wanted(changes []reconciler.PlannedChange) []string {
+	var all []string
+	seen := map[string]bool{}
+	for _, c := range changes {
+		for _, h := range c.Held {
+			if !seen[h] {
+				seen[h] = true
+				all = append(all, code(h))
+			}
+		}
+	}
+	return all
+}
+
+// code is outside text in a code span, on one line, in which nothing is markup:
+// not a fence, not a cell's end, not a mention.
+func code(s string) string {
+	const most = 300
+	s = strings.Join(strings.Fields(strings.ToValidUTF8(s, "�")), " ")
+	if len(s) > most {
+		s = strings.ToValidUTF8(s[:most], "") + "…"
+	}
+	return "<code>" + escape(s) + "</code>"
+}
+
+// escape makes text that no forge's Markdown takes for anything else. Forges
+// look for mentions in what was rendered, but not within code: outside text
+// belongs there.
+func escape(s string) string {
+	var b strings.Builder
+	for _, r := range strings.Join(strings.Fields(s), " ") {
+		switch {
+		case strings.ContainsRune("&<>\"'\\`*_{}[]()#+!|~@$:^", r):
+			_, _ = fmt.Fprintf(&b, "&#%d;", r)
+		case r < 0x20 || r >= 0x7f && r < 0xa0:
+		default:
+			b.WriteRune(r)
+		}
+	}
+	return b.String()
+}
+
+func count(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}

@@ -1,0 +1,128 @@
+package proposals
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/aplomb-dev/aplomb/reconciler"
+	"github.com/aplomb-dev/aplomb/schema"
+	"github.com/aplomb-dev/aplomb/sources"
+	"github.com/aplomb-dev/aplomb/sources/forge"
+)
+
+// job is the planning of one proposal at one head, onto one tip.
+type job struct {
+	desk     *Desk
+	proposal forge.Proposal
+	key      string
+	cancel   context.CancelFunc
+	done     chan struct{} // closed at its end
+	after    *job          // of the same proposal, that has to end first
+
+	mu  sync.Mutex
+	err error
+}
+
+// failed says that it has ended and must be done again.
+func (j *job) failed() bool {
+	select {
+	case <-j.done:
+	default:
+		return false
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.err != nil
+}
+
+// run merges, plans and tells. Writes to the forge are idempotent, so that a
+// run that was cut off is done again as a whole.
+func (j *job) run(ctx context.Context) error {
+	d := j.desk
+	select {
+	case d.slot <- struct{}{}:
+		defer func() { <-d.slot }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	if err := d.Forge.Status(ctx, j.proposal.Head, j.status(forge.Pending, "being planned")); err != nil {
+		return err
+	}
+	t, err := j.plan(ctx)
+	if err != nil {
+		if ctx.Err() == nil {
+			_ = d.Forge.Status(ctx, j.proposal.Head, j.status(forge.Failed, "it cannot be planned at present: the daemon's log says why")) // the error that is told is the first one
+		}
+		return err
+	}
+	if err := d.Forge.Comment(ctx, j.proposal, "plan/"+d.Environment, comment(t)); err != nil {
+		return err
+	}
+	return d.Forge.Status(ctx, j.proposal.Head, j.verdict(t))
+}
+
+// plan makes the plan that is told.
+func (j *job) plan(ctx context.Context) (told, error) {
+	d := j.desk
+	t := told{environment: d.Environment, unplanned: d.Unplanned}
+	merged, err := d.Source.Merge(ctx, j.proposal.Ref, j.proposal.Head)
+	if err != nil {
+		return t, err
+	}
+	t.merged, t.at = merged, time.Now()
+	if merged.Snapshot == nil {
+		return t, nil
+	}
+	t.proposed, err = d.planned(ctx, merged.Snapshot)
+	return t, err
+}
+
+func (d *Desk) planned(ctx context.Context, s *sources.Snapshot) (p reconciler.Proposed, err error) {
+	p, err = d.Plan(ctx, s)
+	if cerr := s.Close(); err == nil {
+		err = cerr
+	}
+	return p, err
+}
+
+// verdict is the status of a proposal that was planned.
+func (j *job) verdict(t told) forge.Status {
+	v := t.proposed.Plan
+	switch {
+	case len(t.merged.Conflicts) > 0:
+		return j.status(forge.Failure, "needs rebase")
+	case t.proposed.Refused != nil:
+		return j.status(forge.Failure, count(max(1, len(t.proposed.Refused.Findings)), "finding"))
+	case !v.Complete:
+		return j.status(forge.Failed, "not everything could be looked at")
+	}
+	held, changes := 0, len(v.Changes)
+	for _, c := range v.Changes {
+		if len(c.Held) > 0 {
+			held++
+		}
+	}
+	switch {
+	case changes == 0:
+		return j.status(forge.Success, "nothing to do")
+	case held > 0:
+		return j.status(forge.Success, fmt.Sprintf("%s, %d held", count(changes, "change"), held))
+	}
+	return j.status(forge.Success, count(changes, "change")+", "+string(worst(v))+" at worst")
+}
+
+// worst is the most destructive action of a plan.
+func worst(v reconciler.PlanView) schema.Action {
+	for _, a := range []schema.Action{schema.Replace, schema.Delete, schema.Deferred, schema.Update, schema.Adopt} {
+		if v.Counts[a] > 0 {
+			return a
+		}
+	}
+	return schema.Create
+}
+
+func (j *job) status(state forge.StatusState, text string) forge.Status {
+	return forge.Status{Context: "aplomb/plan: " + j.desk.Environment, State: state, Description: text, URL: j.proposal.URL}
+}
