@@ -1,0 +1,159 @@
+package proposals
+
+import (
+	"context"
+	"io"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/sirupsen/logrus"
+
+	"github.com/aplomb-dev/aplomb/reconciler"
+	"github.com/aplomb-dev/aplomb/schema"
+	"github.com/aplomb-dev/aplomb/sources"
+	"github.com/aplomb-dev/aplomb/sources/forge"
+)
+
+// house is a reconciler's status, as a person sets it.
+type house struct {
+	mu   sync.Mutex
+	now  reconciler.Status
+	news chan struct{}
+}
+
+func (h *house) set(s reconciler.Status) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	s.Seq = h.now.Seq + 1
+	h.now = s
+	close(h.news)
+	h.news = make(chan struct{})
+}
+
+func (h *house) status() reconciler.Status {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.now
+}
+
+func (h *house) wait(ctx context.Context, ok func(reconciler.Status) bool) (reconciler.Status, error) {
+	for {
+		h.mu.Lock()
+		s, news := h.now, h.news
+		h.mu.Unlock()
+		if ok(s) {
+			return s, nil
+		}
+		select {
+		case <-news:
+		case <-ctx.Done():
+			return s, ctx.Err()
+		}
+	}
+}
+
+// at is a status with so many resources in each state.
+func at(rev string, settled bool, states ...reconciler.State) reconciler.Status {
+	s := reconciler.Status{Revision: sources.Revision{ID: rev}, Settled: settled, Counts: map[reconciler.State]int{}}
+	for _, st := range states {
+		s.Counts[st]++
+		s.Resources = append(s.Resources, reconciler.ResourceStatus{State: st})
+	}
+	return s
+}
+
+func telling(t *testing.T, h *house) *board {
+	t.Helper()
+	b := newBoard()
+	log := logrus.New()
+	log.SetOutput(io.Discard)
+	teller := &Teller{Environment: "prod", Forge: b, Status: h.status, Wait: h.wait, Log: log, First: time.Millisecond, Most: time.Millisecond}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() { defer close(done); teller.Run(ctx) }()
+	t.Cleanup(func() { cancel(); <-done })
+	return b
+}
+
+func (b *board) says(t *testing.T, commit string, want ...string) {
+	t.Helper()
+	for i := range want {
+		state, text, _ := strings.Cut(want[i], " ")
+		want[i] = state + " aplomb/apply: prod " + text
+	}
+	if !b.until(t.Context(), func() bool { return slices.Equal(b.statuses[commit], want) }) {
+		t.Fatalf("%s: %q, want %q", commit, b.statuses[commit], want)
+	}
+}
+
+func TestTeller(t *testing.T) {
+	h := &house{news: make(chan struct{})}
+	h.set(at("aaa", false, reconciler.Waiting))
+	b := telling(t, h)
+	h.set(at("aaa", true, reconciler.Converged))
+	b.says(t, "aaa", "success 1 converged") // no pending: a start is no news
+	h.set(at("bbb", false, reconciler.Converged, reconciler.Progressing))
+	b.says(t, "bbb", "pending 1 converged, 1 progressing")
+	h.set(at("bbb", true, reconciler.Converged, reconciler.Degraded))
+	b.says(t, "bbb", "pending 1 converged, 1 progressing", "failure 1 converged, 1 degraded")
+	h.set(at("bbb", true, reconciler.Converged, reconciler.Converged))
+	b.says(t, "bbb", "pending 1 converged, 1 progressing", "failure 1 converged, 1 degraded", "success 2 converged")
+	h.set(at("bbb", false, reconciler.Converged, reconciler.Progressing)) // drift, which is being repaired
+	h.set(at("ccc", true, reconciler.Converged, reconciler.Held))
+	b.says(t, "ccc", "pending 1 converged, 1 held")
+	s := at("ccc", true, reconciler.Converged, reconciler.Held)
+	s.Refused = &reconciler.Refusal{Revision: sources.Revision{ID: "ddd"}, Findings: make([]schema.Diagnostic, 3)}
+	h.set(s)
+	b.says(t, "ddd", "failure 3 findings, not in force")
+	h.set(at("eee", true, reconciler.Converged))
+	b.says(t, "eee", "success 1 converged")
+	b.says(t, "ccc", "pending 1 converged, 1 held", "error overtaken by eee")
+	b.says(t, "bbb", "pending 1 converged, 1 progressing", "failure 1 converged, 1 degraded", "success 2 converged")
+}
+
+// What the forge does not take is said again; what was overtaken meanwhile is
+// not.
+func TestTellerForgeDown(t *testing.T) {
+	h := &house{news: make(chan struct{})}
+	h.set(at("old", true, reconciler.Converged))
+	b := newBoard()
+	log := logrus.New()
+	log.SetOutput(io.Discard)
+	tried := make(chan struct{}, 1000)
+	teller := &Teller{Environment: "prod", Forge: counting{b, tried}, Status: h.status, Wait: h.wait, Log: log, First: time.Millisecond, Most: time.Millisecond}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() { defer close(done); teller.Run(ctx) }()
+	t.Cleanup(func() { cancel(); <-done })
+	b.says(t, "old", "success 1 converged")
+	<-tried
+	b.set(func() { b.down = &forge.Error{Op: "status", Class: forge.ErrUnreachable} })
+	h.set(at("aaa", false, reconciler.Progressing))
+	<-tried
+	<-tried
+	h.set(at("aaa", true, reconciler.Converged))
+	<-tried
+	<-tried
+	b.set(func() { b.down = nil })
+	b.until(t.Context(), func() bool { return len(b.statuses["aaa"]) > 0 })
+	if got := b.statuses["aaa"]; !strings.HasPrefix(got[len(got)-1], "success") {
+		t.Errorf("%q", got)
+	}
+}
+
+// counting tells of each attempt.
+type counting struct {
+	*board
+	tried chan struct{}
+}
+
+func (c counting) Status(ctx context.Context, commit string, s forge.Status) error {
+	select {
+	case c.tried <- struct{}{}:
+	default:
+	}
+	return c.board.Status(ctx, commit, s)
+}
