@@ -213,6 +213,9 @@ func (t *tree) assemble(inputs []input, results []fileResult) Result {
 		}
 	}
 	findings = append(findings, loader.findings...)
+	if len(t.cue) > 0 {
+		all = distinct(all)
+	}
 	if t.holes {
 		all = append(all, schema.Resource{})
 	}

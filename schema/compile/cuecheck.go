@@ -2,6 +2,7 @@ package compile
 
 import (
 	"fmt"
+	"path"
 	"slices"
 	"strings"
 
@@ -28,6 +29,7 @@ func (c *checker) bundle(in input) (res fileResult) {
 	p := &cuePackage{
 		cueReader: &cueReader{
 			builder: &builder{file: in.Path, limits: c.limits}, base: in.Tree,
+			near:  func(file string) bool { return around(path.Dir(file), path.Dir(in.Path)) },
 			kinds: c.kinds,
 		},
 		checker: c, bundle: in.Bundle,
@@ -44,6 +46,15 @@ func (c *checker) bundle(in input) (res fileResult) {
 	}()
 	p.check()
 	return
+}
+
+// around says whether dir is the folder at, or above it: there the files of a
+// package lie.
+func around(dir, at string) bool {
+	if strings.HasPrefix(dir, "..") {
+		return strings.Trim(dir, "./") == ""
+	}
+	return dir == "." || dir == at || strings.HasPrefix(at, dir+"/")
 }
 
 func (p *cuePackage) check() {
@@ -88,8 +99,8 @@ func (p *cuePackage) undeclared(v cue.Value) {
 		return // a library: others give what it lacks
 	}
 	p.res.Broken = append(p.res.Broken, fragment{})
-	p.outer, p.kind, p.site = 0, nil, site{}
-	s := p.spotOf(v, spot{at: schema.Pos{File: p.file, Line: 1, Col: 1}})
+	p.outer, p.kind = 0, nil
+	s := p.spot
 	if mine, msg := p.against(v); msg != "" {
 		at := p.sourceOf(mine)
 		p.find(v, at, "", "%s: %s", p.name(v), msg)
@@ -119,7 +130,7 @@ func (p *cuePackage) within(v cue.Value, at token.Pos) bool {
 	here, ok := p.placed(at)
 	if src := v.Source(); src != nil {
 		from, _ := p.placed(src.Pos())
-		return ok && site{from.File, from.Line, src.End().Line()}.holds(here)
+		return ok && lines{from.File, from.Line, src.End().Line()}.hold(here)
 	}
 	return ok
 }
@@ -168,7 +179,7 @@ func (p *cuePackage) unbuilt(err error) {
 	for _, e := range errors.Errors(err) {
 		at, ok := p.firstPlace(e)
 		if !ok {
-			at = schema.Pos{File: p.file, Line: 1, Col: 1}
+			at = p.top().at
 		}
 		msg, hint := buildWords(e)
 		place := at
@@ -205,7 +216,7 @@ func (p *cuePackage) leftOut(inst *build.Instance) (some bool) {
 		some = true
 		at, ok := p.firstPlace(f.ExcludeReason)
 		if !ok {
-			at = schema.Pos{File: p.file, Line: 1, Col: 1}
+			at = p.top().at
 		}
 		p.res.Broken = append(p.res.Broken, fragment{})
 		p.findings = append(p.findings, schema.Diagnostic{

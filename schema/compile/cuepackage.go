@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"path"
+	"reflect"
 	"strings"
 
+	"github.com/aplomb-dev/aplomb/schema"
 	"github.com/aplomb-dev/aplomb/schema/cueload"
 )
 
@@ -102,4 +104,25 @@ func (in input) size() int {
 		}
 	}
 	return n
+}
+
+// distinct leaves out what is the same declaration once more: a package in a
+// folder holds what files above it say in the same package, or a package that
+// it embeds.
+func distinct(all []schema.Resource) []schema.Resource {
+	type place struct {
+		schema.Pos
+		kind, name string
+	}
+	seen := map[place]int{}
+	good := all[:0]
+	for _, r := range all {
+		at := place{r.Pos, r.ID.Kind, r.ID.Name}
+		if i, again := seen[at]; again && r.Spec != nil && reflect.DeepEqual(good[i], r) {
+			continue
+		}
+		seen[at] = len(good)
+		good = append(good, r)
+	}
+	return good
 }

@@ -21,7 +21,16 @@ type spot struct {
 	key, at schema.Pos // of its label, and of itself
 	exprs   []ast.Expr // what stands there
 	own     bool       // of itself, and not of what it stands in
+	lines   lines      // that the field takes up
 }
+
+// lines are some of a file.
+type lines struct {
+	file     string
+	from, to int // 0 is not known
+}
+
+func (l lines) hold(p schema.Pos) bool { return p.File == l.file && l.from <= p.Line && p.Line <= l.to }
 
 // placed is the place of an expression in the files of the tree; false where it
 // stands in a schema.
@@ -58,7 +67,7 @@ func (r *cueReader) spotOf(v cue.Value, up spot) spot {
 			}
 		}
 	}
-	return spot{key: up.at, at: up.at}
+	return spot{key: up.key, at: up.at, lines: up.lines}
 }
 
 // sourceOf is the spot of one conjunct.
@@ -78,7 +87,17 @@ func (r *cueReader) spotAt(label token.Pos, e ast.Expr) (spot, bool) {
 	if !ok || !is {
 		return spot{}, false
 	}
-	return spot{key: key, at: at, exprs: []ast.Expr{e}, own: true}, true
+	return spot{key: key, at: at, exprs: []ast.Expr{e}, own: true, lines: lines{key.File, key.Line, e.End().Line()}}, true
+}
+
+// nearby is the spot of a field among those that declarations walks through.
+// What a library says is placed where the package uses it.
+func (r *cueReader) nearby(v cue.Value, up spot) spot {
+	s := r.spotOf(v, up)
+	if r.near != nil && s.own && !r.near(s.at.File) {
+		s.key, s.at, s.lines, s.own = up.key, up.at, up.lines, false
+	}
+	return s
 }
 
 // conjuncts are what a value that no literal alone makes is made of.

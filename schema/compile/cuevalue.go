@@ -20,23 +20,18 @@ type cueReader struct {
 	// of the tree, which lies at base in what they are named from.
 	place func(cue.Value) schema.Pos
 	base  string
+	// near says of a file, as findings name it, whether it belongs to the
+	// package itself and not to a library; nil is not to ask.
+	near func(file string) bool
 	// kinds are those whose models have words for what is wrong; nil is none.
 	kinds map[string]*kind
 
 	// Of the declaration that is read:
+	spot    spot
 	outer   int   // selectors of its path
 	kind    *kind // nil is not known
-	site    site
 	clashes []clash
 }
-
-// site is the part of a file that a declaration's own field takes up.
-type site struct {
-	file     string
-	from, to int // lines; 0 is not known
-}
-
-func (s site) holds(p schema.Pos) bool { return p.File == s.file && s.from <= p.Line && p.Line <= s.to }
 
 // clash is a value of a declaration that something in CUE contradicts. Where
 // the model of the kind has words for it, those are better.
@@ -48,25 +43,31 @@ type clash struct {
 
 // declaration makes a value of v, which declarations found.
 func (r *cueReader) declaration(v cue.Value) *value {
-	r.outer, r.clashes, r.kind, r.site = len(v.Path().Selectors()), nil, nil, site{}
+	r.outer, r.clashes, r.kind = len(v.Path().Selectors()), nil, nil
 	if name, err := v.LookupPath(kindPath).String(); err == nil {
 		r.kind = r.kinds[name]
 	}
-	if src := v.Source(); src != nil && r.place == nil {
-		if from, ok := r.placed(src.Pos()); ok {
-			r.site = site{from.File, from.Line, src.End().Line()}
+	out := r.readAt(v, 1, r.spot)
+	for i, k := range out.keys {
+		if at := k.pos(r.file); k.name == "apiVersion" && r.place == nil && !r.spot.lines.hold(at) {
+			out.keys[i].file, out.keys[i].line, out.keys[i].col = r.spot.key.File, r.spot.key.Line, r.spot.key.Col
 		}
-	}
-	out := r.read(v, 1)
-	if k := out.get("kind"); k != nil && slices.ContainsFunc(r.clashes, func(c clash) bool { return c.path == "/kind" }) {
-		k.kind = brokenValue // nobody knows which one it is
+		if k.name == "kind" && slices.ContainsFunc(r.clashes, func(c clash) bool { return c.path == "/kind" }) {
+			out.items[i].kind = brokenValue // nobody knows which one it is
+		}
 	}
 	return out
 }
 
 // read makes a value of v, at depth; 1 is a whole declaration.
 func (r *cueReader) read(v cue.Value, depth int) *value {
-	return r.readAt(v, depth, r.spotOf(v, spot{at: schema.Pos{File: r.file, Line: 1, Col: 1}}))
+	return r.readAt(v, depth, r.spotOf(v, r.top()))
+}
+
+// top is where a value stands of which nothing else is known.
+func (r *cueReader) top() spot {
+	at := schema.Pos{File: r.file, Line: 1, Col: 1}
+	return spot{key: at, at: at}
 }
 
 func (r *cueReader) readAt(v cue.Value, depth int, s spot) *value {
@@ -107,16 +108,17 @@ func (r *cueReader) unsettled(v cue.Value, out *value, depth int, s spot) *value
 	if v.Err() == nil {
 		return r.open(v, s)
 	}
-	if it, err := v.Fields(); err == nil {
-		if cue.IsIncomplete(v.Err()) && !it.Next() {
-			return r.wrong(v, s)
-		}
+	it, what := partsOf(v)
+	switch {
+	case what == cue.BottomKind:
+		return r.contradicted(v, depth, s)
+	case cue.IsIncomplete(v.Err()) && !it.Next():
+		return r.wrong(v, s)
+	case what == cue.ListKind:
+		return r.list(v, out, depth, s)
+	default:
 		return r.fields(v, out, depth, s)
 	}
-	if _, err := v.List(); err == nil {
-		return r.list(v, out, depth, s)
-	}
-	return r.contradicted(v, depth, s)
 }
 
 func (r *cueReader) fields(v cue.Value, out *value, depth int, s spot) *value {
@@ -126,10 +128,7 @@ func (r *cueReader) fields(v cue.Value, out *value, depth int, s spot) *value {
 		r.tell(v, s, err, msg, hint)
 		out.partial = true
 	}
-	it, err := v.Fields() // regular ones
-	if err != nil {
-		return r.wrong(v, s)
-	}
+	it, _ := partsOf(v)
 	written := r.members(s.exprs)
 	for it.Next() {
 		field, name := it.Value(), it.Selector().Unquoted()
@@ -162,10 +161,11 @@ func ofSchema(v cue.Value) bool {
 
 func (r *cueReader) list(v cue.Value, out *value, depth int, s spot) *value {
 	out.kind = listValue
-	it, err := v.List()
-	if err != nil {
-		return r.wrong(v, s)
+	for _, err := range ownErrors(v) {
+		msg, hint := cueWords(err)
+		r.tell(v, s, err, msg, hint)
 	}
+	it, _ := partsOf(v)
 	written := r.elements(s.exprs)
 	for i := 0; it.Next(); i++ {
 		var at spot

@@ -15,8 +15,13 @@ import (
 // those. What has an error of its own, so that nobody can say what it declares,
 // is answered by wrong.
 func (r *cueReader) declarations(v cue.Value, depth int, found, wrong func(cue.Value)) {
+	r.walk(v, depth, r.nearby(v, r.top()), found, wrong)
+}
+
+func (r *cueReader) walk(v cue.Value, depth int, s spot, found, wrong func(cue.Value)) {
+	r.spot = s
 	if depth > r.limits.Depth {
-		r.find(v, r.spotOf(v, spot{}), "", "nested deeper than %d levels", r.limits.Depth)
+		r.find(v, s, "", "nested deeper than %d levels", r.limits.Depth)
 		return
 	}
 	if d, ok := v.Default(); ok && v.Err() == nil {
@@ -31,28 +36,67 @@ func (r *cueReader) declarations(v cue.Value, depth int, found, wrong func(cue.V
 	default:
 		return // no part of it is a struct, or everything may be
 	}
-	if it, err := v.Fields(); err == nil {
-		if r.declares(v) {
-			found(v)
-			return
-		}
-		if len(ownErrors(v)) > 0 {
-			wrong(v)
-		}
-		for it.Next() {
-			if !isRequired(it) || it.Value().Exists() {
-				r.declarations(it.Value(), depth+1, found, wrong)
-			}
-		}
-		return
+	switch it, what := partsOf(v); what {
+	case cue.ListKind:
+		r.walkList(v, it, depth, s, found, wrong)
+	case cue.StructKind:
+		r.walkFields(v, it, depth, s, found, wrong)
+	default:
+		wrong(v)
 	}
+}
+
+// partsOf are the elements of a list or the regular fields of a struct, also of
+// one that has errors; BottomKind if it is neither.
+func partsOf(v cue.Value) (*cue.Iterator, cue.Kind) {
 	if it, err := v.List(); err == nil {
-		for it.Next() {
-			r.declarations(it.Value(), depth+1, found, wrong)
-		}
+		return &it, cue.ListKind
+	}
+	it, err := v.Fields()
+	if err != nil {
+		return nil, cue.BottomKind
+	}
+	if first, err := v.Fields(); err == nil && first.Next() && first.Selector().LabelType() == cue.IndexLabel {
+		return it, cue.ListKind
+	}
+	return it, cue.StructKind
+}
+
+func (r *cueReader) walkFields(v cue.Value, it *cue.Iterator, depth int, s spot, found, wrong func(cue.Value)) {
+	if r.declares(v) {
+		found(v)
 		return
 	}
-	wrong(v)
+	if len(ownErrors(v)) > 0 {
+		wrong(v)
+	}
+	written := r.members(s.exprs)
+	for it.Next() {
+		if isRequired(it) && !it.Value().Exists() {
+			continue
+		}
+		at, ok := written[it.Selector().Unquoted()]
+		if !ok {
+			at = r.nearby(it.Value(), s)
+		}
+		r.walk(it.Value(), depth+1, at, found, wrong)
+	}
+}
+
+func (r *cueReader) walkList(v cue.Value, it *cue.Iterator, depth int, s spot, found, wrong func(cue.Value)) {
+	if len(ownErrors(v)) > 0 {
+		wrong(v)
+	}
+	written := r.elements(s.exprs)
+	for i := 0; it.Next(); i++ {
+		var at spot
+		if i < len(written) {
+			at = written[i]
+		} else {
+			at = r.nearby(it.Value(), s)
+		}
+		r.walk(it.Value(), depth+1, at, found, wrong)
+	}
 }
 
 var (

@@ -75,8 +75,8 @@ func (r *cueReader) open(v cue.Value, s spot) *value {
 		want = named["#Name"].words
 	}
 	var also []schema.Pos
-	if r.site.from > 0 && !r.site.holds(s.at) {
-		also, s.at = []schema.Pos{s.at}, schema.Pos{File: r.site.file, Line: r.site.from, Col: 1}
+	if r.spot.lines.from > 0 && !r.spot.lines.hold(s.at) {
+		also, s.at = []schema.Pos{s.at}, r.spot.key
 	}
 	b := r.find(v, s, "give it a value", "%s has no value yet: it wants %s", r.name(v), want)
 	r.findings[len(r.findings)-1].Also = also
@@ -128,20 +128,24 @@ func (r *cueReader) against(v cue.Value) (mine cue.Value, message string) {
 	if cue.IsIncomplete(v.Err()) {
 		return mine, ""
 	}
+	parts := conjuncts(v)
+	at := slices.IndexFunc(parts, func(part cue.Value) bool {
+		_, own := r.placed(part.Pos())
+		return own && part.Err() == nil && scalar(part)
+	})
+	if at < 0 {
+		return mine, ""
+	}
+	mine = parts[at]
 	var others []string
-	found, both := false, false
-	for _, part := range conjuncts(v) {
-		if part.Err() != nil {
-			continue
-		}
-		if _, own := r.placed(part.Pos()); own && scalar(part) && !found {
-			mine, found = part, true
-		} else if !found || !part.Equals(mine) {
+	both := false
+	for _, part := range parts {
+		if part.Err() == nil && mine.Unify(part).Err() != nil {
 			others = append(others, typeText(part))
 			both = both || scalar(part)
 		}
 	}
-	if !found || len(others) == 0 {
+	if len(others) == 0 {
 		return mine, ""
 	}
 	if both && len(others) == 1 {
@@ -196,15 +200,15 @@ func (r *cueReader) tell(v cue.Value, s spot, err errors.Error, msg, hint string
 		first, ok := schema.Pos{}, false
 		for _, p := range errors.Positions(err) {
 			at, in := r.placed(p)
-			if in && (!ok || r.site.holds(at) && !r.site.holds(first)) {
+			if in && (!ok || r.spot.lines.hold(at) && !r.spot.lines.hold(first)) {
 				first, ok = at, true
 			}
 		}
-		if ok && (!s.own || r.site.holds(first) && !r.site.holds(s.at)) {
+		if ok && (!s.own || r.spot.lines.hold(first) && !r.spot.lines.hold(s.at)) {
 			s.at = first
 		}
 	}
-	if r.hidden(v) {
+	if r.hidden(v) && !cue.IsIncomplete(v.Err()) {
 		msg, hint = unfit, ""
 	}
 	b := r.find(v, s, hint, "%s: %s", r.name(v), msg)
@@ -310,6 +314,8 @@ func cueWords(err errors.Error) (msg, hint string) {
 		return "it holds itself, without end", ""
 	case "non-concrete value %v in operand to %s", "invalid interpolation", "invalid non-ground value %s (must be concrete %s)":
 		return "it depends on a value that is not given", "give that value, or make this a definition (#name) that others fill in"
+	case "cannot reference optional field: %s":
+		return fmt.Sprintf("it depends on %s, which is not given", arg(0)), ""
 	case "field is required but not present":
 		return "it must be given", ""
 	case "@%s":
