@@ -49,12 +49,17 @@ func (r *cueReader) walk(v cue.Value, depth int, s spot, found, wrong func(cue.V
 // partsOf are the elements of a list or the regular fields of a struct, also of
 // one that has errors; BottomKind if it is neither.
 func partsOf(v cue.Value) (*cue.Iterator, cue.Kind) {
-	if it, err := v.List(); err == nil {
-		return &it, cue.ListKind
+	if v.IncompleteKind() != cue.StructKind {
+		if it, err := v.List(); err == nil {
+			return &it, cue.ListKind
+		}
 	}
 	it, err := v.Fields()
 	if err != nil {
 		return nil, cue.BottomKind
+	}
+	if v.IncompleteKind() == cue.StructKind {
+		return it, cue.StructKind
 	}
 	if first, err := v.Fields(); err == nil && first.Next() && first.Selector().LabelType() == cue.IndexLabel {
 		return it, cue.ListKind
