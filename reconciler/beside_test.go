@@ -151,8 +151,10 @@ func TestTreesBeside(t *testing.T) {
 func TestBesideFails(t *testing.T) {
 	reset := errors.New("connection reset")
 	for name, fails := range map[string]func(*moody){
-		"no head":   func(m *moody) { m.fails(reset, nil) },
-		"a rewound": func(m *moody) { m.fails(nil, func(rev sources.Revision) error { return map[bool]error{true: sources.ErrRewound}[rev.Tree == "t2"] }) },
+		"no head": func(m *moody) { m.fails(reset, nil) },
+		"a rewound": func(m *moody) {
+			m.fails(nil, func(rev sources.Revision) error { return map[bool]error{true: sources.ErrRewound}[rev.Tree == "t2"] })
+		},
 	} {
 		inBubble(t, func(t *testing.T) {
 			r := newRuled(t, decl("a", `{}`))

@@ -126,6 +126,7 @@ type ResourceStatus struct {
 type PlanView struct {
 	Environment string                `json:"environment"`
 	Revision    sources.Revision      `json:"revision"`
+	Under       Under                 `json:"under,omitzero"` // what it was compiled under
 	Refused     *Refusal              `json:"refused,omitempty"`
 	Live        int                   `json:"live"`                // resources that live
 	Unchanged   int                   `json:"unchanged"`           // of those, that stay as they are

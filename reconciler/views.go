@@ -100,7 +100,7 @@ func (r *Reconciler) Plan() PlanView {
 
 func (r *Reconciler) planNow() PlanView {
 	w := r.core.w
-	v := PlanView{Environment: r.cfg.Name, Revision: w.Revision, Refused: r.refuse, Changes: []PlannedChange{}, Counts: map[schema.Action]int{}, Complete: w.Declared && r.looked}
+	v := PlanView{Environment: r.cfg.Name, Revision: w.Revision, Under: w.Under, Refused: r.refuse, Changes: []PlannedChange{}, Counts: map[schema.Action]int{}, Complete: w.Declared && r.looked}
 	if !w.Declared {
 		return v
 	}
