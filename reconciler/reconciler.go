@@ -11,6 +11,7 @@ import (
 
 	"github.com/aplomb-dev/aplomb/drivers"
 	"github.com/aplomb-dev/aplomb/reconciler/gate"
+	"github.com/aplomb-dev/aplomb/reconciler/graph"
 	"github.com/aplomb-dev/aplomb/reconciler/store"
 	"github.com/aplomb-dev/aplomb/schema"
 	"github.com/aplomb-dev/aplomb/sources"
@@ -27,8 +28,9 @@ type Config struct {
 	Key      []byte      // of the environment, 32 bytes: signs the inventory
 	Gates    gate.Config // zero: the documented defaults
 
-	Templates Followed // the operator's templates; none: Compile has its own
-	Policies  Followed // the policies that judge; none: nothing is judged
+	Templates Followed    // the operator's templates; none: Compile has its own
+	Policies  Followed    // the policies that judge; none: nothing is judged
+	Rules     graph.Rules // what each path may declare; zero: anything
 
 	ReportDrift bool          // tell drift instead of repairing it
 	Interval    time.Duration // between looks at the source; zero: DefaultInterval

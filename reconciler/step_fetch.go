@@ -234,11 +234,11 @@ func (r *Reconciler) take(ctx context.Context, t tuple, refused func(Refusal)) e
 	}
 	refusal.Files = compiled.Files
 	if len(compiled.Findings) > 0 {
-		refusal.Findings = schema.SortDiagnostics(append(compiled.Findings, graph.Check(compiled.Seen, r.cfg.Registry)...))
+		refusal.Findings = schema.SortDiagnostics(append(compiled.Findings, r.cfg.Rules.Check(compiled.Seen, r.cfg.Registry)...))
 		refused(refusal)
 		return nil
 	}
-	nodes, findings := graph.Build(compiled.Resources, r.cfg.Registry)
+	nodes, findings := r.cfg.Rules.Build(compiled.Resources, r.cfg.Registry)
 	if len(findings) > 0 {
 		refusal.Findings = findings
 		refused(refusal)
