@@ -180,7 +180,7 @@ func (r *Reconciler) Rollback(ctx context.Context, by, revision, why string) (Ro
 	back := Rollback{To: to, Quarantined: head, Lever: Lever{By: by, At: time.Now(), Why: why}}
 	state := r.core.w.State
 	state.Quarantined = &back
-	rec := Record{At: back.Lever.At, Revision: to.ID, Title: to.Title, What: "rollback"}
+	rec := recordOf(tuple{Revision: to}, back.Lever.At, "rollback")
 	if err := r.pull(ctx, by, "rollback", to.ID, why, store.Result{State: &state, History: []any{rec}}); err != nil {
 		return Rollback{}, err
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/aplomb-dev/aplomb/drivers"
 	"github.com/aplomb-dev/aplomb/reconciler/gate"
+	"github.com/aplomb-dev/aplomb/reconciler/graph"
 	"github.com/aplomb-dev/aplomb/reconciler/store"
 	"github.com/aplomb-dev/aplomb/schema"
 	"github.com/aplomb-dev/aplomb/sources"
@@ -18,14 +19,18 @@ import (
 
 // Config is one environment. Fields without a word about zero are needed.
 type Config struct {
-	ID, Name string // stable id that marks carry; the name on screens
-	Source   sources.Source
+	ID, Name string           // stable id that marks carry; the name on screens
+	Source   sources.Source   // of the declarations
 	Reporter sources.Reporter // nil: nothing is written back
 	Compile  func(context.Context, Snapshots) (Compiled, error)
 	Registry *drivers.Registry
 	Store    *store.Store
 	Key      []byte      // of the environment, 32 bytes: signs the inventory
 	Gates    gate.Config // zero: the documented defaults
+
+	Templates Followed    // the operator's templates; none: Compile has its own
+	Policies  Followed    // the policies that judge; none: nothing is judged
+	Rules     graph.Rules // what each path may declare; zero: anything
 
 	ReportDrift bool          // tell drift instead of repairing it
 	Interval    time.Duration // between looks at the source; zero: DefaultInterval
@@ -56,13 +61,15 @@ type Compiled struct {
 	Findings  []schema.Diagnostic // about one declaration at a time
 	Seen      []schema.Resource   // what could be made out in spite of them, for graph.Check
 	Files     int
-	Outside   bool // what lies outside of the followed folder has a part in it
+	Outside   bool // what lies outside of a followed folder, in its repository, has a part in it: equal trees do not mean that nothing has changed
 }
 
 // Reconciler drives one environment. It implements Control.
 type Reconciler struct {
-	cfg Config
-	log logrus.FieldLogger
+	cfg     Config
+	log     logrus.FieldLogger
+	besides []*beside      // what declarations are compiled under
+	looks   sync.WaitGroup // at what is beside, and watches of sources
 
 	mu     sync.Mutex // guards everything below, the World first of all
 	core   core
@@ -104,6 +111,7 @@ func New(ctx context.Context, cfg Config) (*Reconciler, error) {
 		wake: make(chan struct{}, 1), idle: make(chan struct{}, 1), look: make(chan struct{}, 1), reports: make(chan struct{}, 1),
 		queues: map[string]queues{}, flights: map[*Node]*flight{},
 	}
+	r.besides = besides(&cfg)
 	r.status = newStatusKeeper(r)
 	for name, t := range r.core.w.Targets {
 		r.queues[name] = queues{reads: newQueue(t.Concurrency), writes: newQueue(t.Concurrency)}

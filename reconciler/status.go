@@ -2,6 +2,7 @@ package reconciler
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"github.com/sirupsen/logrus"
@@ -30,6 +31,7 @@ type statusKeeper struct {
 	settled   bool
 	done      tally     // applied since the environment was converged last
 	tally     tally     // applied since the last report
+	fresh     bool      // what is in force is not what converged last
 	unsaid    time.Time // since when there is something that no report tells; zero: nothing
 	stats     Stats
 }
@@ -219,10 +221,11 @@ func (k *statusKeeper) turn(all bool) {
 	k.stats.Converged = w.Now
 	k.emit(Event{Type: "converged", Message: k.done.String(), Seconds: w.Now.Sub(k.since).Seconds()})
 	k.done = tally{}
-	if w.State.Down || k.r.cfg.ReadOnly || lastIs(w.State.Converged, w.Revision) {
+	if w.State.Down || k.r.cfg.ReadOnly || lastIs(w.State.Converged, w.Revision) && !k.fresh {
 		return
 	}
-	record := Record{At: w.Now, Revision: w.Revision.ID, Title: w.Revision.Title, What: "converged"}
+	k.fresh = false
+	record := recordOf(tuple{w.Revision, w.Under}, w.Now, "converged")
 	if err := k.r.setState(context.Background(), rememberConverged(w.State, w.Revision), []any{record}); err != nil {
 		k.r.log.WithError(err).Warn("the converged revision was not recorded")
 	}
@@ -232,9 +235,9 @@ func lastIs(revs []sources.Revision, rev sources.Revision) bool {
 	return len(revs) > 0 && revs[len(revs)-1].ID == rev.ID
 }
 
-func (k *statusKeeper) declared(rev sources.Revision, began time.Time) {
+func (k *statusKeeper) declared(t tuple, began time.Time) {
 	k.converged, k.settled, k.since = false, false, began
-	k.emit(Event{Type: "revision", Revision: rev.ID, Message: rev.Title, Seconds: time.Since(began).Seconds()})
+	k.emit(Event{Type: "revision", Revision: t.ID, Message: t.words(), Seconds: time.Since(began).Seconds()})
 	k.changed()
 }
 
@@ -250,19 +253,25 @@ func (k *statusKeeper) refused(f Refusal) {
 	if k.r.cfg.ReadOnly {
 		return
 	}
-	rec := Record{At: f.At, Revision: f.Revision.ID, Title: f.Revision.Title, What: "refused", Error: msg}
+	rec := recordOf(tuple{f.Revision, f.Under}, f.At, "refused")
+	rec.Error = msg
 	if err := k.r.core.store.Finish(context.Background(), store.Result{History: []any{rec}}); err != nil {
 		k.r.log.WithError(err).Warn("the refusal was not recorded")
 	}
 }
 
-func (k *statusKeeper) sourced(was, now SourceStatus) {
+// sourced tells how a look at a source went; which is "" for the declarations'.
+func (k *statusKeeper) sourced(which string, was, now SourceStatus) {
 	if was.OK != now.OK || was.Error != now.Error {
 		if !was.At.IsZero() || !now.OK {
-			k.emit(Event{Type: "source", Message: now.Error})
+			msg := now.Error
+			if which != "" {
+				msg = strings.TrimSuffix(which+": "+msg, ": ")
+			}
+			k.emit(Event{Type: "source", Message: msg})
 		}
 		if !now.OK {
-			k.r.log.WithField("error", now.Error).Warn("the source cannot be read; what was in force stays so")
+			k.r.log.WithFields(logrus.Fields{"error": now.Error, "source": or(which, "declarations")}).Warn("the source cannot be read; what was in force stays so")
 		}
 	}
 	k.changed()

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/aplomb-dev/aplomb/drivers"
@@ -15,25 +16,53 @@ import (
 	"github.com/aplomb-dev/aplomb/sources"
 )
 
-// follow looks at the source at its interval, and whenever something says that
-// it is worth while.
+// tuple is what a revision is made of: the declarations, and what they are
+// compiled under.
+type tuple struct {
+	sources.Revision // of the declarations
+	Under
+}
+
+func (t tuple) same(o tuple) bool { return t.ID == o.ID && t.Under.Same(o.Under) }
+
+// words is the title of the declarations, with what they are under.
+func (t tuple) words() string {
+	words := []string{t.Title}
+	if t.Title == "" {
+		words = nil
+	}
+	for _, u := range []struct {
+		name string
+		rev  sources.Revision
+	}{{"templates", t.Templates}, {"policies", t.Policies}} {
+		if u.rev.ID != "" {
+			words = append(words, u.name+" at "+u.rev.Short())
+		}
+	}
+	return strings.Join(words, ", ")
+}
+
+// recordOf is a line of the history about a revision.
+func recordOf(t tuple, at time.Time, what string) Record {
+	return Record{At: at, Revision: t.ID, Title: t.Title, Templates: t.Templates.ID, Policies: t.Policies.ID, What: what}
+}
+
+// follow looks at the sources at their intervals, and whenever something says
+// that it is worth while.
 func (r *Reconciler) follow(ctx context.Context) {
-	if w, ok := r.cfg.Source.(sources.Watcher); ok && !r.cfg.Once {
-		watched := make(chan struct{})
-		defer func() { <-watched }()
-		go func() {
-			defer close(watched)
-			for ctx.Err() == nil {
-				if err := w.Watch(ctx, func() { nudge(r.look) }); err != nil && ctx.Err() == nil {
-					r.log.WithError(err).Debug("watching the source ended; the interval goes on")
-				}
-				pause(ctx, r.cfg.Interval)
-			}
-		}()
+	defer r.looks.Wait()
+	if !r.cfg.Once {
+		r.watch(ctx, r.cfg.Source, r.cfg.Interval, func() { nudge(r.look) })
+		for _, b := range r.besides {
+			r.watch(ctx, b.Source, b.Interval, func() { nudge(b.asked); nudge(r.look) })
+		}
 	}
 	for {
 		r.lookAtSource(ctx)
 		next := r.cfg.Interval + rand.N(r.cfg.Interval/5+1)
+		for _, b := range r.besides {
+			next = max(0, min(next, time.Until(b.next)))
+		}
 		if r.cfg.Once {
 			next = idle
 		}
@@ -49,9 +78,26 @@ func (r *Reconciler) follow(ctx context.Context) {
 	}
 }
 
-// lookAtSource asks for the tip and puts it in force, or says why not. What
+// watch asks a source that can tell when it is worth asking for its tip.
+func (r *Reconciler) watch(ctx context.Context, s sources.Source, interval time.Duration, changed func()) {
+	w, ok := s.(sources.Watcher)
+	if !ok {
+		return
+	}
+	r.looks.Go(func() {
+		for ctx.Err() == nil {
+			if err := w.Watch(ctx, changed); err != nil && ctx.Err() == nil {
+				r.log.WithError(err).Debug("watching the source ended; the interval goes on")
+			}
+			pause(ctx, interval)
+		}
+	})
+}
+
+// lookAtSource asks for the tips and puts them in force, or says why not. What
 // was in force stays so.
 func (r *Reconciler) lookAtSource(ctx context.Context) {
+	r.lookBeside(ctx)
 	err := r.advance(ctx)
 	r.fallBack(ctx)
 	if ctx.Err() != nil {
@@ -59,17 +105,10 @@ func (r *Reconciler) lookAtSource(ctx context.Context) {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	now := time.Now()
 	was := r.source
-	r.source = SourceStatus{OK: err == nil, At: now}
-	if err != nil {
-		r.source.Error, r.source.Hint, r.source.Since = schema.Mask(err.Error()), hint(err), now
-		if !was.OK && !was.At.IsZero() {
-			r.source.Since = was.Since
-		}
-	}
+	r.source = looked(was, err)
 	r.looked = true
-	r.status.sourced(was, r.source)
+	r.status.sourced("", was, r.source)
 	nudge(r.wake)
 }
 
@@ -91,10 +130,16 @@ func (r *Reconciler) advance(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if r.known(rev) {
+	t := tuple{Revision: rev}
+	if !r.isDown() {
+		if t.Under, err = r.under(); err != nil {
+			return err
+		}
+	}
+	if r.known(t) {
 		return nil
 	}
-	return r.take(ctx, rev, r.refused)
+	return r.take(ctx, t, r.refused)
 }
 
 // wanted is the revision to follow: the tip, or while that is quarantined the
@@ -142,65 +187,73 @@ func (r *Reconciler) setState(ctx context.Context, state store.State, history []
 }
 
 // known says whether a revision is in force already, or has been refused.
-func (r *Reconciler) known(rev sources.Revision) bool {
+func (r *Reconciler) known(t tuple) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	w := r.core.w
 	switch {
 	case w.State.Down:
 		return w.Declared
-	case w.Declared && r.refuse != nil && r.refuse.Revision.ID == rev.ID && r.refuse.Error == "":
+	case w.Declared && r.refuse != nil && r.refuse.of().same(t) && r.refuse.Error == "":
 		return true
-	case w.Declared && w.Revision.ID == rev.ID:
+	case w.Declared && t.same(tuple{w.Revision, w.Under}):
 		r.refuse = nil
 		return true
 	}
 	return false
 }
 
+// of is what was refused.
+func (f *Refusal) of() tuple { return tuple{f.Revision, f.Under} }
+
 // take fetches, compiles and orders a revision, and puts it in force; or it
 // notes the findings, and nothing is planned and nothing pruned.
-func (r *Reconciler) take(ctx context.Context, rev sources.Revision, refused func(Refusal)) error {
-	began := time.Now()
+func (r *Reconciler) take(ctx context.Context, t tuple, refused func(Refusal)) error {
+	refusal := Refusal{Revision: t.Revision, Under: t.Under, At: time.Now()}
 	if r.isDown() {
-		return r.declare(ctx, rev, nil, began)
+		return r.declare(ctx, t, nil, false, refusal.At)
 	}
-	snap, err := r.cfg.Source.Fetch(ctx, rev)
+	all, closeAll, err := r.fetch(ctx, t)
 	if err != nil {
-		if errors.Is(err, sources.ErrRewound) || errors.Is(err, sources.ErrTooLarge) { // looking again will not mend it
-			refused(Refusal{Revision: rev, Error: schema.Mask(err.Error()), At: began})
+		var own declarationsError
+		if errors.As(err, &own) && (errors.Is(err, sources.ErrRewound) || errors.Is(err, sources.ErrTooLarge)) { // looking again will not mend it
+			refusal.Error = schema.Mask(err.Error())
+			refused(refusal)
 		}
 		return err
 	}
-	if nodes, same := r.sameTree(rev); same { // a commit elsewhere in the repository
-		return errors.Join(snap.Close(), r.declare(ctx, rev, nodes, began))
+	if nodes, same := r.sameTree(t); same { // commits elsewhere in the repositories
+		return errors.Join(closeAll(), r.declare(ctx, t, nodes, false, refusal.At))
 	}
-	compiled, err := r.cfg.Compile(ctx, Snapshots{Declarations: snap})
-	if err = errors.Join(err, snap.Close()); err != nil {
-		return fmt.Errorf("compile %s: %w", rev.Short(), err)
+	compiled, err := r.cfg.Compile(ctx, all)
+	if err = errors.Join(err, closeAll()); err != nil {
+		return fmt.Errorf("compile %s: %w", t.Short(), err)
 	}
 	if len(compiled.Findings) == 0 && len(compiled.Resources) == 0 {
 		compiled.Findings = []schema.Diagnostic{{Message: "nothing is declared: an empty tree prunes nothing", Hint: "to delete everything: aplomb down"}}
 	}
+	refusal.Files = compiled.Files
 	if len(compiled.Findings) > 0 {
-		findings := schema.SortDiagnostics(append(compiled.Findings, graph.Check(compiled.Seen, r.cfg.Registry)...))
-		refused(Refusal{Revision: rev, Findings: findings, Files: compiled.Files, At: began})
+		refusal.Findings = schema.SortDiagnostics(append(compiled.Findings, r.cfg.Rules.Check(compiled.Seen, r.cfg.Registry)...))
+		refused(refusal)
 		return nil
 	}
-	nodes, findings := graph.Build(compiled.Resources, r.cfg.Registry)
+	nodes, findings := r.cfg.Rules.Build(compiled.Resources, r.cfg.Registry)
 	if len(findings) > 0 {
-		refused(Refusal{Revision: rev, Findings: findings, Files: compiled.Files, At: began})
+		refusal.Findings = findings
+		refused(refusal)
 		return nil
 	}
-	return r.declare(ctx, rev, nodes, began)
+	return r.declare(ctx, t, nodes, compiled.Outside, refusal.At)
 }
 
-// sameTree answers the order in force, where rev declares exactly that.
-func (r *Reconciler) sameTree(rev sources.Revision) ([]*graph.Node, bool) {
+// sameTree answers the order in force, where t declares exactly that under the
+// same.
+func (r *Reconciler) sameTree(t tuple) ([]*graph.Node, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	w := r.core.w
-	if !w.Declared || rev.Tree == "" || w.Revision.Tree != rev.Tree {
+	if !w.Declared || w.Outside || t.Tree == "" || w.Revision.Tree != t.Tree || !w.Under.SameTrees(t.Under) {
 		return nil, false
 	}
 	var nodes []*graph.Node
@@ -219,29 +272,31 @@ func (r *Reconciler) isDown() bool {
 }
 
 // declare puts a compiled revision in force.
-func (r *Reconciler) declare(ctx context.Context, rev sources.Revision, nodes []*graph.Node, began time.Time) error {
+func (r *Reconciler) declare(ctx context.Context, t tuple, nodes []*graph.Node, outside bool, began time.Time) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	state := r.core.w.State
 	switch q := state.Quarantined; { // a person may have pulled a lever meanwhile
 	case state.Down:
 		nodes = nil
-	case q != nil && q.Quarantined.ID == rev.ID:
+	case q != nil && q.Quarantined.ID == t.ID:
 		nudge(r.look)
 		return nil
 	}
-	if state.InForce.ID != rev.ID && !state.Down {
-		state.InForce = rev
+	if !t.same(tuple{state.InForce, state.Under}) && !state.Down {
+		state.InForce, state.Under = t.Revision, t.Under
+		r.status.fresh = true
 		r.status.say()
-		if err := r.setState(ctx, state, []any{Record{At: began, Revision: rev.ID, Title: rev.Title, What: "in force"}}); err != nil {
+		if err := r.setState(ctx, state, []any{recordOf(t, began, "in force")}); err != nil {
 			return err
 		}
 	}
 	r.refuse = nil
 	r.core.w.Now = time.Now()
-	r.core.w.Declare(rev, nodes)
+	r.core.w.Declare(t.Revision, nodes)
+	r.core.w.Under, r.core.w.Outside = t.Under, outside
 	r.supersede()
-	r.status.declared(rev, began)
+	r.status.declared(t, began)
 	nudge(r.wake)
 	return nil
 }
@@ -249,7 +304,7 @@ func (r *Reconciler) declare(ctx context.Context, rev sources.Revision, nodes []
 func (r *Reconciler) refused(f Refusal) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.refuse == nil || r.refuse.Revision.ID != f.Revision.ID || r.refuse.Error != f.Error {
+	if r.refuse == nil || !r.refuse.of().same(f.of()) || r.refuse.Error != f.Error {
 		r.status.refused(f)
 	}
 	r.refuse = &f
@@ -257,21 +312,37 @@ func (r *Reconciler) refused(f Refusal) {
 
 // fallBack puts the last good revision in force where nothing is, such as
 // after a start at a refused tip or with a source that cannot be read, as far
-// as the source still has it. Without one nothing is declared, and nothing is
+// as the sources still have it: under what it was compiled under then, or else
+// under what is followed now. Without one nothing is declared, and nothing is
 // pruned.
 func (r *Reconciler) fallBack(ctx context.Context) {
 	r.mu.Lock()
-	last, declared, refusal := r.core.w.State.InForce, r.core.w.Declared, r.refuse
+	last, refusal := r.core.w.State.InForce, r.refuse
 	r.mu.Unlock()
-	if declared || last.ID == "" || refusal != nil && refusal.Revision.ID == last.ID {
+	if last.ID == "" {
 		return
 	}
-	if err := r.take(ctx, last, func(Refusal) {}); err != nil {
-		r.log.WithError(err).WithField("revision", last.Short()).Debug("the last good revision cannot be read again")
+	tries := []tuple{{last, r.lastUnder()}}
+	if now, err := r.under(); err == nil && !now.Same(tries[0].Under) {
+		tries = append(tries, tuple{last, now})
 	}
+	for _, t := range tries {
+		if r.inForce() || refusal != nil && refusal.of().same(t) {
+			continue
+		}
+		if err := r.take(ctx, t, func(Refusal) {}); err != nil {
+			r.log.WithError(err).WithField("revision", last.Short()).Debug("the last good revision cannot be read again")
+		}
+		r.mu.Lock()
+		r.refuse = refusal
+		r.mu.Unlock()
+	}
+}
+
+func (r *Reconciler) inForce() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.refuse = refusal
+	return r.core.w.Declared
 }
 
 // rememberConverged keeps the revisions that a rollback may name.

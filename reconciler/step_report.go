@@ -180,6 +180,13 @@ func summary(s Status) string {
 // reportJSON is status.json: the status without what changes of itself.
 func reportJSON(s Status, signed SignedInventory) ([]byte, error) {
 	s.At, s.Seq, s.Source.At, s.Report = time.Time{}, 0, time.Time{}, ReportStatus{}
+	for _, f := range []**FollowedStatus{&s.Templates, &s.Policies} {
+		if *f != nil {
+			still := **f
+			still.Source.At = time.Time{}
+			*f = &still
+		}
+	}
 	raw, err := json.MarshalIndent(struct {
 		Status
 		SignedInventory SignedInventory `json:"signedInventory"`
@@ -190,7 +197,7 @@ func reportJSON(s Status, signed SignedInventory) ([]byte, error) {
 // reportPage is README.md: a line of summary and a table.
 func reportPage(s Status) []byte {
 	var b bytes.Buffer
-	_, _ = fmt.Fprintf(&b, "# %s\n\n%s at `%s` %s\n", cell(s.Environment), summary(s), s.Revision.Short(), cell(s.Revision.Title))
+	_, _ = fmt.Fprintf(&b, "# %s\n\n%s at `%s` %s%s\n", cell(s.Environment), summary(s), s.Revision.Short(), cell(s.Revision.Title), underPage(s))
 	if s.Refused != nil {
 		_, _ = fmt.Fprintf(&b, "\n`%s` is not in force:\n\n", s.Refused.Revision.Short())
 		for _, f := range s.Refused.Findings {
@@ -209,6 +216,17 @@ func reportPage(s Status) []byte {
 		_, _ = fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", cell(r.ID.Short()), cell(state), minute(r.Since), cell(lastChange(r)))
 	}
 	return b.Bytes()
+}
+
+// underPage says what the revision was compiled under.
+func underPage(s Status) string {
+	text := ""
+	for i, f := range []*FollowedStatus{s.Templates, s.Policies} {
+		if f != nil && f.Revision.ID != "" {
+			text += fmt.Sprintf(", %s `%s`", []string{"templates", "policies"}[i], f.Revision.Short())
+		}
+	}
+	return text
 }
 
 func lastChange(r ResourceStatus) string {

@@ -36,6 +36,8 @@ type Status struct {
 	Rollback    *Rollback        `json:"rollback,omitempty"`
 	Suspended   *Lever           `json:"suspended,omitempty"` // the whole environment
 	Source      SourceStatus     `json:"source"`
+	Templates   *FollowedStatus  `json:"templates,omitempty"` // nil: none are followed
+	Policies    *FollowedStatus  `json:"policies,omitempty"`  // likewise
 	Report      ReportStatus     `json:"report"`
 	Targets     []TargetStatus   `json:"targets"`
 	Resources   []ResourceStatus `json:"resources"`
@@ -51,6 +53,7 @@ type Status struct {
 // Refusal is a revision that is not put in force, and why.
 type Refusal struct {
 	Revision sources.Revision    `json:"revision"`
+	Under    Under               `json:"under,omitzero"` // what it was compiled under
 	Findings []schema.Diagnostic `json:"findings,omitempty"`
 	Files    int                 `json:"files,omitempty"` // how many were read
 	Error    string              `json:"error,omitempty"` // where it is not findings: rewound, too large
@@ -74,6 +77,13 @@ type SourceStatus struct {
 	Hint  string    `json:"hint,omitempty"`
 	Since time.Time `json:"since,omitzero"` // of the first failure in a row
 	At    time.Time `json:"at,omitzero"`    // of the last look
+}
+
+// FollowedStatus is a source that declarations are compiled under: the
+// operator's templates or policies.
+type FollowedStatus struct {
+	Revision sources.Revision `json:"revision,omitzero"` // in force
+	Source   SourceStatus     `json:"source"`
 }
 
 // ReportStatus is how the last write to the status branch went.
@@ -116,6 +126,7 @@ type ResourceStatus struct {
 type PlanView struct {
 	Environment string                `json:"environment"`
 	Revision    sources.Revision      `json:"revision"`
+	Under       Under                 `json:"under,omitzero"` // what it was compiled under
 	Refused     *Refusal              `json:"refused,omitempty"`
 	Live        int                   `json:"live"`                // resources that live
 	Unchanged   int                   `json:"unchanged"`           // of those, that stay as they are
@@ -172,14 +183,19 @@ type Event struct {
 // Record is one line of the history: what was applied, or what became of a
 // revision.
 type Record struct {
-	At       time.Time     `json:"at"`
-	Revision string        `json:"revision"`
-	Title    string        `json:"title,omitempty"`
-	What     string        `json:"what"` // "in force", "refused", "converged", "applied", "failed", "rollback"
-	ID       schema.ID     `json:"id,omitzero"`
-	Action   schema.Action `json:"action,omitempty"`
-	Digest   string        `json:"digest,omitempty"`
-	Error    string        `json:"error,omitempty"`
+	At       time.Time `json:"at"`
+	Revision string    `json:"revision"`
+	Title    string    `json:"title,omitempty"`
+	// Templates and Policies are what the revision was compiled under; "" where
+	// none are followed, and where the record is about one resource.
+	Templates string `json:"templates,omitempty"`
+	Policies  string `json:"policies,omitempty"`
+
+	What   string        `json:"what"` // "in force", "refused", "converged", "applied", "failed", "rollback"
+	ID     schema.ID     `json:"id,omitzero"`
+	Action schema.Action `json:"action,omitempty"`
+	Digest string        `json:"digest,omitempty"`
+	Error  string        `json:"error,omitempty"`
 }
 
 // GraphView is the order of things.

@@ -24,7 +24,7 @@ func (r *Reconciler) statusNow() Status {
 	w := r.core.w
 	s := Status{
 		Environment: r.cfg.Name, Revision: w.Revision, Refused: r.refuse, Rollback: w.State.Quarantined, Suspended: w.State.Suspended,
-		Source: r.source, Report: r.report, Down: w.State.Down, Counts: map[State]int{}, Resources: []ResourceStatus{}, Targets: []TargetStatus{},
+		Source: r.source, Templates: r.followed("templates"), Policies: r.followed("policies"), Report: r.report, Down: w.State.Down, Counts: map[State]int{}, Resources: []ResourceStatus{}, Targets: []TargetStatus{},
 		Converged: r.status.converged && r.refuse == nil && w.State.Suspended == nil, Settled: r.status.settled, At: time.Now(), Seq: r.status.seq,
 	}
 	if r.fatal != nil {
@@ -100,7 +100,7 @@ func (r *Reconciler) Plan() PlanView {
 
 func (r *Reconciler) planNow() PlanView {
 	w := r.core.w
-	v := PlanView{Environment: r.cfg.Name, Revision: w.Revision, Refused: r.refuse, Changes: []PlannedChange{}, Counts: map[schema.Action]int{}, Complete: w.Declared && r.looked}
+	v := PlanView{Environment: r.cfg.Name, Revision: w.Revision, Under: w.Under, Refused: r.refuse, Changes: []PlannedChange{}, Counts: map[schema.Action]int{}, Complete: w.Declared && r.looked}
 	if !w.Declared {
 		return v
 	}
@@ -254,6 +254,9 @@ func (r *Reconciler) Audit(ctx context.Context, limit int) ([]AuditEntry, error)
 
 // Kick implements Control.
 func (r *Reconciler) Kick() {
+	for _, b := range r.besides {
+		nudge(b.asked)
+	}
 	nudge(r.look)
 	nudge(r.wake)
 }

@@ -24,6 +24,8 @@ type World struct {
 	Declared  bool          // a revision is in force; until then nothing is planned and nothing pruned
 	Graph     []*graph.Node // of the revision in force, what has expired included
 	Revision  sources.Revision
+	Under     Under   // what it was compiled under
+	Outside   bool    // what lies outside of the followed folders has a part in it
 	Nodes     []*Node // declared ones in the graph's order, then the others
 	State     store.State
 	Approvals []gate.Approval

@@ -27,6 +27,15 @@ type Resource struct {
 	Files   Tree              `json:"files,omitempty"` // what fields marked as files name
 	Pos     Pos               `json:"pos"`
 
+	// Share are the paths whose declarations may refer to it, as texts of Globs;
+	// it matters where the operator has rules for paths.
+	Share []string `json:"share,omitempty"`
+
+	// Origin is the file among the declarations that declares it, where Pos may
+	// point elsewhere: a value of CUE stands where it was written, and may have
+	// come from another package. "": Pos.File does.
+	Origin string `json:"origin,omitempty"`
+
 	// Use is the use of a template that yielded it; nil: it is declared by
 	// itself.
 	Use *Use `json:"use,omitempty"`

@@ -44,6 +44,9 @@ func (c *Config) check() []schema.Diagnostic {
 		}
 		ids[e.ID] = e.Name
 		k.unsupported(e, at)
+		k.followed(e, at)
+		k.valueNames(e, at.Child("values"))
+		k.paths(e, at.Child("paths"))
 		k.targets(e, at.Child("targets"))
 	}
 	if len(c.Environments) == 0 {
@@ -101,7 +104,7 @@ func (c *checking) api() {
 // unsupported finds what this version only knows by name.
 func (c *checking) unsupported(e Environment, at schema.Path) {
 	for _, step := range [][]string{
-		{"templates"}, {"policies"}, {"source", "signers"}, {"gates", "reviews"}, {"gates", "windows"}, {"gates", "signed"},
+		{"source", "signers"}, {"templates", "signers"}, {"policies", "signers"}, {"gates", "reviews"}, {"gates", "windows"}, {"gates", "signed"},
 		{"status", "commitStatus"}, {"status", "comment"},
 	} {
 		path := at

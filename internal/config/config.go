@@ -55,9 +55,15 @@ type Token struct {
 
 // Environment is one environment's section.
 type Environment struct {
-	Name    string   `json:"-"`
-	ID      string   `json:"id"`
-	Source  Source   `json:"source"`
+	Name   string `json:"-"`
+	ID     string `json:"id"`
+	Source Source `json:"source"`
+
+	Templates *Source                    `json:"templates"` // nil: those that are shipped
+	Policies  *Source                    `json:"policies"`  // nil: none
+	Values    map[string]json.RawMessage `json:"values"`    // for templates and policies
+	Paths     []PathRule                 `json:"paths"`     // nil: anything may be declared anywhere
+
 	Targets []Target `json:"-"` // by name
 	Gates   Gates    `json:"gates"`
 	Drift   string   `json:"drift"` // "repair" or "report"
@@ -74,9 +80,10 @@ func (e Environment) Same(o Environment) bool {
 	return reflect.DeepEqual(e, o)
 }
 
-// Source is the repository that declares an environment.
+// Source is a repository that is followed, or a folder.
 type Source struct {
-	Git               string   `json:"git"` // a URL, or an absolute path
+	Git               string   `json:"git"` // a URL, or an absolute path; "": it is a folder
+	Dir               string   `json:"dir"` // an absolute path; "": it is a repository
 	Branch            string   `json:"branch"`
 	Path              string   `json:"path"`
 	Interval          Duration `json:"interval"`
@@ -87,6 +94,18 @@ type Source struct {
 	KeyPassphraseFile string   `json:"keyPassphraseFile"`
 	Agent             bool     `json:"agent"`
 	KnownHostsFile    string   `json:"knownHostsFile"`
+}
+
+// PathRule is what the declarations below a folder may be. Of its lists of
+// patterns (schema.Glob) nil allows anything, an empty one nothing.
+type PathRule struct {
+	Path            string   `json:"path"` // "" is everything; no slash at either end
+	Kinds           []string `json:"kinds"`
+	Templates       []string `json:"templates"`
+	Targets         []string `json:"targets"`
+	Names           []string `json:"names"`
+	NomadNamespaces []string `json:"nomadNamespaces"`
+	VaultPaths      []string `json:"vaultPaths"`
 }
 
 // Target is one engine.

@@ -34,6 +34,10 @@ environments:
     id: 8f3a7f3a7f3a7f3a7f3a7f3a7f3a7f3a
     source: {git: ../fleet}
     targets: {local: {engine: local}}
+    templates: {dir: templates}
+    policies: {git: ./rules, branch: main}
+    values: {platform: local, limits: {cpu: 2}}
+    paths: [{path: teams/shop/, kinds: ["local.*"], templates: []}]
 `
 
 func load(t *testing.T, text string) (*Config, []schema.Diagnostic) {
@@ -77,6 +81,12 @@ func TestLoad(t *testing.T) {
 		"defaults":  {stage.Gates.Budget, Budget{5, 20}},
 		"drift":     {prod.Drift + stage.Drift, "reportrepair"},
 		"branch":    {stage.Status.Branch, "aplomb-status"},
+		"templates": {stage.Templates.Dir, filepath.Join(base, "templates")},
+		"policies":  {*stage.Policies, Source{Git: filepath.Join(base, "rules"), Branch: "main", Interval: Duration(30 * time.Second)}},
+		"values":    {string(stage.Values["limits"]), `{"cpu":2}`},
+		"folder":    {stage.Paths[0].Path, "teams/shop"},
+		"no list":   {stage.Paths[0].Names == nil, true},
+		"an empty":  {stage.Paths[0].Templates != nil && len(stage.Paths[0].Templates) == 0, true},
 		"same":      {prod.Same(prod), true},
 		"not same":  {prod.Same(stage), false},
 		"where":     {c.At("/environments/prod/targets/eu/address").Line, 12},
@@ -115,9 +125,20 @@ func TestFindings(t *testing.T) {
 		{"plain http", "login: {jwt", "caFile: x, login: {jwt", []string{"13:39: environments.prod.targets.vault.address: certificates make no sense"}},
 		{"no login", ", login: {jwt: {role: aplomb, file: jwt}}", "", []string{"13:14: environments.prod.targets.vault: Vault answers nobody"}},
 		{"too long", "2d", "999999999d", []string{"8:3: environments.prod: "}},
-		{"later", "drift: report", "templates: {git: x}\n    policies: {git: x}\n    status: {commitStatus: true, comment: true}", []string{
-			"17:5: environments.prod.templates is not yet supported", "18:5: environments.prod.policies is not yet supported",
-			"19:14: environments.prod.status.commitStatus is not yet supported", "19:34: environments.prod.status.comment is not yet supported"}},
+		{"later", "drift: report", "status: {commitStatus: true, comment: true}", []string{
+			"17:14: environments.prod.status.commitStatus is not yet supported", "17:34: environments.prod.status.comment is not yet supported"}},
+		{"no repository", "source: {git: ../fleet}", "source: {dir: ../fleet}", []string{"20:14: environments.stage.source.dir: the daemon follows declarations by commit"}},
+		{"neither", "drift: report", "templates: {path: a}", []string{"17:16: exactly one of environments.prod.templates.git and environments.prod.templates.dir"}},
+		{"both", "drift: report", "templates: {git: a, dir: b}", []string{"17:"}},
+		{"a folder's branch", "drift: report", "policies: {dir: a, branch: b, tokenFile: c}", []string{
+			"17:24: environments.prod.policies.branch: a folder has no use for it", "17:35: environments.prod.policies.tokenFile: a folder has no use for it"}},
+		{"later signers of policies", "drift: report", "policies: {git: a, signers: [b]}", []string{"17:24: environments.prod.policies.signers is not yet supported"}},
+		{"names of values", "drift: report", "values: {platform: x, the-region: eu}", []string{`17:27: "the-region" is not a name of a value`}},
+		{"paths", "drift: report", "paths: [{path: a/}, {path: a}, {path: ../b}, {path: 'c*'}, {path: d, kinds: [nomad.jbo], names: ['[a'], targets: [us], templates: [local.file]}]", []string{
+			`17:32: environments.prod.paths[1].path: there are two rules for "a"`, `17:43: environments.prod.paths[2].path: "../b" is not a folder`,
+			`17:57: environments.prod.paths[3].path: "c*" is a pattern`, `17:82: environments.prod.paths[4].kinds[0]: "nomad.jbo" fits no kind`,
+			`17:102: environments.prod.paths[4].names[0]: "[a" is no pattern`, `17:119: environments.prod.paths[4].targets[0]: "us" fits no target of prod`,
+			`17:136: environments.prod.paths[4].templates[0]: "local.file" is no template`}},
 		{"later gates", "reviews: 0, signed: false", `reviews: 1, signed: true, windows: [{cron: "* * * * *", for: 1h}]`, []string{
 			"16:46: environments.prod.gates.reviews is not", "16:58: environments.prod.gates.signed is not", "16:72: environments.prod.gates.windows is not"}},
 		{"later signers", "path: environments/prod", "signers: [a]", []string{"10:68: environments.prod.source.signers is not yet"}},

@@ -28,7 +28,7 @@ type Checker interface {
 
 // Load reads a configuration. It answers either the configuration or all
 // findings; an error means that it could not be read or checked. source judges
-// what only a source can of each environment's section; nil: nobody does.
+// what only a source can of each repository that is followed; nil: nobody does.
 func Load(ctx context.Context, check Checker, source func(Source) error, path string) (*Config, []schema.Diagnostic, error) {
 	data, err := read(path)
 	if err != nil {
@@ -47,13 +47,18 @@ func Load(ctx context.Context, check Checker, source func(Source) error, path st
 		return nil, nil, fmt.Errorf("read the configuration: %w", err)
 	}
 	findings = append(findings, c.check()...)
-	for _, e := range c.Environments {
+	for i := range c.Environments {
 		if source == nil {
 			break
 		}
-		if err := source(e.Source); err != nil {
-			at := schema.Path("/environments").Child(e.Name).Child("source")
-			findings = append(findings, schema.Diagnostic{Pos: c.At(at), Path: at, Message: fmt.Sprintf("%s: %s", at, err), Hint: hintOf(err)})
+		for name, s := range c.Environments[i].followed() {
+			if s.Git == "" {
+				continue
+			}
+			if err := source(*s); err != nil {
+				at := schema.Path("/environments").Child(c.Environments[i].Name).Child(name)
+				findings = append(findings, schema.Diagnostic{Pos: c.At(at), Path: at, Message: fmt.Sprintf("%s: %s", at, err), Hint: hintOf(err)})
+			}
 		}
 	}
 	if len(findings) > 0 {
@@ -129,12 +134,11 @@ func decodeEnvironment(base, name string, raw json.RawMessage) (Environment, err
 	if err := json.Unmarshal(raw, &more); err != nil {
 		return e, err
 	}
-	s := &e.Source
-	if !remote.MatchString(s.Git) {
-		s.Git = below(base, s.Git)
+	for _, f := range e.followed() {
+		f.absolute(base)
 	}
-	for _, p := range []*string{&s.TokenFile, &s.CAFile, &s.KeyFile, &s.KeyPassphraseFile, &s.KnownHostsFile} {
-		*p = below(base, *p)
+	for i := range e.Paths {
+		e.Paths[i].Path = strings.Trim(e.Paths[i].Path, "/")
 	}
 	for _, name := range slices.Sorted(maps.Keys(more.Targets)) {
 		t := more.Targets[name]
@@ -143,6 +147,27 @@ func decodeEnvironment(base, name string, raw json.RawMessage) (Environment, err
 		e.Targets = append(e.Targets, t)
 	}
 	return e, nil
+}
+
+// followed is what an environment follows, by the name of its field.
+func (e *Environment) followed() map[string]*Source {
+	all := map[string]*Source{"source": &e.Source}
+	if e.Templates != nil {
+		all["templates"] = e.Templates
+	}
+	if e.Policies != nil {
+		all["policies"] = e.Policies
+	}
+	return all
+}
+
+func (s *Source) absolute(base string) {
+	if !remote.MatchString(s.Git) {
+		s.Git = below(base, s.Git)
+	}
+	for _, p := range []*string{&s.Dir, &s.TokenFile, &s.CAFile, &s.KeyFile, &s.KeyPassphraseFile, &s.KnownHostsFile} {
+		*p = below(base, *p)
+	}
 }
 
 // remote is an address that is no path of this machine.

@@ -35,6 +35,11 @@ func (p *Printer) History(rs []reconciler.Record) {
 			what = r.Action.Rune() + " " + r.What
 			about = n.of(r.ID)
 		}
+		for _, u := range [][2]string{{"templates", r.Templates}, {"policies", r.Policies}} {
+			if u[1] != "" {
+				about = join(about, u[0]+" "+u[1][:min(len(u[1]), 7)], ", ")
+			}
+		}
 		if r.Error != "" {
 			about = join(about, r.Error, ": ")
 		}

@@ -77,6 +77,8 @@ func aStatus() reconciler.Status {
 			{ID: id("nomad.job/batch@us"), Layer: schema.Scheduler, State: reconciler.Waiting, Reason: "needs nomad.job/api"},
 		},
 		Counts: map[reconciler.State]int{reconciler.Converged: 1, reconciler.Progressing: 1, reconciler.Held: 1, reconciler.Degraded: 1, reconciler.Waiting: 1},
+		Policies: &reconciler.FollowedStatus{Revision: sources.Revision{ID: "5ec0de110"}, Source: reconciler.SourceStatus{
+			Error: "fetch https://git.example.org/security.git: 503", Since: now.Add(-2 * time.Minute), At: now}},
 	}
 }
 
@@ -88,6 +90,7 @@ func aTroubledStatus() reconciler.Status {
 		Rollback:  &reconciler.Rollback{To: sources.Revision{ID: "3f2a91c00"}, Quarantined: sources.Revision{ID: "99999990"}, Lever: reconciler.Lever{By: "ben", At: now.Add(-3 * time.Second)}},
 		Refused:   &reconciler.Refusal{Revision: sources.Revision{ID: "abcdef012", Title: "oops"}, Files: 41},
 		Report:    reconciler.ReportStatus{Error: "push aplomb-status: denied"},
+		Templates: &reconciler.FollowedStatus{Revision: sources.Revision{ID: "7e57ab1e0"}, Source: reconciler.SourceStatus{OK: true, At: now}},
 	}
 	for i := range 7 {
 		s.Refused.Findings = append(s.Refused.Findings, schema.Diagnostic{Pos: schema.Pos{File: "web.yaml", Line: i + 1, Col: 5}, Subject: "nomad.job/web", Message: "unknown field coutn"})
@@ -185,7 +188,7 @@ var screens = map[string]func(*Printer){
 	"history": func(p *Printer) {
 		p.History(nil)
 		p.History([]reconciler.Record{
-			{At: now, Revision: "8c1d2e0aa", What: "converged", Title: "change the name"},
+			{At: now, Revision: "8c1d2e0aa", What: "converged", Title: "change the name", Templates: "7e57ab1e0", Policies: "5ec0de110"},
 			{At: now, Revision: "8c1d2e0aa", What: "applied", ID: id("local.file/a@local"), Action: schema.Update},
 			{At: now.Add(-50 * time.Hour), Revision: "3f2a91c00", What: "failed", ID: id("local.file/b@local"), Action: schema.Delete, Error: "denied"},
 		})

@@ -89,6 +89,9 @@ func (p *Printer) summary(s reconciler.Status) {
 		source.text = "      " + source.text
 	}
 	cells = append(cells, source)
+	for _, f := range besides(s) {
+		cells = append(cells, p.followedCell(f))
+	}
 	for _, t := range s.Targets {
 		c := p.targetCell(t)
 		c.text = " · " + c.text
@@ -106,6 +109,34 @@ func (p *Printer) sourceCell(s reconciler.SourceStatus) cell {
 	default:
 		return styled("source failing"+p.since(s.Since), red)
 	}
+}
+
+// followed is a source that declarations are compiled under, with its name.
+type followed struct {
+	name string
+	reconciler.FollowedStatus
+}
+
+func besides(s reconciler.Status) []followed {
+	var all []followed
+	if s.Templates != nil {
+		all = append(all, followed{"templates", *s.Templates})
+	}
+	if s.Policies != nil {
+		all = append(all, followed{"policies", *s.Policies})
+	}
+	return all
+}
+
+func (p *Printer) followedCell(f followed) cell {
+	at := " · " + f.name
+	if f.Revision.ID != "" {
+		at += " " + f.Revision.Short()
+	}
+	if !f.Source.OK && !f.Source.At.IsZero() {
+		return styled(at+" failing"+p.since(f.Source.Since), red)
+	}
+	return text(at)
 }
 
 func (p *Printer) targetCell(t reconciler.TargetStatus) cell {
@@ -134,6 +165,13 @@ func (p *Printer) circumstances(s reconciler.Status) {
 	if !s.Source.OK && s.Source.Error != "" {
 		p.prose(6, styled("  ✗ source: ", red), text(s.Source.Error+"; what was fetched before stays in force"))
 		p.hint(s.Source.Hint)
+	}
+	for _, f := range besides(s) {
+		if f.Source.Error == "" || s.Source.Error != "" { // what stops everything is told above
+			continue
+		}
+		p.prose(6, styled("  ✗ "+f.name+": ", red), text(f.Source.Error+"; what was fetched before stays in force"))
+		p.hint(f.Source.Hint)
 	}
 	for _, t := range s.Targets {
 		if !t.OK {

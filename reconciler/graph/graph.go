@@ -36,14 +36,10 @@ type Field struct {
 }
 
 // Build answers the nodes in order, needs first and otherwise by layer and
-// identity; or findings, and then no node.
+// identity; or findings, and then no node. Everything may be declared anywhere;
+// Rules.Build knows better.
 func Build(resources []schema.Resource, reg *drivers.Registry) ([]*Node, []schema.Diagnostic) {
-	b := newBuilder(reg, len(resources))
-	order := b.build(resources)
-	if len(b.findings) > 0 {
-		return nil, schema.SortDiagnostics(b.findings)
-	}
-	return order, nil
+	return Rules{}.Build(resources, reg)
 }
 
 // Check answers the findings among declarations of which some have findings of
@@ -51,19 +47,12 @@ func Build(resources []schema.Resource, reg *drivers.Registry) ([]*Node, []schem
 // where that is not known (compile.Result.Seen). What may be declared by one of
 // them is never said to be missing.
 func Check(seen []schema.Resource, reg *drivers.Registry) []schema.Diagnostic {
-	b := newBuilder(reg, len(seen))
-	b.torn = true
-	for i := range seen {
-		if seen[i].Spec == nil {
-			b.presumed[schema.ID{Kind: seen[i].ID.Kind, Name: seen[i].ID.Name}] = true
-		}
-	}
-	_ = b.build(seen)
-	return schema.SortDiagnostics(b.findings)
+	return Rules{}.Check(seen, reg)
 }
 
 type builder struct {
 	reg      *drivers.Registry
+	rules    Rules
 	nodes    []*Node
 	byID     map[schema.ID]*Node
 	byName   map[schema.ID][]*Node          // Target empty
@@ -91,6 +80,7 @@ func (b *builder) build(resources []schema.Resource) []*Node {
 		b.connect(n)
 	}
 	b.addresses()
+	b.permit()
 	b.judge()
 	order := sorted(b.nodes)
 	if len(order) < len(b.nodes) {
@@ -207,6 +197,7 @@ func (b *builder) connect(n *Node) {
 	for _, need := range n.Res.Needs {
 		if to := b.resolve(n, need.ID, need.Pos, "needs "); to != nil {
 			n.link(to)
+			b.admit(n, to, need.Pos, "needs ")
 		}
 	}
 	for _, fr := range n.Res.Refs {
@@ -222,6 +213,7 @@ func (b *builder) connect(n *Node) {
 				continue
 			}
 			n.link(to)
+			b.admit(n, to, fr.Pos, "refers to ")
 			if f.To == nil {
 				f.To = map[schema.Ref]*Node{}
 			}

@@ -82,12 +82,30 @@ type Intent struct {
 // State is what persists beside inventory and journal.
 type State struct {
 	InForce     sources.Revision     `json:"inForce,omitzero"`    // the last revision that compiled
+	Under       Under                `json:"under,omitzero"`      // what it was compiled under
 	Converged   []sources.Revision   `json:"converged,omitempty"` // oldest first, at most 50
 	Suspended   *Lever               `json:"suspended,omitempty"`
 	Paused      map[string]Lever     `json:"paused,omitempty"` // suspended resources, by Key.String
 	Quarantined *Quarantine          `json:"quarantined,omitempty"`
 	Destroyed   map[string]time.Time `json:"destroyed,omitempty"` // unapproved destructions of the last hour, by key
 	Down        bool                 `json:"down,omitempty"`      // a person said so: nothing is declared any more
+}
+
+// Under is what declarations are compiled under: the revisions of the operator's
+// templates and policies, zero where none are followed.
+type Under struct {
+	Templates sources.Revision `json:"templates,omitzero"`
+	Policies  sources.Revision `json:"policies,omitzero"`
+}
+
+// Same says whether two are of the same revisions.
+func (u Under) Same(o Under) bool {
+	return u.Templates.ID == o.Templates.ID && u.Policies.ID == o.Policies.ID
+}
+
+// SameTrees says whether two hold the same content.
+func (u Under) SameTrees(o Under) bool {
+	return u.Templates.Tree == o.Templates.Tree && u.Policies.Tree == o.Policies.Tree
 }
 
 // Lever is who pulled one, when and why.

@@ -61,8 +61,11 @@ func (c *checker) recycle() (err error) {
 
 // check checks one file, as what it is.
 func (c *checker) check(in input) fileResult {
-	if in.Config {
+	switch {
+	case in.Config:
 		return c.config(in.Path, in.Data)
+	case in.Bundle != nil:
+		return c.bundle(in)
 	}
 	return c.file(in.Path, in.Data)
 }
@@ -89,18 +92,23 @@ func (c *checker) documents(b *builder, data []byte) (res fileResult) {
 		res.Broken = append(res.Broken, fragment{Pos: schema.Pos{File: b.file, Line: 1, Col: 1}})
 	}
 	for _, p := range docs {
-		if c.cctx == nil || c.used >= recycleDocuments {
-			if err := c.recycle(); err != nil {
-				panic(err)
-			}
-		}
-		c.used++
+		c.fresh()
 		c.document(&document{builder: b, checker: c, root: p.root, base: "/spec", found: p.to > p.from}, p, &res, declaring)
 	}
 	if len(b.findings) > 0 {
 		res.Findings = bound(schema.SortDiagnostics(b.findings))
 	}
 	return res
+}
+
+// fresh sees to a context that has not grown too far, for one more document.
+func (c *checker) fresh() {
+	if c.cctx == nil || c.used >= recycleDocuments {
+		if err := c.recycle(); err != nil {
+			panic(err)
+		}
+	}
+	c.used++
 }
 
 // document checks one document and adds what it yields to res.
@@ -117,6 +125,11 @@ func (c *checker) document(d *document, p parsed, res *fileResult, declaring boo
 		return
 	}
 	res.Foreign = false
+	c.settle(d, res)
+}
+
+// settle checks a document that is a declaration, and adds what it yields.
+func (c *checker) settle(d *document, res *fileResult) {
 	good := d.check()
 	for _, u := range d.uses {
 		u.Resource = -1

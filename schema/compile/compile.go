@@ -8,6 +8,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"github.com/sirupsen/logrus"
 
@@ -101,12 +102,19 @@ func (c *Compiler) Compile(ctx context.Context, d Declarations) (Result, error) 
 	if err != nil {
 		return Result{}, fmt.Errorf("read the declarations: %w", err)
 	}
+	packages, outside, err := t.packages(ctx, d, func(k cacheKey) *fileResult { return c.cache.get(k, round) })
+	if err != nil {
+		return Result{}, fmt.Errorf("read the declarations: %w", err)
+	}
+	inputs = append(inputs, packages...)
 	results, err := c.check(ctx, round, inputs)
 	if err != nil {
 		return Result{}, fmt.Errorf("check the declarations: %w", err)
 	}
 	c.cache.save(round)
-	return t.assemble(inputs, results), nil
+	res := t.assemble(inputs, results)
+	res.Files, res.Outside = len(t.files)+len(t.cue), outside
+	return res, nil
 }
 
 // check answers a result for every input, in order.
@@ -120,20 +128,51 @@ func (c *Compiler) check(ctx context.Context, round int, inputs []input) ([]file
 		}
 		results[i] = *in.hit
 	}
-	if len(missing) == 0 {
-		return results, nil
-	}
-	todo := make([]input, len(missing))
-	for n, i := range missing {
-		todo[n] = inputs[i]
-	}
-	err := c.run(ctx, todo, func(n int, r fileResult, keep bool) {
-		results[missing[n]] = r
-		if keep {
-			c.cache.put(todo[n].key, round, r)
+	var blamed atomic.Int64
+	for len(missing) > 0 {
+		some := missing[:portion(inputs, missing)]
+		missing = missing[len(some):]
+		todo := make([]input, len(some))
+		for n, i := range some {
+			todo[n] = inputs[i]
 		}
-	})
-	return results, err
+		if blamed.Load() >= maxBlamed {
+			for _, i := range some {
+				results[i] = failed(inputs[i].Path, "checking it was not tried: others before it took too much time or memory")
+			}
+			continue
+		}
+		if err := c.run(ctx, todo, func(n int, r fileResult, keep bool) {
+			results[some[n]] = r
+			if keep {
+				c.cache.put(todo[n].key, round, r)
+			} else {
+				blamed.Add(1)
+			}
+		}); err != nil {
+			return results, err
+		}
+	}
+	return results, nil
+}
+
+// maxPending bounds, in bytes, what is on its way to the workers at once:
+// packages of CUE bring what they import, each for itself. maxBlamed is how
+// many inputs may end a worker until no more are tried.
+const (
+	maxPending = 64 << 20
+	maxBlamed  = 5
+)
+
+// portion is how many of the missing inputs are checked next.
+func portion(inputs []input, missing []int) int {
+	size := 0
+	for n, i := range missing {
+		if size += inputs[i].size(); n > 0 && size > maxPending {
+			return n
+		}
+	}
+	return len(missing)
 }
 
 // assemble puts the results of all files together.
@@ -174,18 +213,21 @@ func (t *tree) assemble(inputs []input, results []fileResult) Result {
 		}
 	}
 	findings = append(findings, loader.findings...)
+	if len(t.cue) > 0 {
+		all = distinct(all)
+	}
 	if t.holes {
 		all = append(all, schema.Resource{})
 	}
 	if len(all) == 0 && len(findings) == 0 {
 		findings = []schema.Diagnostic{{Message: "no declaration is found below the root: an empty tree deletes nothing",
-			Hint: "declarations are files that end in .yaml, .yml or .json"}}
+			Hint: "declarations are files that end in .yaml, .yml, .json or .cue"}}
 	}
 	if len(findings) > 0 {
 		slices.SortStableFunc(all, func(a, b schema.Resource) int { return a.Pos.Compare(b.Pos) })
-		return Result{Findings: bound(schema.SortDiagnostics(findings)), Files: len(results), Seen: all}
+		return Result{Findings: bound(schema.SortDiagnostics(findings)), Seen: all}
 	}
-	return Result{Resources: all, Files: len(results), Seen: all}
+	return Result{Resources: all, Seen: all}
 }
 
 // uses are the files and folders that specs name; true for folders.

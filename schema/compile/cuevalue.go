@@ -1,13 +1,11 @@
 package compile
 
 import (
-	"fmt"
+	"slices"
 	"strconv"
-	"strings"
 
 	"cuelang.org/go/cue"
-	"cuelang.org/go/cue/errors"
-	"cuelang.org/go/cue/token"
+	"cuelang.org/go/cue/ast"
 
 	"github.com/aplomb-dev/aplomb/schema"
 	"github.com/aplomb-dev/aplomb/schema/cueload"
@@ -15,156 +13,187 @@ import (
 
 // cueReader makes values of what CUE evaluated to: regular fields, with defaults
 // chosen. What has an error, or is not concrete, gets a finding and is broken.
+// What only a schema says of a declaration is left out: its model says the same.
 type cueReader struct {
 	*builder
-	// place says where a value stands: in the files of the tree, never in a
-	// schema.
+	// place says where a value stands. nil finds that out, for values of files
+	// of the tree, which lies at base in what they are named from.
 	place func(cue.Value) schema.Pos
+	base  string
+	// near says of a file, as findings name it, whether it belongs to the
+	// package itself and not to a library; nil is not to ask.
+	near func(file string) bool
+	// kinds are those whose models have words for what is wrong; nil is none.
+	kinds map[string]*kind
+
+	// Of the declaration that is read:
+	spot    spot
+	outer   int   // selectors of its path
+	kind    *kind // nil is not known
+	clashes []clash
 }
 
-func (r *cueReader) broken(v cue.Value) *value {
-	at := r.place(v)
-	return &value{file: at.File, line: at.Line, col: at.Col, nodes: 1, height: 1}
+// clash is a value of a declaration that something in CUE contradicts. Where
+// the model of the kind has words for it, those are better.
+type clash struct {
+	at      schema.Pos
+	path    schema.Path
+	message string
 }
 
-// find reports what is wrong with v.
-func (r *cueReader) find(v cue.Value, hint, format string, args ...any) *value {
-	b := r.broken(v)
-	r.report(b.line, b.col, hint, format, args...)
-	r.findings[len(r.findings)-1].Pos = b.pos(r.file)
-	return b
+// declaration makes a value of v, which declarations found.
+func (r *cueReader) declaration(v cue.Value) *value {
+	r.outer, r.clashes, r.kind = len(v.Path().Selectors()), nil, nil
+	if name, err := v.LookupPath(kindPath).String(); err == nil {
+		r.kind = r.kinds[name]
+	}
+	out := r.readAt(v, 1, r.spot)
+	for i, k := range out.keys {
+		if at := k.pos(r.file); k.name == "apiVersion" && r.place == nil && !r.spot.lines.hold(at) {
+			out.keys[i].file, out.keys[i].line, out.keys[i].col = r.spot.key.File, r.spot.key.Line, r.spot.key.Col
+		}
+		if k.name == "kind" && slices.ContainsFunc(r.clashes, func(c clash) bool { return c.path == "/kind" }) {
+			out.items[i].kind = brokenValue // nobody knows which one it is
+		}
+	}
+	return out
 }
 
-// read makes a value of v, at depth.
+// read makes a value of v, at depth; 1 is a whole declaration.
 func (r *cueReader) read(v cue.Value, depth int) *value {
-	at := r.place(v)
+	return r.readAt(v, depth, r.spotOf(v, r.top()))
+}
+
+// top is where a value stands of which nothing else is known.
+func (r *cueReader) top() spot {
+	at := schema.Pos{File: r.file, Line: 1, Col: 1}
+	return spot{key: at, at: at}
+}
+
+func (r *cueReader) readAt(v cue.Value, depth int, s spot) *value {
 	if depth > r.limits.Depth {
-		return r.find(v, "", "nested deeper than %d levels", r.limits.Depth)
+		return r.find(v, s, "", "nested deeper than %d levels", r.limits.Depth)
 	}
 	if d, ok := v.Default(); ok {
 		v = d
 	}
-	out := &value{file: at.File, line: at.Line, col: at.Col, nodes: 1, height: 1}
+	out := &value{file: s.at.File, line: s.at.Line, col: s.at.Col, nodes: 1, height: 1}
 	switch v.Kind() {
 	case cue.StructKind:
-		return r.fields(v, out, depth)
+		return r.fields(v, out, depth, s)
 	case cue.ListKind:
-		out.kind = listValue
-		for it, err := v.List(); err == nil && it.Next(); {
-			out.items = append(out.items, r.read(it.Value(), depth+1))
-		}
-		return r.weigh(out)
+		return r.list(v, out, depth, s)
 	case cue.StringKind:
 		out.kind = stringValue
 		out.text, _ = v.String()
 	case cue.BoolKind:
 		out.kind = boolValue
 		yes, _ := v.Bool()
-		out.text = map[bool]string{true: "true", false: "false"}[yes]
+		out.text = strconv.FormatBool(yes)
 	case cue.NullKind:
 		out.kind, out.text = nullValue, "null"
 	case cue.IntKind, cue.FloatKind:
-		return r.number(v, out)
+		return r.number(v, out, s)
 	case cue.BytesKind:
-		return r.find(v, "use a string", "%s is bytes, which declarations do not hold", v.Path())
+		return r.find(v, s, "use a string", "%s is bytes, which declarations do not hold", r.name(v))
 	default:
-		return r.wrong(v)
+		return r.unsettled(v, out, depth, s)
 	}
 	out.bytes = len(out.text)
 	return out
 }
 
-func (r *cueReader) fields(v cue.Value, out *value, depth int) *value {
-	out.kind = mapValue
-	it, err := v.Fields() // regular ones
-	if err != nil {
-		return r.wrong(v)
+// unsettled reads what has an error in it, or is not concrete.
+func (r *cueReader) unsettled(v cue.Value, out *value, depth int, s spot) *value {
+	if v.Err() == nil {
+		return r.open(v, s)
 	}
+	it, what := partsOf(v)
+	switch {
+	case what == cue.BottomKind:
+		return r.contradicted(v, depth, s)
+	case cue.IsIncomplete(v.Err()) && !it.Next():
+		return r.wrong(v, s)
+	case what == cue.ListKind:
+		return r.list(v, out, depth, s)
+	default:
+		return r.fields(v, out, depth, s)
+	}
+}
+
+func (r *cueReader) fields(v cue.Value, out *value, depth int, s spot) *value {
+	out.kind = mapValue
+	for _, err := range ownErrors(v) {
+		msg, hint := cueWords(err)
+		r.tell(v, s, err, msg, hint)
+		out.partial = true
+	}
+	it, _ := partsOf(v)
+	written := r.members(s.exprs)
 	for it.Next() {
-		item := r.read(it.Value(), depth+1)
-		out.keys = append(out.keys, key{name: it.Selector().Unquoted(), file: item.file, line: item.line, col: item.col})
+		field, name := it.Value(), it.Selector().Unquoted()
+		at, ok := written[name]
+		if !ok {
+			if depth > 1 && ofSchema(field) {
+				continue
+			}
+			at = r.spotOf(field, s)
+		}
+		if isRequired(it) && !field.Exists() {
+			continue // the model misses it
+		}
+		item := r.readAt(field, depth+1, at)
+		out.keys = append(out.keys, key{name: name, file: at.key.File, line: at.key.Line, col: at.key.Col})
 		out.items = append(out.items, item)
 	}
 	return r.weigh(out)
 }
 
-func (r *cueReader) number(v cue.Value, out *value) *value {
+func isRequired(it *cue.Iterator) bool {
+	return it.FieldType().ConstraintType() == cue.RequiredConstraint
+}
+
+// ofSchema says whether nothing but a schema of this program speaks of a field.
+func ofSchema(v cue.Value) bool {
+	f, ok := v.Source().(*ast.Field)
+	return ok && f.Pos().IsValid() && !cueload.Own(f.Pos().Filename())
+}
+
+func (r *cueReader) list(v cue.Value, out *value, depth int, s spot) *value {
+	out.kind = listValue
+	for _, err := range ownErrors(v) {
+		msg, hint := cueWords(err)
+		r.tell(v, s, err, msg, hint)
+	}
+	it, _ := partsOf(v)
+	written := r.elements(s.exprs)
+	for i := 0; it.Next(); i++ {
+		var at spot
+		if i < len(written) {
+			at = written[i]
+		} else {
+			at = r.spotOf(it.Value(), s)
+		}
+		out.items = append(out.items, r.readAt(it.Value(), depth+1, at))
+	}
+	return r.weigh(out)
+}
+
+func (r *cueReader) number(v cue.Value, out *value, s spot) *value {
 	if v.Kind() == cue.IntKind {
 		i, err := v.Int64()
 		if err != nil {
-			return r.find(v, "quote it if it is to be a string", "%s is not a number that fits into 64 bits", v.Path())
+			return r.find(v, s, "quote it if it is to be a string", "%s is not a number that fits into 64 bits", r.name(v))
 		}
 		out.kind, out.text = intValue, strconv.FormatInt(i, 10)
 	} else {
 		f, err := v.Float64()
 		text, ok := formatFloat(f)
 		if err != nil || !ok {
-			return r.find(v, "quote it if it is to be a string", "%s is not a number that fits into 64 bits", v.Path())
+			return r.find(v, s, "quote it if it is to be a string", "%s is not a number that fits into 64 bits", r.name(v))
 		}
 		out.kind, out.text = floatValue, text
 	}
 	out.raw, out.bytes = out.text, len(out.text)
 	return out
-}
-
-// wrong reports a value that has an error or is not concrete.
-func (r *cueReader) wrong(v cue.Value) *value {
-	err := v.Err()
-	if err == nil {
-		return r.find(v, "", "%s has no concrete value: it is %s", v.Path(), shorten(strings.Join(strings.Fields(fmt.Sprint(v)), " ")))
-	}
-	first := errors.Errors(err)[0]
-	out := r.find(v, "", "%s: %s", v.Path(), cueMessage(first))
-	if p, ok := ownPos(errors.Positions(first)); ok {
-		out.file, out.line, out.col = p.File, p.Line, p.Col
-		r.findings[len(r.findings)-1].Pos = p
-	}
-	return out
-}
-
-// ownPos is the first of positions that lies in the tree.
-func ownPos(all []token.Pos) (schema.Pos, bool) {
-	for _, p := range all {
-		if cueload.Own(p.Filename()) {
-			return schema.Pos{File: p.Filename(), Line: p.Line(), Col: p.Column()}, true
-		}
-	}
-	return schema.Pos{}, false
-}
-
-// cueMessage is what CUE says, without the path and in one line.
-func cueMessage(err errors.Error) string {
-	format, args := err.Msg()
-	return shortenTo(strings.Join(strings.Fields(fmt.Sprintf(format, args...)), " "), 200)
-}
-
-// declarations calls found for every declaration in v, at any depth of structs
-// and lists: a struct with regular fields apiVersion and kind. It does not look
-// into those, nor into what has an error, which is answered by wrong.
-func (r *cueReader) declarations(v cue.Value, depth int, found, wrong func(cue.Value)) {
-	if depth > r.limits.Depth {
-		r.find(v, "", "nested deeper than %d levels", r.limits.Depth)
-		return
-	}
-	switch v.IncompleteKind() {
-	case cue.BottomKind:
-		wrong(v)
-	case cue.ListKind:
-		for it, err := v.List(); err == nil && it.Next(); {
-			r.declarations(it.Value(), depth+1, found, wrong)
-		}
-	case cue.StructKind:
-		if v.LookupPath(cue.ParsePath("apiVersion")).Exists() && v.LookupPath(cue.ParsePath("kind")).Exists() {
-			found(v)
-			return
-		}
-		it, err := v.Fields()
-		if err != nil {
-			wrong(v)
-			return
-		}
-		for it.Next() {
-			r.declarations(it.Value(), depth+1, found, wrong)
-		}
-	}
 }

@@ -155,7 +155,7 @@ func (d *document) spec() *value {
 	return v
 }
 
-var metadataFields = []string{"name", "target", "targets", "labels", "needs", "hold", "adopt", "was", "expires"}
+var metadataFields = []string{"name", "target", "targets", "labels", "needs", "hold", "adopt", "was", "share", "expires"}
 
 func (d *document) metadata(m *value) {
 	d.unknown(m, "/metadata", metadataFields)
@@ -171,6 +171,9 @@ func (d *document) metadata(m *value) {
 	}
 	for i, v := range d.list(m.get("hold"), "/metadata/hold") {
 		d.hold(v, schema.Path("/metadata/hold").Index(i))
+	}
+	for i, v := range d.list(m.get("share"), "/metadata/share") {
+		d.share(v, schema.Path("/metadata/share").Index(i))
 	}
 	if v := m.get("adopt"); v != nil && v.kind != boolValue {
 		d.wrong(v, "/metadata/adopt", "true or false")
@@ -274,6 +277,18 @@ func (d *document) need(v *value, path schema.Path) {
 		return
 	}
 	d.out.Needs = append(d.out.Needs, schema.Need{ID: id, Pos: v.pos(d.file)})
+}
+
+func (d *document) share(v *value, path schema.Path) {
+	if v.kind != stringValue {
+		d.wrong(v, path, `a path, such as "teams/pay/**"`)
+		return
+	}
+	if _, err := schema.ParseGlob(v.text); err != nil {
+		d.find(v.pos(d.file), path, `such as "teams/pay/**"; "**" is everybody`, "%s: %s is no pattern: %s", path, v.words(), err)
+		return
+	}
+	d.out.Share = append(d.out.Share, v.text)
 }
 
 var holdable = []string{string(schema.Create), string(schema.Update), string(schema.Replace), string(schema.Delete)}

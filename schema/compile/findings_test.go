@@ -64,6 +64,9 @@ func checkFindings(t *testing.T, path string) {
 		t.Errorf("findings:\n%s\nwant:\n%s", got.String(), want)
 	}
 	for _, jargon := range []string{"conflicting values", "disjunction", "mismatched", "incomplete", "#"} {
+		if jargon == "#" && strings.HasPrefix(filepath.Base(path), "cue-") {
+			continue // who writes CUE knows definitions
+		}
 		if strings.Contains(got.String(), jargon) {
 			t.Errorf("a finding says %q", jargon)
 		}

@@ -2,7 +2,7 @@ package compile
 
 import (
 	"fmt"
-	"path"
+	"slices"
 	"strings"
 
 	"github.com/aplomb-dev/aplomb/schema"
@@ -26,7 +26,7 @@ const (
 type ignore []pattern
 
 type pattern struct {
-	steps   []string
+	schema.Glob
 	folders bool
 }
 
@@ -60,24 +60,11 @@ func parseIgnore(text string) (ignore, []schema.Diagnostic) {
 
 func parsePattern(line string) (pattern, error) {
 	text, folders := strings.CutSuffix(line, "/")
-	anchored := strings.Contains(text, "/")
-	p := pattern{folders: folders}
-	if !anchored {
-		p.steps = append(p.steps, "**")
+	if !strings.Contains(text, "/") {
+		text = "**/" + text
 	}
-	for step := range strings.SplitSeq(strings.TrimPrefix(text, "/"), "/") {
-		if step == "" || step == "." || step == ".." {
-			return p, fmt.Errorf("%q is not the name of a file or folder", step)
-		}
-		if _, err := path.Match(step, ""); err != nil {
-			return p, err
-		}
-		if step == "**" && len(p.steps) > 0 && p.steps[len(p.steps)-1] == "**" {
-			continue
-		}
-		p.steps = append(p.steps, step)
-	}
-	return p, nil
+	g, err := schema.ParseGlob(strings.TrimPrefix(text, "/"))
+	return pattern{g, folders}, err
 }
 
 // match says whether name, slash-separated and relative to the root, is
@@ -87,40 +74,5 @@ func (ig ignore) match(name string, folder bool) bool {
 		return false
 	}
 	steps := strings.Split(name, "/")
-	for _, p := range ig {
-		if (folder || !p.folders) && matchSteps(p.steps, steps) {
-			return true
-		}
-	}
-	return false
-}
-
-// matchSteps is linear in len(pattern)*len(steps): only the last ** is gone
-// back to.
-func matchSteps(pattern, steps []string) bool {
-	p, s, star, from := 0, 0, -1, 0
-	for s < len(steps) {
-		switch {
-		case p < len(pattern) && pattern[p] == "**":
-			star, from = p, s
-			p++
-		case p < len(pattern) && matchStep(pattern[p], steps[s]):
-			p++
-			s++
-		case star >= 0:
-			from++
-			p, s = star+1, from
-		default:
-			return false
-		}
-	}
-	for p < len(pattern) && pattern[p] == "**" {
-		p++
-	}
-	return p == len(pattern)
-}
-
-func matchStep(pattern, step string) bool {
-	ok, err := path.Match(pattern, step)
-	return ok && err == nil
+	return slices.ContainsFunc(ig, func(p pattern) bool { return (folder || !p.folders) && p.MatchSteps(steps) })
 }

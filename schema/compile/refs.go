@@ -1,6 +1,7 @@
 package compile
 
 import (
+	"cmp"
 	"io/fs"
 	"path"
 	"slices"
@@ -162,7 +163,7 @@ func (d *document) fileField(v *value, m *model, at schema.Path) {
 	if m.Folder {
 		text = strings.TrimSuffix(text, "/")
 	}
-	name, msg := within(path.Dir(d.file), text)
+	name, msg := within(d.folder(v), text)
 	if m.Folder && msg == isFolder {
 		msg = "is the root of the tree: it wants a folder of its own"
 	}
@@ -174,6 +175,15 @@ func (d *document) fileField(v *value, m *model, at schema.Path) {
 }
 
 const isFolder = "is a folder"
+
+// folder is what a path in v is relative to: the folder of the file that v
+// stands in. For a value from outside of the tree it is that of the declaration.
+func (d *document) folder(v *value) string {
+	if file := cmp.Or(v.file, d.file); !strings.HasPrefix(file, "../") {
+		return path.Dir(file)
+	}
+	return path.Dir(d.file)
+}
 
 // within is the path below the root of a file that a declaration in dir names,
 // or what is wrong with it.

@@ -3,7 +3,6 @@ package compile
 import (
 	"bytes"
 	"encoding/json"
-	"path"
 	"slices"
 	"strings"
 
@@ -245,7 +244,7 @@ func (d *document) emit(buf *bytes.Buffer, v *value, m *model) {
 		}
 		buf.WriteByte(']')
 	case v.kind == stringValue && (m.File || m.Folder):
-		name, _ := within(path.Dir(d.file), strings.TrimSuffix(v.text, "/"))
+		name, _ := within(d.folder(v), strings.TrimSuffix(v.text, "/"))
 		buf.Write(quote(name))
 	case v.kind == stringValue:
 		buf.Write(quote(v.text))

@@ -13,6 +13,7 @@ import (
 	"sync"
 
 	"github.com/aplomb-dev/aplomb/schema"
+	"github.com/aplomb-dev/aplomb/schema/cueload"
 )
 
 // Hashed is a directory entry that knows a hash of its file's content without
@@ -33,8 +34,12 @@ type input struct {
 	Path   string `json:"path"`
 	Data   []byte `json:"data"`
 	Config bool   `json:"config,omitempty"` // a configuration, not declarations
-	key    cacheKey
-	hit    *fileResult // what is known of it already; Data is nil then
+
+	Bundle *cueload.Bundle `json:"bundle,omitempty"` // a CUE package, instead of Data; Path is its first file
+	Tree   string          `json:"tree,omitempty"`   // of a Bundle: where the tree lies in what its files are named from
+
+	key cacheKey
+	hit *fileResult // what is known of it already; Data is nil then
 }
 
 // tree is what a file system declares.
@@ -43,6 +48,7 @@ type tree struct {
 	limits   Limits
 	ignored  ignore
 	files    []listed
+	cue      []string // the .cue files
 	findings []schema.Diagnostic
 	holes    bool // something that may hold declarations could not be read
 }
@@ -74,7 +80,7 @@ func scan(ctx context.Context, fsys fs.FS, limits Limits) (*tree, error) {
 		if name == "." {
 			return nil
 		}
-		if strings.HasPrefix(e.Name(), ".") || t.ignored.match(name, e.IsDir()) {
+		if strings.HasPrefix(e.Name(), ".") || e.IsDir() && e.Name() == "cue.mod" || t.ignored.match(name, e.IsDir()) {
 			if e.IsDir() {
 				return fs.SkipDir
 			}
@@ -96,14 +102,14 @@ func (t *tree) visit(name string, e fs.DirEntry) error {
 	case e.IsDir():
 	case e.Type()&fs.ModeSymlink != 0:
 		t.find(name, "put the file itself here, or list the link in "+IgnoreFile, "a symbolic link: links are not followed")
-	case ext == ".cue":
-		t.find(name, "list it in "+IgnoreFile, "CUE declarations are not read by this version")
-	case !extensions[ext]:
+	case !extensions[ext] && !cueload.IsSource(e.Name()):
 	case !e.Type().IsRegular():
 		t.find(name, "", "not a regular file")
-	case len(t.files) == t.limits.Files:
+	case len(t.files)+len(t.cue) == t.limits.Files:
 		t.find(name, "list what is no declaration in "+IgnoreFile, "more than %d declaration files", t.limits.Files)
 		return errTooMany
+	case ext == ".cue":
+		t.cue = append(t.cue, name)
 	default:
 		f := listed{path: name}
 		if h, ok := e.(Hashed); ok {

@@ -135,7 +135,8 @@ func (b *builder) weigh(v *value) *value {
 		if v.nodes > b.limits.Nodes || v.bytes > maxExpandedBytes {
 			b.report(v.line, v.col, "split it up, or use fewer aliases",
 				"more than %d values or %d MiB of text in one document, aliases written out", b.limits.Nodes, maxExpandedBytes>>20)
-			return broken(v.line, v.col)
+			b.findings[len(b.findings)-1].Pos = v.pos(b.file)
+			return &value{file: v.file, line: v.line, col: v.col, nodes: 1, height: 1}
 		}
 	}
 	return v

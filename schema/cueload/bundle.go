@@ -33,6 +33,16 @@ type Bundle struct {
 type File struct {
 	Path string `json:"path"` // from the root of the tree
 	Data []byte `json:"data"`
+
+	sum [sha256.Size]byte // of Data; zero is not known
+}
+
+// hash is the SHA-256 of Data. A file that many packages import is hashed once.
+func (f *File) hash() [sha256.Size]byte {
+	if f.sum == ([sha256.Size]byte{}) {
+		return sha256.Sum256(f.Data)
+	}
+	return f.sum
 }
 
 // Sum stands for all that the Bundle holds.
@@ -47,7 +57,8 @@ func (b *Bundle) Sum() [sha256.Size]byte {
 	}
 	for _, f := range b.Files {
 		part([]byte(f.Path))
-		part(f.Data)
+		sum := f.hash()
+		_, _ = h.Write(sum[:])
 	}
 	return [sha256.Size]byte(h.Sum(nil))
 }

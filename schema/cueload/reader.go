@@ -1,6 +1,7 @@
 package cueload
 
 import (
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -20,22 +21,37 @@ const (
 	maxBytes = 32 << 20
 )
 
+// maxRead bounds, in bytes, what one Reader reads.
+const maxRead = 256 << 20
+
+// maxHead bounds, in bytes, what is parsed outside of a worker: the parser
+// follows attributes within attributes down to the end of the stack, which
+// nothing recovers from. A package clause and imports end long before.
+const maxHead = 64 << 10
+
 // vendored are where a module keeps packages of other modules.
 var vendored = []string{"cue.mod/gen", "cue.mod/usr", "cue.mod/pkg"}
 
 // Reader gathers Bundles from one tree, reading each file once. It is used by
 // one goroutine at a time.
 type Reader struct {
+	// Skip says which files are no part of the packages that are asked for.
+	// Who imports their package finds them. nil is none.
+	Skip func(name string) bool
+
 	root      fs.FS
 	fileBytes int64
 	files     map[string]*file
 	folders   map[string][]string // the .cue files in them
 	modules   map[string]module   // by root
+	plain     map[string]error    // folders: nil, or why they are not looked into
+	total     int64               // bytes read
 }
 
 // file is a .cue file as far as gathering looks into it.
 type file struct {
 	data    []byte
+	sum     [sha256.Size]byte
 	pkg     string
 	imports []string
 	err     error
@@ -47,7 +63,14 @@ type module struct{ root, path string }
 
 // NewReader reads from root, files of at most fileBytes bytes.
 func NewReader(root fs.FS, fileBytes int64) *Reader {
-	return &Reader{root: root, fileBytes: fileBytes, files: map[string]*file{}, folders: map[string][]string{}, modules: map[string]module{}}
+	return &Reader{root: root, fileBytes: fileBytes, files: map[string]*file{}, folders: map[string][]string{}, modules: map[string]module{}, plain: map[string]error{}}
+}
+
+// Package is the name in the package clause of a file; "" is none. An error is
+// that the file cannot be read.
+func (r *Reader) Package(name string) (string, error) {
+	f := r.file(name)
+	return f.pkg, f.err
 }
 
 // Packages are the packages in a folder, by name, with their files; files
@@ -70,6 +93,9 @@ func (r *Reader) Packages(dir string) (map[string][]string, error) {
 func (r *Reader) folder(dir string) ([]string, error) {
 	if names, ok := r.folders[dir]; ok {
 		return names, nil
+	}
+	if err := r.straight(dir); err != nil {
+		return nil, err
 	}
 	entries, err := fs.ReadDir(r.root, dir)
 	if err != nil {
@@ -96,6 +122,7 @@ func (r *Reader) file(name string) *file {
 	if f == nil {
 		f = &file{}
 		if f.data, f.err = r.read(name); f.err == nil {
+			f.sum = sha256.Sum256(f.data)
 			f.pkg, f.imports = header(name, f.data)
 		}
 		r.files[name] = f
@@ -103,7 +130,36 @@ func (r *Reader) file(name string) *file {
 	return f
 }
 
+// errLink is why nothing below a symbolic link is read.
+var errLink = errors.New("a symbolic link, or below one: links are not followed")
+
+// straight refuses a folder that is a symbolic link, or lies below one: it may
+// lead out of the tree.
+func (r *Reader) straight(dir string) error {
+	if dir == "." {
+		return nil
+	}
+	err, known := r.plain[dir]
+	if known {
+		return err
+	}
+	if err = r.straight(path.Dir(dir)); err == nil {
+		var info fs.FileInfo
+		if info, err = fs.Lstat(r.root, dir); err == nil && info.Mode()&fs.ModeSymlink != 0 {
+			err = errLink
+		}
+	}
+	r.plain[dir] = err
+	return err
+}
+
 func (r *Reader) read(name string) ([]byte, error) {
+	if err := r.straight(path.Dir(name)); err != nil {
+		return nil, err
+	}
+	if info, err := fs.Lstat(r.root, name); err == nil && !info.Mode().IsRegular() {
+		return nil, errLink
+	}
 	f, err := r.root.Open(name)
 	if err != nil {
 		return nil, err
@@ -113,6 +169,9 @@ func (r *Reader) read(name string) ([]byte, error) {
 	if int64(len(data)) > r.fileBytes {
 		return nil, fmt.Errorf("larger than %d KiB", r.fileBytes>>10)
 	}
+	if r.total += int64(len(data)); r.total > maxRead {
+		return nil, fmt.Errorf("with it the CUE that is read is larger than %d MiB", maxRead>>20)
+	}
 	return data, err
 }
 
@@ -120,7 +179,7 @@ func (r *Reader) read(name string) ([]byte, error) {
 // parsed: what is wrong with it is for Build to say.
 func header(name string, data []byte) (pkg string, imports []string) {
 	defer func() { _ = recover() }() // a fault of the parser shows again in Build, in a worker
-	f, _ := parser.ParseFile(name, data, parser.ImportsOnly)
+	f, _ := parser.ParseFile(name, data[:min(len(data), maxHead)], parser.ImportsOnly)
 	if f == nil {
 		return "", nil
 	}
@@ -156,7 +215,16 @@ func (r *Reader) modulePath(root string) string {
 	if f.err != nil {
 		return ""
 	}
-	parsed, err := parser.ParseFile(moduleFile, f.data)
+	return moduleName(f.data)
+}
+
+// moduleName is what a module file calls its module, without the version; ""
+// where it does not say.
+func moduleName(data []byte) string {
+	if len(data) > maxHead {
+		return ""
+	}
+	parsed, err := parser.ParseFile(moduleFile, data)
 	if err != nil {
 		return ""
 	}
@@ -184,7 +252,7 @@ func (r *Reader) modulePath(root string) string {
 // that a file of it cannot be read; what is wrong within the files is for Build
 // to find.
 func (r *Reader) Bundle(dir, pkg string) (*Bundle, error) {
-	return r.gather(&Bundle{Dir: dir, Package: pkg}, func(g *gathering) error { return g.add(dir, pkg) })
+	return r.gather(&Bundle{Dir: dir, Package: pkg}, func(g *gathering) error { return g.add(dir, pkg, r.Skip) })
 }
 
 // FileBundle gathers a file without a package clause, which stands alone.
@@ -218,8 +286,8 @@ type gathering struct {
 }
 
 // add takes the package pkg of a folder, what is of it in the folders above,
-// and what they import.
-func (g *gathering) add(dir, pkg string) error {
+// and what they import; without what skip, which may be nil, names.
+func (g *gathering) add(dir, pkg string, skip func(string) bool) error {
 	key := dir + ":" + pkg
 	if g.seen[key] {
 		return nil
@@ -228,9 +296,12 @@ func (g *gathering) add(dir, pkg string) error {
 	for at := dir; ; at = path.Dir(at) {
 		names, err := g.folder(at)
 		if err != nil && at == dir && !errors.Is(err, fs.ErrNotExist) {
-			return err
+			return &FileError{Path: dir, Err: err}
 		}
 		for _, name := range names {
+			if skip != nil && skip(name) {
+				continue
+			}
 			if f := g.file(name); f.pkg == pkg || f.err != nil {
 				if err := g.addFile(name); err != nil {
 					return err
@@ -268,7 +339,7 @@ func (g *gathering) take(name string) error {
 	if g.bytes += len(f.data); g.bytes > maxBytes || len(g.files) == maxFiles {
 		return &FileError{Path: name, Err: fmt.Errorf("with it a package and what it imports is more than %d files or %d MiB", maxFiles, maxBytes>>20)}
 	}
-	g.files = append(g.files, File{Path: name, Data: f.data})
+	g.files = append(g.files, File{Path: name, Data: f.data, sum: f.sum})
 	return nil
 }
 
@@ -283,17 +354,17 @@ func (g *gathering) resolve(imported string) error {
 		below, ok = strings.CutPrefix(at.Path, g.module.path+"/")
 	}
 	if ok && g.module.path != "" {
-		return g.add(path.Join(g.module.root, below), at.Qualifier)
+		return g.add(path.Join(g.module.root, below), at.Qualifier, nil)
 	}
 	for _, dir := range vendored {
-		if err := g.add(path.Join(g.module.root, dir, at.Path), at.Qualifier); err != nil {
+		if err := g.add(path.Join(g.module.root, dir, at.Path), at.Qualifier, nil); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// FileError is a file that cannot be part of a Bundle.
+// FileError is a file or folder that cannot be part of a Bundle.
 type FileError struct {
 	Path string
 	Err  error

@@ -52,12 +52,24 @@ type copied struct {
 	items []item
 	sum   [sha256.Size]byte
 	at    time.Time
+
+	outer *copied // the CUE around the folder; nil: there is none that matters
+	below string  // where the folder lies in that
 }
 
-func (c *copied) id() string { return hex.EncodeToString(c.sum[:]) }
+// tree names the content of the folder, id that and the CUE around it.
+func (c *copied) tree() string { return hex.EncodeToString(c.sum[:]) }
+
+func (c *copied) id() string {
+	if c.outer == nil {
+		return c.tree()
+	}
+	sum := sha256.Sum256(append(c.sum[:], c.outer.sum[:]...))
+	return hex.EncodeToString(sum[:])
+}
 
 func (c *copied) revision() sources.Revision {
-	return sources.Revision{ID: c.id(), Tree: c.id(), At: c.at}
+	return sources.Revision{ID: c.id(), Tree: c.tree(), At: c.at}
 }
 
 // reader is one walk through the folder.
@@ -97,7 +109,8 @@ func (s *Source) read(ctx context.Context, keep bool) (*copied, error) {
 		h.Write(it.hash[:])
 	}
 	h.Sum(c.sum[:0])
-	return c, nil
+	c.outer, c.below, err = s.around(ctx, c, keep)
+	return c, err
 }
 
 // maxDepth is how deep folders may lie in folders.

@@ -27,7 +27,10 @@ const (
 )
 
 // Source follows the folder at Path. Set its fields before the first call; it
-// is safe for concurrent use then. Names that begin with a dot are left out,
+// is safe for concurrent use then. Where the folder holds CUE and is a part of
+// a repository or a CUE module, the CUE of that is a part of each revision too,
+// since what is declared may import it; Watch does not tell of it, the next
+// look does. Names that begin with a dot are left out,
 // so are files that editors write beside the real ones. Files are read as
 // readers of this process may: what may not be read is an error, not a gap.
 type Source struct {
@@ -41,6 +44,7 @@ type Source struct {
 
 	mu    sync.Mutex
 	cache map[string]cached // by path: the hashes of files that did not change
+	outer map[string]cached // likewise of the CUE around the folder
 	taken *copied           // the last copy, for a Fetch of the same revision
 }
 
@@ -76,8 +80,11 @@ func (s *Source) Fetch(ctx context.Context, rev sources.Revision) (*sources.Snap
 		}
 		s.taken = c
 	}
-	rev = s.taken.revision()
-	return &sources.Snapshot{Revision: rev, FS: s.taken.fs(), Close: func() error { return nil }}, nil
+	snap := &sources.Snapshot{Revision: s.taken.revision(), FS: s.taken.fs(), Close: func() error { return nil }}
+	if s.taken.outer != nil {
+		snap.Root, snap.Path = s.taken.whole(), s.taken.below
+	}
+	return snap, nil
 }
 
 // attempts is how often a folder that changes under the reader is read anew.

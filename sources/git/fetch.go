@@ -82,15 +82,47 @@ func (s *Source) fetch(ctx context.Context, rev sources.Revision) (*sources.Snap
 	if err := s.admit(ctx, h); err != nil {
 		return nil, err
 	}
-	full, root, err := s.describe(h)
+	return s.snapshot(h)
+}
+
+// snapshot is a commit that is here: the folder that is followed, in the whole
+// that it is a part of.
+func (s *Source) snapshot(h plumbing.Hash) (*sources.Snapshot, error) {
+	c, err := s.store.commit(h)
 	if err != nil {
 		return nil, err
 	}
-	if root.IsZero() {
+	full, folder, err := s.describe(h)
+	if err != nil {
+		return nil, err
+	}
+	if folder.IsZero() {
 		return nil, fmt.Errorf("the commit has no folder %q", s.cfg.Path)
 	}
-	t := newTree(s.store, root, full.At, s.cfg.MaxFile, s.cfg.Entries)
-	return &sources.Snapshot{Revision: full, FS: t, Close: t.close}, nil
+	t := newTree(s.store, folder, full.At, s.cfg.MaxFile, s.cfg.Entries)
+	if folder == c.TreeHash {
+		return &sources.Snapshot{Revision: full, FS: t, Root: t, Close: t.close}, nil
+	}
+	whole := newTree(s.store, c.TreeHash, full.At, s.cfg.MaxFile, s.cfg.Entries)
+	closeBoth := func() error { return errors.Join(t.close(), whole.close()) }
+	return &sources.Snapshot{Revision: full, FS: t, Root: whole, Path: strings.TrimSuffix(s.cfg.Path, "/"), Close: closeBoth}, nil
+}
+
+// Kept reads the revision that was accepted last from what is on this machine:
+// nobody is asked, and nothing moves. sources.ErrGone: none was accepted yet.
+func (s *Source) Kept() (*sources.Snapshot, error) {
+	h, err := s.inForce()
+	if err == nil && h.IsZero() {
+		err = sources.ErrGone
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read what was fetched of %s: %w", s.at, err)
+	}
+	snap, err := s.snapshot(h)
+	if err != nil {
+		return nil, fmt.Errorf("read what was fetched of %s: %w", s.at, gone(err))
+	}
+	return snap, nil
 }
 
 // ensure makes the commit available, and knows a tip afterwards.
