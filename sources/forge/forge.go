@@ -129,6 +129,7 @@ type Proposal struct {
 	Draft  bool
 
 	Head       string // the commit that is proposed
+	Ref        string // where the repository has it, to be fetched: "refs/pull/17/head"
 	HeadBranch string // in the repository of its author
 	Fork       bool   // Head comes from another repository, or from one that is gone
 	Branch     string // that it wants to be merged into

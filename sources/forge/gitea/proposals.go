@@ -3,6 +3,7 @@ package gitea
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strconv"
 
 	api "code.gitea.io/sdk/gitea"
@@ -60,7 +61,7 @@ func (f *Forge) Origin(ctx context.Context, branch, commit string) ([]forge.Prop
 func proposal(pr *api.PullRequest) forge.Proposal {
 	p := forge.Proposal{
 		ID: strconv.FormatInt(pr.Index, 10), Title: pr.Title, Author: account(pr.Poster), URL: pr.HTMLURL, Draft: pr.Draft,
-		Base: pr.MergeBase, State: forge.Closed, Fork: true,
+		Ref: fmt.Sprintf("refs/pull/%d/head", pr.Index), Base: pr.MergeBase, State: forge.Closed, Fork: true,
 	}
 	if pr.Updated != nil {
 		p.Updated = *pr.Updated

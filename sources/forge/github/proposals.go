@@ -2,6 +2,7 @@ package github
 
 import (
 	"context"
+	"fmt"
 	"strconv"
 	"strings"
 
@@ -51,7 +52,7 @@ func proposal(pr *api.PullRequest) forge.Proposal {
 	p := forge.Proposal{
 		ID: strconv.Itoa(pr.GetNumber()), Title: pr.GetTitle(), Author: account(pr.User), URL: pr.GetHTMLURL(), Draft: pr.GetDraft(),
 		Head: pr.GetHead().GetSHA(), HeadBranch: pr.GetHead().GetRef(), Branch: pr.GetBase().GetRef(), Base: pr.GetBase().GetSHA(),
-		State: forge.Closed, Updated: pr.GetUpdatedAt().Time,
+		Ref: fmt.Sprintf("refs/pull/%d/head", pr.GetNumber()), State: forge.Closed, Updated: pr.GetUpdatedAt().Time,
 	}
 	// The repository of a fork that was deleted is null.
 	from, to := pr.GetHead().GetRepo().GetFullName(), pr.GetBase().GetRepo().GetFullName()

@@ -3,6 +3,7 @@ package gitlab
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strconv"
 
 	api "gitlab.com/gitlab-org/api/client-go/v2"
@@ -91,7 +92,7 @@ var unsure = map[string]bool{"": true, "checking": true, "unchecked": true, "pre
 func proposal(mr *api.BasicMergeRequest) forge.Proposal {
 	p := forge.Proposal{
 		ID: strconv.FormatInt(mr.IID, 10), Title: mr.Title, Author: user(mr.Author), URL: mr.WebURL, Draft: mr.Draft,
-		Head: mr.SHA, HeadBranch: mr.SourceBranch, Branch: mr.TargetBranch, State: forge.Closed, Updated: at(mr.UpdatedAt),
+		Head: mr.SHA, Ref: fmt.Sprintf("refs/merge-requests/%d/head", mr.IID), HeadBranch: mr.SourceBranch, Branch: mr.TargetBranch, State: forge.Closed, Updated: at(mr.UpdatedAt),
 		Fork: mr.SourceProjectID == 0 || mr.SourceProjectID != mr.TargetProjectID, // 0: the fork was deleted
 	}
 	switch mr.State {
