@@ -53,7 +53,7 @@ func (j *job) run(ctx context.Context) error {
 	t, err := j.plan(ctx)
 	if err != nil {
 		if ctx.Err() == nil {
-			_ = d.Forge.Status(ctx, j.proposal.Head, j.status(forge.Failed, "it cannot be planned at present: the daemon's log says why")) // the error that is told is the first one
+			_ = d.Forge.Status(ctx, j.proposal.Head, j.status(forge.Errored, "it cannot be planned at present: the daemon's log says why")) // the error that is told is the first one
 		}
 		return err
 	}
@@ -96,7 +96,7 @@ func (j *job) verdict(t told) forge.Status {
 	case t.proposed.Refused != nil:
 		return j.status(forge.Failure, count(max(1, len(t.proposed.Refused.Findings)), "finding"))
 	case !v.Complete:
-		return j.status(forge.Failed, "not everything could be looked at")
+		return j.status(forge.Errored, "not everything could be looked at")
 	}
 	held, changes := 0, len(v.Changes)
 	for _, c := range v.Changes {

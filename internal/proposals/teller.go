@@ -81,7 +81,7 @@ func (t *Teller) tell(ctx context.Context, s reconciler.Status, said map[string]
 	}
 	for commit, last := range said {
 		if !current[commit] && last.State == forge.Pending && s.Revision.ID != "" {
-			now = append([]word{{commit, t.status(forge.Failed, "overtaken by "+s.Revision.Short())}}, now...)
+			now = append([]word{{commit, t.status(forge.Errored, "overtaken by "+s.Revision.Short())}}, now...)
 		}
 	}
 	for _, w := range now {
