@@ -6,6 +6,8 @@ import (
 	"fmt"
 
 	"github.com/aplomb-dev/aplomb/drivers"
+	"github.com/aplomb-dev/aplomb/reconciler/plan"
+	"github.com/aplomb-dev/aplomb/schema"
 	"github.com/aplomb-dev/aplomb/sources"
 )
 
@@ -13,6 +15,10 @@ import (
 type Proposed struct {
 	Plan    PlanView `json:"plan"`
 	Refused *Refusal `json:"refused,omitempty"` // its findings; there is no plan then
+
+	// Shown are the changes of Plan as an approval keeps them, without those
+	// that are deferred: those ask once they are known. See Reviewed.
+	Shown []plan.Masked `json:"shown,omitempty"`
 }
 
 // Propose plans a tree that is not in force, beside what runs: neither an
@@ -52,7 +58,20 @@ func (r *Reconciler) Propose(ctx context.Context, all Snapshots, registry *drive
 	case !st.Source.OK:
 		return Proposed{}, fmt.Errorf("plan a proposal: %s", st.Source.Error)
 	}
-	return Proposed{Plan: p.Plan()}, nil
+	return p.shown(), nil
+}
+
+// shown is the plan of now, with what an approval of it would keep.
+func (r *Reconciler) shown() Proposed {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	got := Proposed{Plan: r.planNow()}
+	for _, c := range got.Plan.Changes {
+		if c.Action != schema.Deferred {
+			got.Shown = append(got.Shown, plan.Mask(r.cfg.ID, r.core.w.Targets[c.ID.Target].Identity, c.Change))
+		}
+	}
+	return got
 }
 
 // proposal is a source of one tree. Whoever gave the tree closes it.

@@ -1,6 +1,7 @@
 package reconciler
 
 import (
+	"strings"
 	"testing"
 	"testing/fstest"
 
@@ -41,6 +42,14 @@ func TestPropose(t *testing.T) {
 	h.must(h.Resume(ctx, "ana", nil, ""))
 	rev := h.commit(h.src.tree[all.Declarations.Revision.ID]...)
 	h.rests(rev)
+	defer func() { // what was shown and reviewed runs
+		h.must(h.Reviewed(ctx, "ben", got.Plan.Digest, "review of 7", got.Shown))
+		h.must(h.Reviewed(ctx, "ben", got.Plan.Digest, "review of 7", got.Shown))
+		h.converged(rev)
+		if want := "; ben approve " + got.Plan.Digest + " review of 7"; strings.Count(h.audit(), want) != 1 {
+			t.Errorf("the audit says %s", h.audit())
+		}
+	}()
 	if now := h.Plan(); len(now.Changes) == 0 || !subset(now, got.Plan) {
 		t.Errorf("merged, it asks for %v, shown was %v", digests(now), digests(got.Plan))
 	}
