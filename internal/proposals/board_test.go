@@ -101,3 +101,39 @@ func (b *board) until(ctx context.Context, ok func() bool) bool {
 		}
 	}
 }
+
+// people is what a board knows of reviews.
+type people struct {
+	*board
+	origin   map[string][]forge.Proposal // by commit
+	reviews  map[string][]forge.Review   // by proposal
+	said     map[string][]forge.Comment
+	writers  map[string]bool
+	teams    map[string][]forge.Account
+	failWith error
+}
+
+func (p people) Origin(_ context.Context, _, commit string) ([]forge.Proposal, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.origin[commit], p.failWith
+}
+
+func (p people) Reviews(_ context.Context, of forge.Proposal) ([]forge.Review, error) {
+	return p.reviews[of.ID], p.failWith
+}
+
+func (p people) Comments(_ context.Context, of forge.Proposal, _ time.Time) ([]forge.Comment, error) {
+	return p.said[of.ID], p.failWith
+}
+
+func (p people) Permission(_ context.Context, name string) (forge.Permission, error) {
+	if p.writers[name] {
+		return forge.Write, nil
+	}
+	return forge.Read, nil
+}
+
+func (p people) Members(_ context.Context, team string) ([]forge.Account, error) {
+	return p.teams[team], nil
+}

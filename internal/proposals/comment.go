@@ -84,7 +84,7 @@ func (t told) findings(b *strings.Builder) {
 
 func (t told) plan(b *strings.Builder) {
 	v := t.proposed.Plan
-	n := names(v)
+	n := shortNames(v)
 	t.head(b, tally(v))
 	if len(v.Changes) > 0 {
 		b.WriteString("| layer | change | resource | |\n|---|---|---|---|\n")
@@ -111,8 +111,8 @@ func (t told) plan(b *strings.Builder) {
 	}
 }
 
-// names leaves the target out where the plan has one for the kind.
-func names(v reconciler.PlanView) func(schema.ID) string {
+// shortNames leaves the target out where the plan has one for the kind.
+func shortNames(v reconciler.PlanView) func(schema.ID) string {
 	target := map[string]string{}
 	several := map[string]bool{}
 	note := func(id schema.ID) {

@@ -40,6 +40,7 @@ type Desk struct {
 	// Plan plans a tree read-only. It is called for one proposal at a time.
 	Plan func(context.Context, *sources.Snapshot) (reconciler.Proposed, error)
 
+	Book      *Book         // remembers what was shown; nil: nobody does
 	Unplanned []string      // targets that Plan leaves alone, for the comment
 	Drafts    bool          // plan drafts too
 	Forks     bool          // plan what comes from other repositories too

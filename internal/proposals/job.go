@@ -60,6 +60,12 @@ func (j *job) run(ctx context.Context) error {
 	if err := d.Forge.Comment(ctx, j.proposal, "plan/"+d.Environment, comment(t)); err != nil {
 		return err
 	}
+	if d.Book != nil && t.proposed.Plan.Complete {
+		v := t.proposed
+		if err := d.Book.write(j.proposal.Head, page{Proposal: j.proposal.ID, Digest: v.Plan.Digest, Shown: v.Shown, At: t.at}); err != nil {
+			return err
+		}
+	}
 	return d.Forge.Status(ctx, j.proposal.Head, j.verdict(t))
 }
 

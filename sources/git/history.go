@@ -3,9 +3,13 @@ package git
 import (
 	"container/heap"
 	"context"
+	"fmt"
+	"slices"
 
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/object"
+
+	"github.com/aplomb-dev/aplomb/sources"
 )
 
 // newest is a queue of commits, the newest first.
@@ -59,4 +63,46 @@ func (s *store) walk(ctx context.Context, from plumbing.Hash, visit func(*object
 		}
 	}
 	return nil
+}
+
+// maxSince bounds how many revisions are told of one step.
+const maxSince = 500
+
+// Since are the revisions that newer contains and older does not, the newest
+// first and at most maxSince; where older is none, newer alone.
+func (s *Source) Since(ctx context.Context, older, newer sources.Revision) ([]sources.Revision, error) {
+	all, err := s.since(ctx, older, newer)
+	if err != nil {
+		return nil, fmt.Errorf("look for what came with %s of %s: %w", newer.Short(), s.at, err)
+	}
+	return all, nil
+}
+
+func (s *Source) since(ctx context.Context, older, newer sources.Revision) ([]sources.Revision, error) {
+	to, err := parseHash(newer.ID)
+	if err != nil {
+		return nil, err
+	}
+	fresh := []plumbing.Hash{to}
+	if older.ID != "" {
+		from, err := parseHash(older.ID)
+		if err != nil {
+			return nil, err
+		}
+		p, err := s.store.painted(ctx, to, from)
+		if err != nil {
+			return nil, err
+		}
+		fresh = p.only(fromOurs)
+	}
+	all := make([]sources.Revision, 0, len(fresh))
+	for _, h := range fresh {
+		rev, _, err := s.describe(h)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, rev)
+	}
+	slices.SortStableFunc(all, func(a, b sources.Revision) int { return b.At.Compare(a.At) })
+	return all[:min(len(all), maxSince)], nil
 }

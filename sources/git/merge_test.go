@@ -183,6 +183,23 @@ func TestMergeBase(t *testing.T) {
 			t.Errorf("%s %s: %v, %v, want %v", a, b, got, err, want)
 		}
 	}
+	for range 50 {
+		a, b := all[rng.IntN(len(all))], all[rng.IntN(len(all))]
+		revs, err := s.Since(t.Context(), sources.Revision{ID: a}, sources.Revision{ID: b})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, rev := range revs {
+			got = append(got, rev.ID)
+		}
+		want := strings.Fields(r.Git("rev-list", b, "^"+a))
+		slices.Sort(got)
+		slices.Sort(want)
+		if !slices.Equal(got, want) {
+			t.Errorf("since %s up to %s: %v, want %v", a, b, got, want)
+		}
+	}
 	if crossed == 0 {
 		t.Error("no crossed history was tried")
 	}

@@ -25,10 +25,11 @@ func (s *store) mergeBase(ctx context.Context, ours, theirs plumbing.Hash) (plum
 	if ours == theirs {
 		return ours, nil
 	}
-	common, err := s.common(ctx, ours, theirs)
+	p, err := s.painted(ctx, ours, theirs)
 	if err != nil {
 		return plumbing.ZeroHash, err
 	}
+	common := p.only(fromOurs | fromTheirs) // and not behind one
 	if len(common) > 1 {
 		if common, err = s.latest(ctx, common); err != nil {
 			return plumbing.ZeroHash, err
@@ -55,9 +56,8 @@ type painting struct {
 	open  int                    // commits in the queue that do not lie behind a common one
 }
 
-// common are the commits that both contain and that lie behind no other one
-// found.
-func (s *store) common(ctx context.Context, ours, theirs plumbing.Hash) ([]plumbing.Hash, error) {
+// painted colours what either contains and not both.
+func (s *store) painted(ctx context.Context, ours, theirs plumbing.Hash) (*painting, error) {
 	cut, err := s.shallow()
 	if err != nil {
 		return nil, err
@@ -66,7 +66,6 @@ func (s *store) common(ctx context.Context, ours, theirs plumbing.Hash) ([]plumb
 	if err := errors.Join(p.paint(ours, fromOurs), p.paint(theirs, fromTheirs)); err != nil {
 		return nil, err
 	}
-	var found []plumbing.Hash
 	for p.open > 0 {
 		if err := ctx.Err(); err != nil {
 			return nil, err
@@ -78,7 +77,6 @@ func (s *store) common(ctx context.Context, ours, theirs plumbing.Hash) ([]plumb
 			p.open--
 		}
 		if side == fromOurs|fromTheirs {
-			found = append(found, c.Hash)
 			side |= behind
 		}
 		if p.cut[c.Hash] {
@@ -90,13 +88,18 @@ func (s *store) common(ctx context.Context, ours, theirs plumbing.Hash) ([]plumb
 			}
 		}
 	}
-	var common []plumbing.Hash
-	for _, h := range found {
-		if p.sides[h]&behind == 0 {
-			common = append(common, h)
+	return p, nil
+}
+
+// only are the commits of exactly one colour.
+func (p *painting) only(side int) []plumbing.Hash {
+	var all []plumbing.Hash
+	for h, s := range p.sides {
+		if s == side {
+			all = append(all, h)
 		}
 	}
-	return common, nil
+	return all
 }
 
 // paint adds sides to a commit, and has it looked at again where that is news.
