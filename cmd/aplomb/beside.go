@@ -156,3 +156,13 @@ func (u under) offline(ctx context.Context, data string, c *closers) (lookedAt, 
 	}
 	return all, nil
 }
+
+// warnBeside says that templates or policies are not the newest.
+func (a *app) warnBeside(st reconciler.Status) {
+	for i, f := range []*reconciler.FollowedStatus{st.Templates, st.Policies} {
+		if f == nil || f.Source.OK || f.Source.Error == "" || a.format == formatJSON {
+			continue
+		}
+		a.errs.Note("warning: " + []string{"templates", "policies"}[i] + ": " + f.Source.Error + "; what was fetched before is in force")
+	}
+}

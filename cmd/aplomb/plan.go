@@ -192,6 +192,7 @@ func (a *app) runPlan(ctx context.Context, o turnFlags, args []string) (err erro
 	if err := a.refusal(st); err != nil {
 		return err
 	}
+	a.warnBeside(st)
 	v := s.Plan()
 	if err := s.err(); err != nil {
 		return err
