@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 
@@ -9,27 +10,35 @@ import (
 	"github.com/aplomb-dev/aplomb/sources/dir"
 )
 
-// tree is the files of a folder as they lie there now, with the repository that
-// it is a part of, for validate; where only is not "", only that one is listed,
-// and the others can be opened by those that name them.
-func tree(path, only string, c *closers) (*sources.Snapshot, error) {
-	s := &sources.Snapshot{}
+// tree is the files of a folder as they lie there now, for validate; where only
+// is not "", only that one is listed, and the others can be opened by those that
+// name them.
+func tree(path, only string) (fs.FS, io.Closer, error) {
 	root, err := os.OpenRoot(path)
 	if err != nil {
-		return nil, fmt.Errorf("read declarations: %w", err)
+		return nil, nil, fmt.Errorf("read declarations: %w", err)
 	}
-	c.add(root.Close)
-	s.FS = root.FS()
+	if only == "" {
+		return root.FS(), root, nil
+	}
+	return oneFile{root.FS(), only}, root, nil
+}
+
+// lying is tree with the repository that the folder is a part of, until c
+// closes.
+func lying(path, only string, c *closers) (*sources.Snapshot, error) {
+	fsys, closer, err := tree(path, only)
+	if err != nil {
+		return nil, err
+	}
+	c.add(closer.Close)
+	s := &sources.Snapshot{FS: fsys}
 	if whole, below := dir.Around(path); below != "" {
-		around, err := os.OpenRoot(whole)
-		if err != nil {
-			return nil, fmt.Errorf("read declarations: %w", err)
+		if s.Root, closer, err = tree(whole, ""); err != nil {
+			return nil, err
 		}
-		c.add(around.Close)
-		s.Root, s.Path = around.FS(), below
-	}
-	if only != "" {
-		s.FS = oneFile{s.FS, only}
+		c.add(closer.Close)
+		s.Path = below
 	}
 	return s, nil
 }

@@ -157,7 +157,7 @@ func check(ctx context.Context, how validating) (_ validation, err error) {
 	if err != nil {
 		return validation{}, err
 	}
-	if all.Declarations, err = tree(folder, file, closers); err != nil {
+	if all.Declarations, err = lying(folder, file, closers); err != nil {
 		return validation{}, err
 	}
 	got, err := c.Compile(ctx, how.under.declarations(all.Snapshots))
