@@ -49,6 +49,11 @@ type record struct {
 	Name   string `json:"name"`
 	Root   string `json:"root,omitempty"` // where relative paths of files lie; "": files in the data folder
 	Source follow `json:"source,omitzero"`
+
+	Templates string                     `json:"templates,omitempty"` // absolute path of a folder; "": those that are shipped
+	Policies  string                     `json:"policies,omitempty"`  // likewise; "": none
+	Values    map[string]json.RawMessage `json:"values,omitempty"`    // what both know of the environment
+
 	Store  bool   `json:"store,omitempty"`  // the store was made: if it is missing, it is lost
 	Daemon string `json:"daemon,omitempty"` // the configuration that says what it follows and drives; "": it is not a daemon's
 }

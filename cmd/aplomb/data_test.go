@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"sync"
 	"testing"
@@ -51,7 +52,7 @@ func TestMakeFolder(t *testing.T) {
 	if err := f.save(); err != nil {
 		t.Fatal(err)
 	}
-	if again, err := openFolder(path); err != nil || again.record != f.record {
+	if again, err := openFolder(path); err != nil || !reflect.DeepEqual(again.record, f.record) {
 		t.Errorf("%+v became %+v, %v", f.record, again.record, err)
 	}
 }

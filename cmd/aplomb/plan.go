@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -54,6 +55,7 @@ func (a *app) apply() *cobra.Command {
 // turnFlags are the flags of plan and apply.
 type turnFlags struct {
 	sourceFlags
+	besideFlags
 	timeout            time.Duration
 	init, full, resume bool
 	config             string // a daemon's configuration, of which an environment is opened here
@@ -61,6 +63,7 @@ type turnFlags struct {
 
 func (o *turnFlags) register(c *cobra.Command, timeout time.Duration) {
 	o.sourceFlags.register(c)
+	o.besideFlags.register(c)
 	c.Flags().DurationVar(&o.timeout, "timeout", timeout, "how long it may take")
 	c.Flags().BoolVar(&o.init, "init", false, "make the data folder where it is missing")
 	c.Flags().StringVarP(&o.config, "config", "c", "", "open an environment of this configuration here, where no daemon runs")
@@ -72,7 +75,7 @@ func (a *app) turn(ctx context.Context, o turnFlags, args []string, how opening,
 	if o.config != "" {
 		return a.turnOf(ctx, o, args, how)
 	}
-	if err := o.check(args); err != nil {
+	if err := errors.Join(o.sourceFlags.check(args), o.besideFlags.check()); err != nil {
 		return nil, err
 	}
 	s, err := a.dial(ctx, a.data)
@@ -98,7 +101,7 @@ func (a *app) turn(ctx context.Context, o turnFlags, args []string, how opening,
 		return nil, err
 	}
 	how.apart = o.rewind || f.Source != (follow{}) && !src.same(f.Source)
-	changed, err := o.adopt(f, src)
+	changed, err := o.sourceFlags.adopt(f, src, o.besideFlags)
 	if err != nil {
 		return nil, err
 	}
@@ -118,9 +121,13 @@ func (a *app) daemons(s *session, o turnFlags, args []string) (*session, error) 
 		if err != nil {
 			return nil, errors.Join(err, s.Close())
 		}
-		other = other || !src.same(f.Source)
+		asked := f.record
+		if err := o.besideFlags.adopt(&asked); err != nil {
+			return nil, errors.Join(err, s.Close())
+		}
+		other = other || !src.same(f.Source) || !reflect.DeepEqual(asked, f.record)
 	} else {
-		other = other || len(args) > 0 || o.branch != "" || o.path != "" || o.change
+		other = other || len(args) > 0 || o.branch != "" || o.path != "" || o.change || o.given()
 	}
 	if !other {
 		return s, nil
@@ -185,6 +192,7 @@ func (a *app) runPlan(ctx context.Context, o turnFlags, args []string) (err erro
 	if err := a.refusal(st); err != nil {
 		return err
 	}
+	a.warnBeside(st)
 	v := s.Plan()
 	if err := s.err(); err != nil {
 		return err

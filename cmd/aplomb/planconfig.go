@@ -15,7 +15,7 @@ import (
 // turnOf is turn for an environment of a configuration: its daemon's, where one
 // runs, or opened here as the daemon would.
 func (a *app) turnOf(ctx context.Context, o turnFlags, args []string, how opening) (*session, error) {
-	if len(args) > 0 || o.sourceFlags != (sourceFlags{}) || a.server != "" {
+	if len(args) > 0 || o.sourceFlags != (sourceFlags{}) || o.given() || a.server != "" {
 		return nil, usage("leave PATH and the other flags out", "the configuration says what %s follows", "an environment")
 	}
 	cfg, findings, err := loadConfig(ctx, o.config)

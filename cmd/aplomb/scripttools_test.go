@@ -125,7 +125,7 @@ func client(ts *testscript.TestScript) *api.Client {
 
 // cmdUntil is: until CONDITION... It waits until the daemon's status meets all
 // conditions at once: converged, settled, refused, suspended, source-ok,
-// source-failing, rev=SHORT, owned=N, STATE=N.
+// source-failing, rev=SHORT, templates=SHORT, policies-not=ID, owned=N, STATE=N.
 func cmdUntil(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) == 0 {
 		ts.Fatalf("usage: until CONDITION...")
@@ -162,6 +162,10 @@ func meets(ts *testscript.TestScript, st reconciler.Status, condition string) bo
 		return !st.Source.OK && st.Source.Error != ""
 	case has && name == "rev":
 		return st.Revision.Short() == value
+	case has && name == "templates":
+		return st.Templates != nil && st.Templates.Revision.Short() == value
+	case has && name == "policies-not":
+		return st.Policies != nil && st.Policies.Revision.ID != value
 	case has && name == "owned":
 		return strconv.Itoa(len(st.Resources)) == value
 	case has && slices.Contains(reconciler.States, reconciler.State(name)):

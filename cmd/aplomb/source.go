@@ -1,11 +1,11 @@
 package main
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"net/url"
 	"os"
@@ -203,30 +203,89 @@ func openSource(f *folder, how opening, c *closers, log logrus.FieldLogger) (sou
 	if src == (follow{}) {
 		return nothing{}, nil, nil
 	}
+	if how.section != nil {
+		s, err := openFollowed(f, "", how.section.Source, how, c, log)
+		if err != nil {
+			return nil, nil, err
+		}
+		return reporting(f, s, git.ReporterConfig{URL: src.Git, Tracked: src.Branch, Auth: auth(how.section.Source), Branch: how.section.Status.Branch, Log: log}, how, c)
+	}
+	s, err := openFollowed(f, "", config.Source{Git: src.Git, Dir: src.Dir, Branch: src.Branch, Path: src.Path, Interval: config.Duration(src.interval())}, how, c, log)
+	if err != nil {
+		return nil, nil, err
+	}
 	if src.Dir != "" {
-		return &dir.Source{Path: src.Dir, Ignore: ignoreData(src.Dir, f.path), Log: log}, dir.Reporter{Root: f.join(statusDir)}, nil
+		return s, dir.Reporter{Root: f.join(statusDir)}, nil
 	}
-	dir, err := mirror(f, how, c)
-	if err != nil {
-		return nil, nil, err
+	return reporting(f, s, git.ReporterConfig{URL: src.Git, Tracked: src.Branch, Log: log}, how, c)
+}
+
+// reporting adds where reports on a repository go.
+func reporting(f *folder, s sources.Source, cfg git.ReporterConfig, how opening, c *closers) (sources.Source, sources.Reporter, error) {
+	if how.readOnly {
+		return s, nil, nil
 	}
-	cfg := git.Config{URL: src.Git, Branch: src.Branch, Path: src.Path, Dir: dir, Interval: src.interval(), AllowRewind: how.rewind, Log: log}
-	report := git.ReporterConfig{URL: src.Git, Dir: dir, Tracked: src.Branch, Log: log}
-	if e := how.section; e != nil {
-		cfg.Auth = auth(e.Source)
-		report.Auth, report.Branch = cfg.Auth, e.Status.Branch
-	}
-	s, err := git.Open(cfg)
-	if err != nil {
-		return nil, nil, err
-	}
-	c.add(s.Close)
-	r, err := git.NewReporter(report)
+	cfg.Dir = mirrorOf(f.path, "", cfg.URL)
+	r, err := git.NewReporter(cfg)
 	if err != nil {
 		return nil, nil, err
 	}
 	c.add(r.Close)
 	return s, r, nil
+}
+
+// openFollowed makes one source of an environment; name is "" for that of its
+// declarations.
+func openFollowed(f *folder, name string, src config.Source, how opening, c *closers, log logrus.FieldLogger) (sources.Source, error) {
+	if src.Dir != "" {
+		return &dir.Source{Path: src.Dir, Ignore: ignoreData(src.Dir, f.path), Log: log}, nil
+	}
+	mirrored, err := mirror(f, name, src.Git, how, c)
+	if err != nil {
+		return nil, err
+	}
+	cfg := gitConfig(src, mirrored)
+	cfg.AllowRewind, cfg.Log = how.rewind, log
+	s, err := git.Open(cfg)
+	if err != nil {
+		return nil, err
+	}
+	c.add(s.Close)
+	return s, nil
+}
+
+// gitConfig is what is followed in a repository, with the folder for what is
+// kept of it.
+func gitConfig(s config.Source, dir string) git.Config {
+	return git.Config{URL: s.Git, Branch: s.Branch, Path: s.Path, Dir: dir, Auth: auth(s), Interval: time.Duration(s.Interval)}
+}
+
+// kept reads what is followed without asking anybody: a folder or a repository
+// of this machine as it is now, what a server told as it was fetched last into
+// data, an environment's folder.
+func kept(ctx context.Context, data, name string, s config.Source, c *closers) (*sources.Snapshot, error) {
+	var src sources.Source = &dir.Source{Path: s.Dir}
+	if s.Dir == "" {
+		local := filepath.IsAbs(s.Git)
+		mirrored := ""
+		if !local {
+			mirrored = mirrorOf(data, name, s.Git)
+		}
+		repo, err := git.Open(gitConfig(s, mirrored))
+		if err != nil {
+			return nil, err
+		}
+		c.add(repo.Close)
+		if !local {
+			return repo.Kept()
+		}
+		src = repo
+	}
+	rev, err := src.Head(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return src.Fetch(ctx, rev)
 }
 
 // auth says who an environment is to its repository's server.
@@ -237,21 +296,30 @@ func auth(s config.Source) git.Auth {
 	}
 }
 
-// mirror is the folder for what is kept of a repository: one for each URL, so
-// that switching does not mix two histories. What only a plan looks at, another
+// mirror is the folder for what is kept of a repository: one for each URL and
+// use of it, so that switching does not mix two histories. What only a plan looks at, another
 // source or a rewound branch, goes to a folder for that plan alone: it must not
 // move what is in force.
-func mirror(f *folder, how opening, c *closers) (string, error) {
-	if how.readOnly && how.apart {
-		dir, err := os.MkdirTemp("", "aplomb-plan-")
-		if err != nil {
-			return "", fmt.Errorf("look at the source: %w", err)
-		}
-		c.add(func() error { return os.RemoveAll(dir) })
-		return dir, nil
+func mirror(f *folder, name, url string, how opening, c *closers) (string, error) {
+	if !how.readOnly || !how.apart {
+		return mirrorOf(f.path, name, url), nil
 	}
-	sum := sha256.Sum256([]byte(spelled(how.source.Git)))
-	return filepath.Join(f.join(gitDir), hex.EncodeToString(sum[:8])), nil
+	dir, err := os.MkdirTemp("", "aplomb-plan-")
+	if err != nil {
+		return "", fmt.Errorf("look at the source: %w", err)
+	}
+	c.add(func() error { return os.RemoveAll(dir) })
+	return dir, nil
+}
+
+// mirrorOf is where a data folder keeps what is followed under a name.
+func mirrorOf(data, name, url string) string {
+	sum := sha256.Sum256([]byte(spelled(url)))
+	id := hex.EncodeToString(sum[:8])
+	if name != "" {
+		id = name + "-" + id
+	}
+	return filepath.Join(data, gitDir, id)
 }
 
 // ignoreData leaves the data folder out of a plain folder that it lies in.
@@ -284,36 +352,4 @@ func warnInside(src follow, f *folder, note func(string)) {
 		return
 	}
 	note(fmt.Sprintf("warning: the data folder %s lies in %s, and its name does not begin with a dot: keep it out of commits and copies", rel, src.where()))
-}
-
-// tree is the files of a folder as they lie there now, for validate; where only
-// is not "", only that one is listed, and the others can be opened by those that
-// name them.
-func tree(path, only string) (fs.FS, io.Closer, error) {
-	root, err := os.OpenRoot(path)
-	if err != nil {
-		return nil, nil, fmt.Errorf("read declarations: %w", err)
-	}
-	if only == "" {
-		return root.FS(), root, nil
-	}
-	return oneFile{root.FS(), only}, root, nil
-}
-
-// oneFile is a file system whose root lists one file.
-type oneFile struct {
-	fs.FS
-	name string
-}
-
-// ReadDir implements fs.ReadDirFS.
-func (o oneFile) ReadDir(name string) ([]fs.DirEntry, error) {
-	if name != "." {
-		return nil, nil
-	}
-	st, err := fs.Stat(o.FS, o.name)
-	if err != nil {
-		return nil, err
-	}
-	return []fs.DirEntry{fs.FileInfoToDirEntry(st)}, nil
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"reflect"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -17,6 +18,7 @@ import (
 
 func (a *app) up() *cobra.Command {
 	var sf sourceFlags
+	var bf besideFlags
 	c := &cobra.Command{
 		Use:   "up [PATH or URL]",
 		Short: "Converge a repository or a folder, then watch it",
@@ -27,9 +29,10 @@ folder by file. Without PATH the environment's remembered source is followed,
 else the folder that the command runs in. Ctrl-C leaves everything running; a
 second one ends at once.`,
 		Args: args(0, 1, "at most one PATH or URL"),
-		RunE: func(cmd *cobra.Command, args []string) error { return a.runUp(cmd.Context(), sf, args) },
+		RunE: func(cmd *cobra.Command, args []string) error { return a.runUp(cmd.Context(), sf, bf, args) },
 	}
 	sf.register(c)
+	bf.register(c)
 	c.Flags().DurationVar(&sf.interval, "interval", 0, "between two looks at the source (default 30s)")
 	return c
 }
@@ -46,21 +49,24 @@ func (sf *sourceFlags) register(c *cobra.Command) {
 
 // adopt puts what the flags say into the folder's record, and says whether
 // that changed it.
-func (sf sourceFlags) adopt(f *folder, src follow) (changed bool, err error) {
+func (sf sourceFlags) adopt(f *folder, src follow, bf besideFlags) (changed bool, err error) {
 	before := f.record
+	if err := bf.adopt(&f.record); err != nil {
+		return false, err
+	}
 	f.Source = src
 	if sf.root != "" {
 		if f.Root, err = filepath.Abs(sf.root); err != nil {
 			return false, fmt.Errorf("--root: %w", err)
 		}
 	}
-	return f.record != before, nil
+	return !reflect.DeepEqual(f.record, before), nil
 }
 
 // runUp opens the data folder, serves the API, shows the way to converged, and
 // then tells what happens until ctx ends.
-func (a *app) runUp(ctx context.Context, sf sourceFlags, args []string) error {
-	if err := sf.check(args); err != nil {
+func (a *app) runUp(ctx context.Context, sf sourceFlags, bf besideFlags, args []string) error {
+	if err := errors.Join(sf.check(args), bf.check()); err != nil {
 		return err
 	}
 	f, err := makeFolder(a.data, sf.name)
@@ -71,7 +77,7 @@ func (a *app) runUp(ctx context.Context, sf sourceFlags, args []string) error {
 	if err != nil {
 		return err
 	}
-	changed, err := sf.adopt(f, src)
+	changed, err := sf.adopt(f, src, bf)
 	if err != nil {
 		return err
 	}

@@ -9,18 +9,20 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/sirupsen/logrus"
 	"github.com/spf13/cobra"
 
 	"github.com/aplomb-dev/aplomb/internal/config"
-	"github.com/aplomb-dev/aplomb/reconciler/graph"
 	"github.com/aplomb-dev/aplomb/schema"
 	"github.com/aplomb-dev/aplomb/schema/compile"
+	"github.com/aplomb-dev/aplomb/sources/dir"
 )
 
 func (a *app) validate() *cobra.Command {
 	var file string
+	var bf besideFlags
 	c := &cobra.Command{
 		Use:   "validate [PATH]",
 		Short: "Check declarations offline: every finding at once",
@@ -31,17 +33,21 @@ folder or the network. Every finding is a line on standard output:
 
 Where PATH is a file, that file alone is checked: what it refers to in others is
 not looked for. With -c the daemon's configuration is checked, and declarations,
-where PATH is given, for the targets of one of its environments.`,
+where PATH is given, for one of its environments: its targets, its values, what
+its paths may declare, and its templates and policies as far as they lie on this
+machine; what could not be had is told. PATH is the folder that the environment
+follows, or one below it in the same repository.`,
 		Args: args(0, 1, "at most one PATH"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			path := "."
 			if len(args) > 0 {
 				path = args[0]
 			}
-			return a.runValidate(cmd.Context(), path, file, len(args) > 0 || file == "")
+			return a.runValidate(cmd.Context(), path, file, bf, len(args) > 0 || file == "")
 		},
 	}
 	c.Flags().StringVarP(&file, "config", "c", "", "the daemon's configuration")
+	bf.register(c)
 	c.Flags().StringVar(&a.env, "env", a.getenv("APLOMB_ENV"), "with -c and PATH: for which environment (or APLOMB_ENV)")
 	return c
 }
@@ -51,10 +57,27 @@ type validation struct {
 	Files     int                 `json:"files"`
 	Resources int                 `json:"resources"`
 	Findings  []schema.Diagnostic `json:"findings"`
+	Unchecked []string            `json:"unchecked,omitempty"` // what would have been needed, and could not be had offline
 }
 
-func (a *app) runValidate(ctx context.Context, path, file string, declarations bool) error {
-	v, all := validation{}, localTargets("")
+// validating is what declarations are checked for.
+type validating struct {
+	path    string
+	targets []config.Target
+	under   under
+	data    string // the environment's data folder, which need not be there
+	base    string // where the declarations lie in what the environment follows
+}
+
+func (a *app) runValidate(ctx context.Context, path, file string, bf besideFlags, declarations bool) error {
+	r := record{Name: "local"}
+	if file != "" && bf.given() {
+		return usage("leave the flags out", "the configuration says what an environment is compiled under")
+	}
+	if err := bf.adopt(&r); err != nil {
+		return err
+	}
+	v, how := validation{}, validating{path: path, targets: localTargets(""), under: underRecord(r)}
 	if file != "" {
 		cfg, findings, err := loadConfig(ctx, file)
 		if err != nil {
@@ -66,19 +89,26 @@ func (a *app) runValidate(ctx context.Context, path, file string, declarations b
 			if err != nil {
 				return err
 			}
-			all = e.Targets
+			if how, err = validatingFor(cfg, *e, path); err != nil {
+				return err
+			}
 		}
 	}
 	if declarations && len(v.Findings) == 0 {
-		more, err := check(ctx, path, all)
+		more, err := check(ctx, how)
 		if err != nil {
 			return err
 		}
-		v.Files, v.Resources, v.Findings = v.Files+more.Files, more.Resources, more.Findings
+		v.Files, v.Resources, v.Findings, v.Unchecked = v.Files+more.Files, more.Resources, more.Findings, more.Unchecked
 	}
 	done, err := a.json(v)
 	if err != nil {
 		return err
+	}
+	for _, text := range v.Unchecked {
+		if !done {
+			a.errs.Note("not checked: " + text)
+		}
 	}
 	switch {
 	case len(v.Findings) > 0 && !done:
@@ -93,28 +123,49 @@ func (a *app) runValidate(ctx context.Context, path, file string, declarations b
 	return nil
 }
 
-// check compiles the tree at path, and puts it in order for targets.
-func check(ctx context.Context, path string, all []config.Target) (_ validation, err error) {
+// validatingFor is what declarations at path are checked for, for an
+// environment of a configuration.
+func validatingFor(cfg *config.Config, e config.Environment, path string) (validating, error) {
+	u, err := underSection(e)
+	how := validating{path: path, targets: e.Targets, under: u, data: filepath.Join(cfg.Data, e.Name)}
+	folder := path
+	if st, serr := os.Stat(path); serr == nil && !st.IsDir() {
+		folder = filepath.Dir(path)
+	}
+	if _, below := dir.Around(folder); below != "" { // PATH may be a part of what is followed
+		if base, in := strings.CutPrefix(below+"/", strings.TrimSuffix(e.Source.Path, "/")+"/"); in && e.Source.Path != "" {
+			how.base = strings.TrimSuffix(base, "/")
+		} else if e.Source.Path == "" {
+			how.base = below
+		}
+	}
+	return how, err
+}
+
+// check compiles a tree, and puts it in order for targets.
+func check(ctx context.Context, how validating) (_ validation, err error) {
 	quiet := logrus.New()
 	quiet.SetOutput(io.Discard)
 	closers := &closers{}
 	defer func() { err = errors.Join(err, closers.Close()) }()
 	c := compile.New(compile.Options{Workers: workers(quiet, closers), Log: quiet})
-	dir, file, err := split(path)
+	folder, file, err := split(how.path)
 	if err != nil {
 		return validation{}, err
 	}
-	fsys, closer, err := tree(dir, file)
+	all, err := how.under.offline(ctx, how.data, closers)
 	if err != nil {
 		return validation{}, err
 	}
-	defer func() { err = errors.Join(err, closer.Close()) }()
-	got, err := c.Compile(ctx, compile.Declarations{FS: fsys})
-	if err != nil {
-		return validation{}, fmt.Errorf("validate %s: %w", path, err)
+	if all.Declarations, err = lying(folder, file, closers); err != nil {
+		return validation{}, err
 	}
-	v := validation{Files: got.Files, Resources: len(got.Resources), Findings: got.Findings}
-	t, err := newTargets(nowhere(), make([]byte, keySize), all, closers, quiet)
+	got, err := c.Compile(ctx, how.under.declarations(all.Snapshots))
+	if err != nil {
+		return validation{}, fmt.Errorf("validate %s: %w", how.path, err)
+	}
+	v := validation{Files: got.Files, Resources: len(got.Resources), Findings: got.Findings, Unchecked: all.unchecked}
+	t, err := newTargets(nowhere(), make([]byte, keySize), how.targets, closers, quiet)
 	if err != nil {
 		return v, err
 	}
@@ -122,7 +173,8 @@ func check(ctx context.Context, path string, all []config.Target) (_ validation,
 	if file != "" {
 		seen = append(seen, schema.Resource{}) // the other files may declare anything
 	}
-	v.Findings = below(dir, schema.SortDiagnostics(append(v.Findings, graph.Check(seen, t.registry)...)))
+	rules := how.under.rules.Below(how.base)
+	v.Findings = below(folder, schema.SortDiagnostics(append(v.Findings, rules.Check(seen, t.registry)...)))
 	return v, nil
 }
 

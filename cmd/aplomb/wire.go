@@ -114,20 +114,27 @@ func (a *app) wire(ctx context.Context, f *folder, how opening) (_ *session, _ *
 	log := a.logger(f.join(logFile), closers).WithField("env", f.Name)
 	c := compile.New(compile.Options{Workers: workers(log, closers), CacheDir: f.join(cacheDir), Log: log})
 	cfg := reconciler.Config{
-		ID: f.ID, Name: f.Name, Store: st, Key: key, Compile: compiled(c),
+		ID: f.ID, Name: f.Name, Store: st, Key: key,
 		Interval: how.source.interval(), ReadOnly: how.readOnly, Once: how.once, Log: log,
 	}
-	all := localTargets(f.Root)
+	all, u := localTargets(f.Root), underRecord(f.record)
 	if how.section != nil {
 		all = how.section.Targets
+		if u, err = underSection(*how.section); err != nil {
+			return nil, nil, err
+		}
 		configure(&cfg, *how.section)
 	}
+	cfg.Compile, cfg.Rules = u.compiler(c), u.rules
 	t, err := newTargets(f, key, all, closers, log)
 	if err != nil {
 		return nil, nil, err
 	}
 	cfg.Registry = t.registry
 	if cfg.Source, cfg.Reporter, err = openSource(f, how, closers, log); err != nil {
+		return nil, nil, err
+	}
+	if cfg.Templates, cfg.Policies, err = u.open(f, how, closers, log); err != nil {
 		return nil, nil, err
 	}
 	r, err := reconciler.New(ctx, cfg)
@@ -160,14 +167,6 @@ func configure(cfg *reconciler.Config, e config.Environment) {
 	cfg.Gates = gate.Config{Destroys: free(e.Gates.Budget.Deletes), Share: free(int(e.Gates.Budget.Share))}
 	cfg.ReportDrift = e.Drift == "report"
 	cfg.Resync = time.Duration(e.Resync)
-}
-
-// compiled is a compiler as the reconciler wants it.
-func compiled(c *compile.Compiler) func(context.Context, reconciler.Snapshots) (reconciler.Compiled, error) {
-	return func(ctx context.Context, all reconciler.Snapshots) (reconciler.Compiled, error) {
-		got, err := c.Compile(ctx, compile.Declarations{FS: all.Declarations.FS, Root: all.Declarations.Root, Path: all.Declarations.Path})
-		return reconciler.Compiled{Resources: got.Resources, Findings: got.Findings, Seen: got.Seen, Files: got.Files, Outside: got.Outside}, err
-	}
 }
 
 // openStore takes the lock of a data folder.

@@ -35,10 +35,13 @@ func (c *checking) followed(e Environment, at schema.Path) {
 // nameOfValue is a name that CUE can select by.
 var nameOfValue = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_]*$`)
 
+// ValidValueName says whether templates could select a value by that name.
+func ValidValueName(name string) bool { return nameOfValue.MatchString(name) }
+
 // valueNames finds names that templates could not use.
 func (c *checking) valueNames(e Environment, at schema.Path) {
 	for name := range e.Values {
-		if path := at.Child(name); !nameOfValue.MatchString(name) {
+		if path := at.Child(name); !ValidValueName(name) {
 			c.report(c.KeyAt(path), path, "letters, digits and _, a letter first", "%q is not a name of a value", name)
 		}
 	}

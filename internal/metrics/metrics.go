@@ -77,8 +77,8 @@ func newDescs() descs {
 		resources:   desc("resources", "Resources, by state.", "env", "state"),
 		turns:       desc("turns_total", "Turns that were made.", "env"),
 		applies:     desc("applies_total", "Applies that ended: ok, again (live had moved, or it was not ready) or failed.", "env", "action", "result"),
-		sourceOK:    desc("source_ok", "Whether the last look at the source went well.", "env"),
-		sourceAt:    desc("source_last_look_timestamp_seconds", "When the source was looked at last.", "env"),
+		sourceOK:    desc("source_ok", "Whether the last look at a source went well.", "env", "source"),
+		sourceAt:    desc("source_last_look_timestamp_seconds", "When a source was looked at last.", "env", "source"),
 		targetUp:    desc("target_up", "Whether the target answers.", "env", "target", "engine"),
 		calls:       desc("driver_calls_total", "Calls to a driver that ended.", "env", "target", "op"),
 		items:       desc("driver_items_total", "Resources that those calls were about.", "env", "target", "op"),
@@ -156,8 +156,13 @@ func (t *teller) environment(e Environment) {
 	for _, s := range reconciler.States {
 		t.gauge(t.resources, float64(st.Counts[s]), e.Name, string(s))
 	}
-	t.gauge(t.sourceOK, truth(st.Source.OK), e.Name)
-	t.moment(t.sourceAt, st.Source.At, e.Name)
+	t.source(e.Name, "declarations", st.Source)
+	if st.Templates != nil {
+		t.source(e.Name, "templates", st.Templates.Source)
+	}
+	if st.Policies != nil {
+		t.source(e.Name, "policies", st.Policies.Source)
+	}
 	for _, target := range st.Targets {
 		t.gauge(t.targetUp, truth(target.OK), e.Name, target.Name, target.Engine)
 	}
@@ -167,6 +172,11 @@ func (t *teller) environment(e Environment) {
 	for name, m := range e.Meters {
 		t.driver(e.Name, name, m.Snapshot())
 	}
+}
+
+func (t *teller) source(env, name string, s reconciler.SourceStatus) {
+	t.gauge(t.sourceOK, truth(s.OK), env, name)
+	t.moment(t.sourceAt, s.At, env, name)
 }
 
 func (t *teller) stats(env string, s reconciler.Stats) {

@@ -211,6 +211,7 @@ func (t *tree) assemble(inputs []input, results []fileResult) Result {
 		for _, f := range r.Broken {
 			all = append(all, f.resource())
 		}
+		originate(all[first:], inputs[i].Path)
 	}
 	findings = append(findings, loader.findings...)
 	if len(t.cue) > 0 {

@@ -106,9 +106,20 @@ func (in input) size() int {
 	return n
 }
 
+// originate notes where declarations come from that stand elsewhere: a package
+// declares what it imports, or what files above it say in the same package.
+func originate(all []schema.Resource, file string) {
+	for i := range all {
+		if at := all[i].Pos.File; at != "" && path.Dir(at) != path.Dir(file) {
+			all[i].Origin = file
+		}
+	}
+}
+
 // distinct leaves out what is the same declaration once more: a package in a
 // folder holds what files above it say in the same package, or a package that
-// it embeds.
+// it embeds. Where one of them is the folder in which it stands, it is that
+// one's.
 func distinct(all []schema.Resource) []schema.Resource {
 	type place struct {
 		schema.Pos
@@ -118,8 +129,15 @@ func distinct(all []schema.Resource) []schema.Resource {
 	good := all[:0]
 	for _, r := range all {
 		at := place{r.Pos, r.ID.Kind, r.ID.Name}
-		if i, again := seen[at]; again && r.Spec != nil && reflect.DeepEqual(good[i], r) {
-			continue
+		if i, again := seen[at]; again && r.Spec != nil {
+			same := good[i]
+			same.Origin = r.Origin
+			if reflect.DeepEqual(same, r) {
+				if r.Origin == "" {
+					good[i].Origin = ""
+				}
+				continue
+			}
 		}
 		seen[at] = len(good)
 		good = append(good, r)

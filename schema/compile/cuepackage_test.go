@@ -1,6 +1,7 @@
 package compile
 
 import (
+	"cmp"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -40,6 +41,7 @@ import "aplomb.dev/schema/local"
 		"shop/web.cue", `package shop
 
 import (
+	"cmp"
 	"aplomb.dev/schema/local"
 	"example.org/fleet/lib/web"
 )
@@ -256,4 +258,28 @@ func TestCUEDeepAttributes(t *testing.T) {
 	res := compileWith(t, Options{Workers: p}, files("cue.mod/module.cue", deep, "a.cue", deep, "b.cue", "import \"x.org/y\"\n"+deep, "large/a.cue", strings.Repeat("// x\n", 1<<20), "z.yaml", port("Z")))
 	wantFindings(t, res, "a.cue:1:1: checking it needs more than 128 MiB", "b.cue:1:1: checking it needs more than 128 MiB",
 		"large/a.cue:1:1: cannot be read: larger than 4096 KiB", "z.yaml:3:18: metadata.name")
+}
+
+// TestOrigin: a declaration belongs to the package that declares it, wherever
+// its values were written; one that two packages hold is that one's in whose
+// folder it stands.
+func TestOrigin(t *testing.T) {
+	thing := func(name string) string {
+		return name + ": {apiVersion: \"aplomb.dev/v1\", kind: \"local.secret\", metadata: name: \"" + name + "\"}\n"
+	}
+	res := compileHere(t, files(
+		"cue.mod/module.cue", fleetModule,
+		"teams/all.cue", "package teams\n\n"+thing("shared"),
+		"teams/pay/pay.cue", "package teams\n\n"+thing("pay"),
+		"lib/lib.cue", "package lib\n\n#Things: {\n"+thing("lent")+"}\n",
+		"teams/shop/shop.cue", "package shop\n\nimport \"example.org/fleet/lib\"\n\nlib.#Things\n"+thing("shop"),
+	))
+	for name, want := range map[string]string{
+		"shared": "teams/all.cue", "pay": "teams/pay/pay.cue", "shop": "teams/shop/shop.cue", "lent": "teams/shop/shop.cue",
+	} {
+		r := find(t, res, "local.secret", name)
+		if got := cmp.Or(r.Origin, r.Pos.File); got != want {
+			t.Errorf("%s at %s is declared by %s, want %s", name, r.Pos, got, want)
+		}
+	}
 }
