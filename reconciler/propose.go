@@ -21,19 +21,16 @@ type Proposed struct {
 	Shown []plan.Masked `json:"shown,omitempty"`
 }
 
-// Propose plans a tree that is not in force, beside what runs: neither an
-// engine nor the store is written, and what is in force stays so. What lives is
-// looked at anew, by registry, whose targets are those of the environment with
+// Propose plans declarations that are not in force, under the templates and
+// policies of now and beside what runs: neither an engine nor the store is
+// written, and what is in force stays so. What lives is looked at anew, by
+// registry, whose targets are those of the environment with
 // the identity under which proposals are planned; nil is the environment's own.
 // It waits until there is nothing more to learn, or ctx ends. Safe for
 // concurrent use.
-func (r *Reconciler) Propose(ctx context.Context, all Snapshots, registry *drivers.Registry) (Proposed, error) {
+func (r *Reconciler) Propose(ctx context.Context, declared *sources.Snapshot, registry *drivers.Registry) (Proposed, error) {
 	cfg := r.cfg
-	cfg.Source, cfg.Reporter, cfg.ReadOnly, cfg.Once = proposal{all.Declarations}, nil, true, true
-	cfg.Compile = func(ctx context.Context, s Snapshots) (Compiled, error) {
-		s.Templates, s.Policies = all.Templates, all.Policies
-		return r.cfg.Compile(ctx, s)
-	}
+	cfg.Source, cfg.Reporter, cfg.ReadOnly, cfg.Once = proposal{declared}, nil, true, true
 	if registry != nil {
 		cfg.Registry = registry
 	}

@@ -5,17 +5,18 @@ import (
 	"testing"
 	"testing/fstest"
 
+	"github.com/aplomb-dev/aplomb/drivers"
 	"github.com/aplomb-dev/aplomb/schema"
 	"github.com/aplomb-dev/aplomb/sources"
 )
 
 // propose makes a tree that no branch holds.
-func (h *house) propose(res ...schema.Resource) Snapshots {
+func (h *house) propose(res ...schema.Resource) *sources.Snapshot {
 	h.src.mu.Lock()
 	defer h.src.mu.Unlock()
 	rev := sources.Revision{ID: "fedcba9" + "000000000000000000000000000000000", Tree: "proposed"}
 	h.src.tree[rev.ID] = res
-	return Snapshots{Declarations: &sources.Snapshot{Revision: rev, FS: fstest.MapFS{"rev": {Data: []byte(rev.ID)}}, Close: func() error { return nil }}}
+	return &sources.Snapshot{Revision: rev, FS: fstest.MapFS{"rev": {Data: []byte(rev.ID)}}, Close: func() error { return nil }}
 }
 
 // A proposal is planned beside what runs, and writes nothing; merged, it asks
@@ -40,7 +41,7 @@ func TestPropose(t *testing.T) {
 		t.Errorf("%s lives at %s", h.live(), h.Status().Revision.ID)
 	}
 	h.must(h.Resume(ctx, "ana", nil, ""))
-	rev := h.commit(h.src.tree[all.Declarations.Revision.ID]...)
+	rev := h.commit(h.src.tree[all.Revision.ID]...)
 	h.rests(rev)
 	defer func() { // what was shown and reviewed runs
 		h.must(h.Reviewed(ctx, "ben", got.Plan.Digest, "review of 7", got.Shown))
@@ -83,4 +84,19 @@ func TestProposeRefused(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 	h.converged(h.tip())
+}
+
+// What must not run on a proposal is said to be decided later, and only that.
+func TestProposeWithheld(t *testing.T) {
+	h := newHouse(t, nil, decl("a", `{}`), decl("b", `{}`), decl("c", `{}`))
+	h.converged(h.tip())
+	mem := h.cfg.Registry.Target("mem")
+	reg, err := drivers.NewRegistry(drivers.Target{Name: "mem", Kinds: mem.Kinds, Identity: mem.Identity, Driver: &drivers.Withheld{Driver: mem.Driver, Why: "later"}})
+	h.must(err)
+	got, err := h.Propose(t.Context(), h.propose(decl("a", `{"value":"other"}`), decl("b", `{}`), decl("d", `{}`)), reg)
+	h.must(err)
+	c := got.Plan.Counts
+	if c[schema.Deferred] != 2 || c[schema.Delete] != 1 || got.Plan.Unchanged != 1 || len(got.Shown) != 1 || !got.Plan.Complete {
+		t.Errorf("%v, %d unchanged, %d shown, unplanned %+v", c, got.Plan.Unchanged, len(got.Shown), got.Plan.Unplanned)
+	}
 }

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/aplomb-dev/aplomb/internal/config"
@@ -39,18 +40,20 @@ func (r *runner) opened(ctx context.Context, e config.Environment) (*daemon.Open
 	if err != nil {
 		return nil, err
 	}
+	at, err := newOffice(f, e, rec, s.source, s.registry, s.log)
+	if err != nil {
+		return nil, errors.Join(err, s.close())
+	}
 	o := &daemon.Opened{Stats: s.stats, Meters: s.meters, Close: s.close}
 	o.Info, o.Control, o.Logs, o.Services = s.env, s.Control, s.logs, s.services
 	o.Run = func(ctx context.Context) error {
-		telling := make(chan struct{})
+		var beside sync.WaitGroup
 		inner, cancel := context.WithCancel(ctx)
-		go func() {
-			defer close(telling)
-			r.tell(inner, e.Name, s.Control)
-		}()
+		beside.Go(func() { r.tell(inner, e.Name, s.Control) })
+		beside.Go(func() { at.run(inner) })
 		defer func() {
 			cancel()
-			<-telling
+			beside.Wait()
 		}()
 		return rec.Run(ctx)
 	}

@@ -9,11 +9,14 @@ import (
 	"os"
 	"strings"
 
+	"github.com/sirupsen/logrus"
+
 	"github.com/aplomb-dev/aplomb/drivers"
 	"github.com/aplomb-dev/aplomb/internal/api"
 	"github.com/aplomb-dev/aplomb/reconciler"
 	"github.com/aplomb-dev/aplomb/reconciler/store"
 	"github.com/aplomb-dev/aplomb/schema"
+	"github.com/aplomb-dev/aplomb/sources"
 )
 
 // session is an environment that can be asked: through its daemon, or opened
@@ -31,6 +34,10 @@ type session struct {
 	meters   map[string]*drivers.Meter                             // likewise, by target
 	start    func()                                                // begins to run what was opened idle; nil: it runs
 	close    func() error
+
+	source   sources.Source    // of what was opened here
+	registry *drivers.Registry // likewise
+	log      logrus.FieldLogger
 }
 
 // run begins to run what was opened idle.

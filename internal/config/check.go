@@ -45,6 +45,7 @@ func (c *Config) check() []schema.Diagnostic {
 		ids[e.ID] = e.Name
 		k.unsupported(e, at)
 		k.followed(e, at)
+		k.forge(e, at)
 		k.valueNames(e, at.Child("values"))
 		k.paths(e, at.Child("paths"))
 		k.targets(e, at.Child("targets"))
@@ -104,8 +105,7 @@ func (c *checking) api() {
 // unsupported finds what this version only knows by name.
 func (c *checking) unsupported(e Environment, at schema.Path) {
 	for _, step := range [][]string{
-		{"source", "signers"}, {"templates", "signers"}, {"policies", "signers"}, {"gates", "reviews"}, {"gates", "windows"}, {"gates", "signed"},
-		{"status", "commitStatus"}, {"status", "comment"},
+		{"source", "signers"}, {"templates", "signers"}, {"policies", "signers"}, {"gates", "windows"}, {"gates", "signed"},
 	} {
 		path := at
 		for _, s := range step {

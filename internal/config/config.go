@@ -69,6 +69,7 @@ type Environment struct {
 	Drift   string   `json:"drift"` // "repair" or "report"
 	Resync  Duration `json:"resync"`
 	Status  Status   `json:"status"`
+	Forge   *Forge   `json:"forge"` // nil: none
 
 	JSON json.RawMessage `json:"-"` // the section as checked, for Diff
 }
@@ -151,7 +152,9 @@ type AppRoleLogin struct {
 
 // Gates are who must agree before something is changed.
 type Gates struct {
-	Budget Budget `json:"budget"`
+	Budget    Budget   `json:"budget"`
+	Reviews   int      `json:"reviews"`   // different people who must have approved
+	Reviewers []string `json:"reviewers"` // teams of the forge whose members count; nil: everybody who may write
 }
 
 // Budget is what may be destroyed in an hour without a person.
@@ -162,7 +165,29 @@ type Budget struct {
 
 // Status is what is written back.
 type Status struct {
-	Branch string `json:"branch"`
+	Branch       string `json:"branch"`
+	CommitStatus bool   `json:"commitStatus"` // where there is a forge
+	Comment      bool   `json:"comment"`      // likewise
+}
+
+// Forge is where changes are proposed and reviewed.
+type Forge struct {
+	Kind       string   `json:"kind"` // "github", "gitlab" or "gitea"
+	URL        string   `json:"url"`  // "": the public one
+	Repository string   `json:"repository"`
+	TokenFile  string   `json:"tokenFile"`
+	App        *App     `json:"app"`
+	CAFile     string   `json:"caFile"`
+	Drafts     bool     `json:"drafts"`
+	Forks      bool     `json:"forks"`
+	Interval   Duration `json:"interval"`
+}
+
+// App is a GitHub App.
+type App struct {
+	ID           string `json:"id"`
+	Installation int64  `json:"installation"`
+	KeyFile      string `json:"keyFile"`
 }
 
 // Duration is a span of time that is written with one unit, such as 30s or 2d.

@@ -125,8 +125,15 @@ func TestFindings(t *testing.T) {
 		{"plain http", "login: {jwt", "caFile: x, login: {jwt", []string{"13:39: environments.prod.targets.vault.address: certificates make no sense"}},
 		{"no login", ", login: {jwt: {role: aplomb, file: jwt}}", "", []string{"13:14: environments.prod.targets.vault: Vault answers nobody"}},
 		{"too long", "2d", "999999999d", []string{"8:3: environments.prod: "}},
-		{"later", "drift: report", "status: {commitStatus: true, comment: true}", []string{
-			"17:14: environments.prod.status.commitStatus is not yet supported", "17:34: environments.prod.status.comment is not yet supported"}},
+		{"no forge", "drift: report", "status: {commitStatus: true, comment: true}", []string{
+			"17:28: environments.prod.status.commitStatus: there is no forge", "17:43: environments.prod.status.comment: there is no forge"}},
+		{"a forge without a branch", "targets: {local: {engine: local}}", "forge: {kind: github, repository: a/b, tokenFile: t}\n    targets: {local: {engine: local}}", []string{"20:13: environments.stage.source.branch is missing"}},
+		{"a forge in plain text", "drift: report", "forge: {kind: gitea, url: 'http://git.example.org', repository: a/b, app: {id: x, keyFile: k}}", []string{
+			"17:31: environments.prod.forge.url: the token would pass over the network", "17:79: environments.prod.forge.app: gitea has no apps"}},
+		{"a password of a forge", "drift: report", "forge: {kind: gitlab, url: 'https://a:b@git.example.org', repository: a/b, tokenFile: t}", []string{
+			"17:32: environments.prod.forge.url: credentials do not belong there"}},
+		{"a gitea somewhere", "drift: report", "forge: {kind: gitea, repository: a/b, tokenFile: t}", []string{
+			"17:12: environments.prod.forge.url is missing: gitea has no public server"}},
 		{"no repository", "source: {git: ../fleet}", "source: {dir: ../fleet}", []string{"20:14: environments.stage.source.dir: the daemon follows declarations by commit"}},
 		{"neither", "drift: report", "templates: {path: a}", []string{"17:16: exactly one of environments.prod.templates.git and environments.prod.templates.dir"}},
 		{"both", "drift: report", "templates: {git: a, dir: b}", []string{"17:"}},
@@ -140,7 +147,7 @@ func TestFindings(t *testing.T) {
 			`17:102: environments.prod.paths[4].names[0]: "[a" is no pattern`, `17:119: environments.prod.paths[4].targets[0]: "us" fits no target of prod`,
 			`17:136: environments.prod.paths[4].templates[0]: "local.file" is no template`}},
 		{"later gates", "reviews: 0, signed: false", `reviews: 1, signed: true, windows: [{cron: "* * * * *", for: 1h}]`, []string{
-			"16:46: environments.prod.gates.reviews is not", "16:58: environments.prod.gates.signed is not", "16:72: environments.prod.gates.windows is not"}},
+			"16:58: environments.prod.gates.signed is not", "16:72: environments.prod.gates.windows is not"}},
 		{"later signers", "path: environments/prod", "signers: [a]", []string{"10:68: environments.prod.source.signers is not yet"}},
 		{"nothing", whole[strings.Index(whole, "environments:"):], "environments: {}\n", []string{"7:15: there is no environment"}},
 	} {

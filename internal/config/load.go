@@ -137,6 +137,12 @@ func decodeEnvironment(base, name string, raw json.RawMessage) (Environment, err
 	for _, f := range e.followed() {
 		f.absolute(base)
 	}
+	if f := e.Forge; f != nil {
+		f.TokenFile, f.CAFile = below(base, f.TokenFile), below(base, f.CAFile)
+		if f.App != nil {
+			f.App.KeyFile = below(base, f.App.KeyFile)
+		}
+	}
 	for i := range e.Paths {
 		e.Paths[i].Path = strings.Trim(e.Paths[i].Path, "/")
 	}
