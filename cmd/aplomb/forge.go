@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"slices"
 	"sync"
 	"time"
@@ -19,6 +20,7 @@ import (
 	"github.com/aplomb-dev/aplomb/sources/forge/github"
 	"github.com/aplomb-dev/aplomb/sources/forge/gitlab"
 	"github.com/aplomb-dev/aplomb/sources/git"
+	"github.com/aplomb-dev/aplomb/sources/webhook"
 )
 
 // bookFile is what was shown on proposals, in a data folder.
@@ -33,6 +35,7 @@ type office struct {
 	desk     *proposals.Desk     // nil: no comments are wanted
 	approver *proposals.Approver // nil: no reviews are
 	teller   *proposals.Teller   // nil: no commit statuses are
+	hook     http.Handler        // nil: the forge does not call
 }
 
 // newForge opens a forge; nobody is asked yet.
@@ -92,6 +95,12 @@ func newOffice(f *folder, e config.Environment, r *reconciler.Reconciler, src so
 			}
 		}
 	}
+	if e.Forge.Webhook != "" {
+		o.hook = &webhook.Hook{
+			Forge: webhook.Forge(e.Forge.Kind), SecretFile: e.Forge.Webhook, Repositories: []string{e.Source.Git}, Log: log,
+			Kick: func(string) { r.Kick(); o.kick() },
+		}
+	}
 	if e.Status.CommitStatus {
 		o.teller = &proposals.Teller{Environment: e.Name, Forge: fg, Status: r.Status, Wait: r.Wait, Log: log}
 	}
@@ -136,7 +145,7 @@ func (o *office) run(ctx context.Context) {
 
 // kick has proposals looked at now.
 func (o *office) kick() {
-	if o != nil && o.desk != nil {
+	if o.desk != nil {
 		o.desk.Kick()
 	}
 }

@@ -46,6 +46,9 @@ func (r *runner) opened(ctx context.Context, e config.Environment) (*daemon.Open
 	}
 	o := &daemon.Opened{Stats: s.stats, Meters: s.meters, Close: s.close}
 	o.Info, o.Control, o.Logs, o.Services = s.env, s.Control, s.logs, s.services
+	if at != nil {
+		o.Hook = at.hook
+	}
 	o.Run = func(ctx context.Context) error {
 		var beside sync.WaitGroup
 		inner, cancel := context.WithCancel(ctx)

@@ -42,6 +42,9 @@ type Environment struct {
 	Logs func(ctx context.Context, q LogsQuery, w io.Writer) error
 	// Services lists the service catalog. Nil: ErrNotServed.
 	Services func(ctx context.Context) ([]Service, error)
+	// Hook takes the calls of its forge, which prove by themselves who they come
+	// from. Nil: it has none.
+	Hook http.Handler
 	// Done is closed when it stops: streams and long polls end then. Nil: never.
 	Done <-chan struct{}
 }
@@ -96,6 +99,7 @@ func (s *Server) Handler() http.Handler {
 	m.HandleFunc("GET /v1/environments", s.guard(Viewer, func(w http.ResponseWriter, r *http.Request) {
 		answer(w, r, func(*http.Request) (any, error) { return s.list(), nil })
 	}))
+	m.HandleFunc("POST /hooks/{name}", s.guard(Nobody, s.hook))
 	s.facts(m)
 	s.levers(m)
 	s.health(m)
@@ -103,6 +107,18 @@ func (s *Server) Handler() http.Handler {
 		writeError(w, fmt.Errorf("%s %s: %w", r.Method, r.URL.Path, ErrNotServed))
 	}))
 	return m
+}
+
+// hook hands a call of a forge to the environment that is meant. That one is not
+// open, or is not there, is told to nobody who could be anybody.
+func (s *Server) hook(w http.ResponseWriter, r *http.Request) {
+	for _, e := range s.Environments() {
+		if e.Info.Name == r.PathValue("name") && e.Hook != nil {
+			e.Hook.ServeHTTP(w, r)
+			return
+		}
+	}
+	w.WriteHeader(http.StatusUnauthorized) // as to a wrong signature
 }
 
 // health are the routes for those who watch the daemon itself. Whether it is

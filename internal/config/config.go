@@ -178,6 +178,7 @@ type Forge struct {
 	TokenFile  string   `json:"tokenFile"`
 	App        *App     `json:"app"`
 	CAFile     string   `json:"caFile"`
+	Webhook    string   `json:"webhookSecretFile"` // "": calls are refused
 	Drafts     bool     `json:"drafts"`
 	Forks      bool     `json:"forks"`
 	Interval   Duration `json:"interval"`

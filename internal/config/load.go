@@ -138,7 +138,7 @@ func decodeEnvironment(base, name string, raw json.RawMessage) (Environment, err
 		f.absolute(base)
 	}
 	if f := e.Forge; f != nil {
-		f.TokenFile, f.CAFile = below(base, f.TokenFile), below(base, f.CAFile)
+		f.TokenFile, f.CAFile, f.Webhook = below(base, f.TokenFile), below(base, f.CAFile), below(base, f.Webhook)
 		if f.App != nil {
 			f.App.KeyFile = below(base, f.App.KeyFile)
 		}
