@@ -266,7 +266,7 @@ func gitConfig(s config.Source, dir string) git.Config {
 func kept(ctx context.Context, data, name string, s config.Source, c *closers) (*sources.Snapshot, error) {
 	var src sources.Source = &dir.Source{Path: s.Dir}
 	if s.Dir == "" {
-		local := filepath.IsAbs(s.Git)
+		local := filepath.IsAbs(s.Git) || strings.HasPrefix(s.Git, "file://")
 		mirrored := ""
 		if !local {
 			mirrored = mirrorOf(data, name, s.Git)
