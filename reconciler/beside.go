@@ -36,6 +36,7 @@ type beside struct {
 	// Of the goroutine that follows:
 	next    time.Time     // the next look
 	running chan struct{} // closed at the end of the look that was begun; nil: none was
+	late    bool          // nobody waits for that look any more
 
 	// Of the reconciler's lock:
 	rev    sources.Revision // the newest that could be read: what to compile under; zero: none could yet
@@ -70,7 +71,7 @@ func (r *Reconciler) lookBeside(ctx context.Context) {
 	for _, b := range r.besides {
 		if b.begins(time.Now()) {
 			done := make(chan struct{})
-			b.running = done
+			b.running, b.late = done, false
 			r.looks.Go(func() {
 				defer close(done)
 				r.lookAt(ctx, b)
@@ -80,18 +81,20 @@ func (r *Reconciler) lookBeside(ctx context.Context) {
 	timer := time.NewTimer(patience)
 	defer timer.Stop()
 	for _, b := range r.besides {
-		if b.running == nil {
+		read := r.hasRead(b)
+		if b.running == nil || b.late && read {
 			continue
 		}
-		late := timer.C
-		if !r.hasRead(b) {
-			late = nil // without it nothing can be compiled
+		over := timer.C
+		if !read {
+			over = nil // without it nothing can be compiled
 		}
 		select {
 		case <-b.running:
 			b.running = nil
-		case <-late:
-			timer.Reset(0) // nobody else is waited for
+		case <-over:
+			b.late = true
+			timer.Reset(0) // nor is anybody else waited for
 		case <-ctx.Done():
 			return
 		}
@@ -105,6 +108,7 @@ func (b *beside) begins(now time.Time) bool {
 		case <-b.running:
 			b.running = nil
 		default:
+			b.next = now.Add(b.Interval)
 			return false
 		}
 	}

@@ -166,7 +166,7 @@ type Detail struct {
 
 // Event is one thing that happened. Types: "revision" (a new one is in force),
 // "refused", "state" (a resource changed its state), "applied", "failed",
-// "drift", "repaired", "source", "target", "report", "lever", "converged".
+// "drift", "repaired", "source", "templates", "policies", "target", "report", "lever", "converged".
 type Event struct {
 	Seq      uint64        `json:"seq"`
 	At       time.Time     `json:"at"`

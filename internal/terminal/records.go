@@ -126,7 +126,7 @@ func eventWord(e reconciler.Event) cell {
 		return styled("drift", yellow)
 	case "converged":
 		return styled("✓ converged", green)
-	case "source", "target", "report":
+	case "source", "templates", "policies", "target", "report":
 		if e.Message == "" {
 			return styled("✓ "+e.Type+" ok", green)
 		}
