@@ -216,7 +216,7 @@ func (r *Reconciler) take(ctx context.Context, t tuple, refused func(Refusal)) e
 	all, closeAll, err := r.fetch(ctx, t)
 	if err != nil {
 		var own declarationsError
-		if errors.As(err, &own) && (errors.Is(err, sources.ErrRewound) || errors.Is(err, sources.ErrTooLarge)) { // looking again will not mend it
+		if errors.As(err, &own) && (errors.Is(err, sources.ErrRewound) || errors.Is(err, sources.ErrUnsigned) || errors.Is(err, sources.ErrTooLarge)) { // looking again will not mend it
 			refusal.Error = schema.Mask(err.Error())
 			refused(refusal)
 		}

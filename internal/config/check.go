@@ -104,7 +104,7 @@ func (c *checking) api() {
 // unsupported finds what this version only knows by name.
 func (c *checking) unsupported(e Environment, at schema.Path) {
 	for _, step := range [][]string{
-		{"source", "signers"}, {"templates", "signers"}, {"policies", "signers"}, {"gates", "reviews"}, {"gates", "windows"}, {"gates", "signed"},
+		{"gates", "reviews"}, {"gates", "windows"}, {"gates", "signed"},
 		{"status", "commitStatus"}, {"status", "comment"},
 	} {
 		path := at
