@@ -177,6 +177,7 @@ func (p *cuePackage) unbuilt(err error) {
 	p.res.Broken = append(p.res.Broken, fragment{})
 	seen := map[schema.Pos]bool{}
 	for _, e := range errors.Errors(err) {
+		e = said(e)
 		at, ok := p.firstPlace(e)
 		if !ok {
 			at = p.top().at
