@@ -75,7 +75,7 @@ func (r *cueReader) open(v cue.Value, s spot) *value {
 		want = named["#Name"].words
 	}
 	var also []schema.Pos
-	if r.spot.lines.from > 0 && !r.spot.lines.hold(s.at) {
+	if r.spot.lines != nil && !r.spot.lines.hold(s.at) {
 		also, s.at = []schema.Pos{s.at}, r.spot.key
 	}
 	b := r.find(v, s, "give it a value", "%s has no value yet: it wants %s", r.name(v), want)
