@@ -248,6 +248,28 @@ func (r *Reconciler) fetch(ctx context.Context, t tuple) (Snapshots, func() erro
 	return all, closeAll, nil
 }
 
+// judgeDown is what judges deletions while nothing is declared: the policies in
+// force, or after a start those that are followed. Without them nothing is
+// deleted.
+func (r *Reconciler) judgeDown(ctx context.Context) (*Judge, error) {
+	r.mu.Lock()
+	judge := r.core.w.Judge
+	r.mu.Unlock()
+	if judge != nil || r.cfg.Policies.Source == nil {
+		return judge, nil
+	}
+	u, err := r.under()
+	if err != nil {
+		return nil, err
+	}
+	snap, err := r.cfg.Policies.Source.Fetch(ctx, u.Policies)
+	if err != nil {
+		return nil, fmt.Errorf("policies: %w", err)
+	}
+	compiled, err := r.cfg.Compile(ctx, Snapshots{Policies: snap})
+	return compiled.Judge, errors.Join(err, snap.Close())
+}
+
 // declarationsError is an error of the declarations' own source.
 type declarationsError struct{ error }
 
