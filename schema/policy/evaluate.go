@@ -196,7 +196,7 @@ func (s *said) require(filled, subject cue.Value) error {
 	if err := want.Err(); err != nil {
 		return err
 	}
-	err := want.Unify(subject).Validate(cue.Concrete(true))
+	err := want.Unify(subject).Validate(cue.Concrete(true), cue.All())
 	if err == nil {
 		return nil
 	}

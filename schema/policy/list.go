@@ -3,6 +3,7 @@ package policy
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 
 	"cuelang.org/go/cue"
@@ -183,7 +184,7 @@ func (e *evaluator) placeOf(bundle int) schema.Pos {
 func (e *evaluator) diagnose(err error, bundle int) []schema.Diagnostic {
 	var all []schema.Diagnostic
 	for _, one := range errors.Errors(err) {
-		d := schema.Diagnostic{Pos: e.placeOf(bundle)}
+		d := schema.Diagnostic{}
 		for _, at := range errors.Positions(one) {
 			if cueload.Own(at.Filename()) && at.Line() > 0 {
 				d.Pos = schema.Pos{File: at.Filename(), Line: at.Line(), Col: at.Column()}
@@ -195,6 +196,14 @@ func (e *evaluator) diagnose(err error, bundle int) []schema.Diagnostic {
 			d.Hint = "name it in the policy: " + name + ": _"
 		}
 		all = append(all, d)
+	}
+	if placed := func(d schema.Diagnostic) bool { return d.Pos.Line > 0 }; slices.ContainsFunc(all, placed) {
+		all = slices.DeleteFunc(all, func(d schema.Diagnostic) bool { return !placed(d) }) // they sum up the others
+	}
+	for i := range all {
+		if all[i].Pos.Line == 0 {
+			all[i].Pos = e.placeOf(bundle)
+		}
 	}
 	if len(all) == 0 {
 		all = []schema.Diagnostic{{Pos: e.placeOf(bundle), Message: clip(err.Error())}}
