@@ -26,7 +26,7 @@ type evaluator struct {
 	bundles []*cueload.Bundle
 	cctx    *cue.Context
 	built   map[int]cue.Value
-	named   map[policyRef]cue.Value
+	named   map[policyRef]rule
 	used    int
 }
 
@@ -37,7 +37,7 @@ func newEvaluator(bundles []*cueload.Bundle) *evaluator {
 }
 
 func (e *evaluator) recycle() {
-	e.cctx, e.built, e.named, e.used = cuecontext.New(), map[int]cue.Value{}, map[policyRef]cue.Value{}, 0
+	e.cctx, e.built, e.named, e.used = cuecontext.New(), map[int]cue.Value{}, map[policyRef]rule{}, 0
 }
 
 // bundle evaluates a package, once a context.
@@ -53,25 +53,35 @@ func (e *evaluator) bundle(i int) (cue.Value, *build.Instance, error) {
 	return v, inst, err
 }
 
-// policy is the value of a policy, with nothing filled in.
-func (e *evaluator) policy(ref policyRef) (cue.Value, error) {
-	if v, ok := e.named[ref]; ok {
-		return v, nil
+// rule is what of a policy is evaluated for each thing, with nothing filled in,
+// and what it tells.
+type rule struct {
+	value         cue.Value
+	message, hint string
+}
+
+// rule is the rule of a policy.
+func (e *evaluator) rule(ref policyRef) (rule, error) {
+	if r, ok := e.named[ref]; ok {
+		return r, nil
 	}
 	root, ok := e.built[ref.Bundle]
 	if !ok {
 		var err error
 		if root, _, err = e.bundle(ref.Bundle); err != nil {
-			return root, err
+			return rule{}, err
 		}
 	}
-	v := root.LookupPath(cue.MakePath(cue.Str(ref.Name)))
-	if !v.Exists() {
-		return v, fmt.Errorf("there is no policy %s", ref.Name)
+	p := root.LookupPath(cue.MakePath(cue.Str(ref.Name)))
+	r := rule{value: p.LookupPath(rulePath), message: text(p, "message"), hint: text(p, "hint")}
+	if !r.value.Exists() {
+		return r, fmt.Errorf("there is no policy %s", ref.Name)
 	}
-	e.named[ref] = v
-	return v, nil
+	e.named[ref] = r
+	return r, nil
 }
+
+var rulePath = cue.MakePath(cue.Str("rule"))
 
 // judge lets policies judge one thing.
 func (e *evaluator) judge(p pairs) []said {
@@ -106,18 +116,18 @@ func (e *evaluator) one(ref policyRef, input cue.Value) (s said) {
 			e.recycle()
 		}
 	}()
-	p, err := e.policy(ref)
+	r, err := e.rule(ref)
 	if err != nil {
 		return said{Broken: words(err)}
 	}
-	filled := p.Unify(input)
+	filled := r.value.Unify(input)
 	if err := filled.Err(); err != nil {
 		return said{Broken: words(err)}
 	}
-	if err := s.deny(filled); err != nil {
+	if err := s.deny(filled, r); err != nil {
 		return said{Broken: "deny: " + words(err)}
 	}
-	if err := s.require(filled, input.LookupPath(cue.MakePath(cue.Str(string(ref.Over))))); err != nil {
+	if err := s.require(filled, r, input.LookupPath(cue.MakePath(cue.Str(string(ref.Over))))); err != nil {
 		return said{Broken: "require: " + words(err)}
 	}
 	if n := filled.LookupPath(cue.MakePath(cue.Str("approvers"))); n.Exists() {
@@ -127,7 +137,7 @@ func (e *evaluator) one(ref policyRef, input cue.Value) (s said) {
 		}
 		s.Approvers = int(count)
 		if count > 0 {
-			s.Denials = append(s.Denials, denial{Message: "it wants the approval of " + people(s.Approvers), Hint: text(filled, "hint")})
+			s.Denials = append(s.Denials, denial{Message: "it wants the approval of " + people(s.Approvers), Hint: r.hint})
 		}
 	}
 	return s
@@ -144,7 +154,7 @@ func people(n int) string {
 const mostDenials = 50
 
 // deny takes what the policy's deny says.
-func (s *said) deny(filled cue.Value) error {
+func (s *said) deny(filled cue.Value, r rule) error {
 	list := filled.LookupPath(cue.MakePath(cue.Str("deny")))
 	if !list.Exists() {
 		return nil
@@ -156,7 +166,6 @@ func (s *said) deny(filled cue.Value) error {
 	if err != nil {
 		return err
 	}
-	hint := text(filled, "hint")
 	for it.Next() && len(s.Denials) < mostDenials {
 		v := it.Value()
 		if err := v.Validate(cue.Concrete(true)); err != nil {
@@ -164,7 +173,7 @@ func (s *said) deny(filled cue.Value) error {
 		}
 		d := denial{Message: text(v, "message"), Hint: text(v, "hint"), Path: schema.Path(text(v, "path"))}
 		if d.Hint == "" {
-			d.Hint = hint
+			d.Hint = r.hint
 		}
 		if d.Path != "" && !strings.HasPrefix(string(d.Path), "/") {
 			return fmt.Errorf("the path %q does not begin with /", clip(string(d.Path)))
@@ -188,7 +197,7 @@ func text(v cue.Value, field string) string {
 }
 
 // require finds what does not unify with the constraint, at its field.
-func (s *said) require(filled, subject cue.Value) error {
+func (s *said) require(filled cue.Value, r rule, subject cue.Value) error {
 	want := filled.LookupPath(cue.MakePath(cue.Str("require")))
 	if !want.Exists() {
 		return nil
@@ -200,7 +209,6 @@ func (s *said) require(filled, subject cue.Value) error {
 	if err == nil {
 		return nil
 	}
-	message, hint := text(filled, "message"), text(filled, "hint")
 	seen := map[schema.Path]bool{}
 	for _, e := range errors.Errors(err) {
 		at := below(e.Path())
@@ -208,15 +216,15 @@ func (s *said) require(filled, subject cue.Value) error {
 			continue
 		}
 		seen[at] = true
-		what := message
+		what := r.message
 		if what == "" {
 			what = misfit(at, e)
 		}
-		s.Denials = append(s.Denials, denial{Path: at, Message: what, Hint: hint})
+		s.Denials = append(s.Denials, denial{Path: at, Message: what, Hint: r.hint})
 		s.Leaves = append(s.Leaves, string(at))
 	}
 	if len(s.Leaves) == 0 { // CUE has no place for it
-		s.Denials = append(s.Denials, denial{Message: message, Hint: hint})
+		s.Denials = append(s.Denials, denial{Message: r.message, Hint: r.hint})
 	}
 	return nil
 }

@@ -80,11 +80,10 @@ func readPolicy(name string, v cue.Value) (*Policy, error) {
 	}
 	judges := false
 	for _, field := range []string{"require", "deny", "approvers"} {
-		it := v.LookupPath(cue.MakePath(cue.Str(field)))
-		judges = judges || it.Exists()
+		judges = judges || v.LookupPath(cue.MakePath(cue.Str("rule"), cue.Str(field))).Exists()
 	}
-	if !judges && v.Err() == nil && !conditional(v) {
-		return nil, fmt.Errorf("none of require, deny and approvers is there: it would judge nothing")
+	if r := v.LookupPath(rulePath); !judges && !conditional(r) {
+		return nil, fmt.Errorf("its rule has none of require, deny and approvers: it would judge nothing")
 	}
 	return p, nil
 }
@@ -193,7 +192,7 @@ func (e *evaluator) diagnose(err error, bundle int) []schema.Diagnostic {
 		}
 		d.Message = clip(one.Error())
 		if name, ok := missingInput(d.Message); ok {
-			d.Hint = "name it in the policy: " + name + ": _"
+			d.Hint = "name it in the rule: " + name + ": _"
 		}
 		all = append(all, d)
 	}

@@ -76,15 +76,14 @@ spec:
 	}
 	s := load(t, New(Options{Workers: pool}), `
 ports: policies.#Policy & {
-	resource: _
 	level: "soft-mandatory"
 	match: kinds: ["local.*"]
 	hint: "leave it"
-	deny: [for k, v in resource.spec.env {path: "/spec/env/\(k)", message: "env \(k) is said", if k == "PORT" {hint: "ports come from local.port"}}]
+	rule: {resource: _, deny: [for k, v in resource.spec.env {path: "/spec/env/\(k)", message: "env \(k) is said", if k == "PORT" {hint: "ports come from local.port"}}]}
 }
-owner: policies.#Policy & {level: "advisory", require: metadata: labels: owner!: string}
-team: policies.#Policy & {level: "advisory", require: metadata: labels: team!: "core"}
-slash: policies.#Policy & {level: "advisory", resource: _, deny: [{path: "/spec/env/a~1b", message: "slash"}, {path: "/spec/argv/0", message: "first"}, {path: "/spec/nothing", message: "nearest"}]}
+owner: policies.#Policy & {level: "advisory", rule: {require: metadata: labels: owner!: string}}
+team: policies.#Policy & {level: "advisory", rule: {require: metadata: labels: team!: "core"}}
+slash: policies.#Policy & {level: "advisory", rule: {resource: _, deny: [{path: "/spec/env/a~1b", message: "slash"}, {path: "/spec/argv/0", message: "first"}, {path: "/spec/nothing", message: "nearest"}]}}
 `)
 	equal(t, judge(t, s, "prod", got.Resources...),
 		`x/a.yaml:6:3 web: owner advisory metadata.labels.owner: metadata.labels.owner is missing`,
@@ -100,7 +99,7 @@ slash: policies.#Policy & {level: "advisory", resource: _, deny: [{path: "/spec/
 // Which policy judges what is decided before CUE.
 func TestMatch(t *testing.T) {
 	s := load(t, New(Options{}), `
-_all: policies.#Policy & {level: "advisory", deny: [{message: "said"}]}
+_all: policies.#Policy & {level: "advisory", rule: {deny: [{message: "said"}]}}
 kinds: _all & {match: kinds: ["nomad.*", "local.port"]}
 labels: _all & {match: labels: team: "shop*"}
 paths: _all & {match: paths: ["a/*.yaml"]}
@@ -116,15 +115,15 @@ none: _all & {match: paths: ["b/**"]}
 func TestUnloaded(t *testing.T) {
 	for name, c := range map[string]struct{ text, want string }{
 		"syntax":         {head + "a: {", "p.cue:3:"},
-		"conflict":       {head + `a: policies.#Policy & {level: "none"}`, "p.cue:3:"},
+		"conflict":       {head + `a: policies.#Policy & {level: "none", rule: deny: []}`, "p.cue:3:"},
 		"unknown field":  {head + `a: policies.#Policy & {level: "advisory", denies: []}`, "p.cue:3:"},
-		"no level":       {head + `a: policies.#Policy & {deny: []}`, "the policy a: level"},
-		"judges nothing": {head + `a: policies.#Policy & {level: "advisory"}`, "would judge nothing"},
+		"no level":       {head + `a: policies.#Policy & {rule: {deny: []}}`, "the policy a: level"},
+		"judges nothing": {head + `a: policies.#Policy & {level: "advisory", rule: {}}`, "would judge nothing"},
 		"no policy":      {head + `a: policies.#Level`, "no policy is found"},
 		"not a policy":   {"package p\na: {level: \"hard-mandatory\", deny: []}", "is no policy"},
-		"unnamed input":  {head + `a: policies.#Policy & {level: "advisory", deny: [if resource.data {message: "x"}]}`, `"resource" not found`},
+		"unnamed input":  {head + `a: policies.#Policy & {level: "advisory", rule: {deny: [if resource.data {message: "x"}]}}`, `"resource" not found`},
 		"import":         {"package p\nimport \"example.org/x\"\na: x.y", "example.org/x"},
-		"bad name":       {head + `"a b": policies.#Policy & {level: "advisory", deny: []}`, "other letters"},
+		"bad name":       {head + `"a b": policies.#Policy & {level: "advisory", rule: {deny: []}}`, "other letters"},
 	} {
 		s, findings, err := New(Options{}).Load(t.Context(), fstest.MapFS{"p.cue": {Data: []byte(c.text)}})
 		if err != nil || len(findings) == 0 {
@@ -147,8 +146,8 @@ func TestUnloaded(t *testing.T) {
 
 // Two packages, or a folder and one above it, make one Set; a name stands once.
 func TestPackages(t *testing.T) {
-	one := head + `one: policies.#Policy & {level: "advisory", deny: [{message: "1"}]}`
-	two := head + `two: policies.#Policy & {level: "advisory", deny: [{message: "2"}]}`
+	one := head + `one: policies.#Policy & {level: "advisory", rule: {deny: [{message: "1"}]}}`
+	two := head + `two: policies.#Policy & {level: "advisory", rule: {deny: [{message: "2"}]}}`
 	s, findings, err := New(Options{}).Load(t.Context(), fstest.MapFS{"p.cue": {Data: []byte(one)}, "team/p.cue": {Data: []byte(two)}})
 	if err != nil || len(findings) > 0 || len(s.Policies()) != 2 {
 		t.Fatal(err, findings, s.Policies())
@@ -163,13 +162,13 @@ func TestPackages(t *testing.T) {
 // could only have advised does not refuse.
 func TestBroken(t *testing.T) {
 	s := load(t, New(Options{}), `
-strict: policies.#Policy & {level: "soft-mandatory", resource: _, match: labels: broken: "*", deny: [for x in resource.spec.missing {message: x}]}
-advice: policies.#Policy & {level: "advisory", resource: _, match: labels: broken: "*", deny: [{message: resource.spec.missing}]}
-fine: policies.#Policy & {level: "advisory", resource: _, deny: [if resource.metadata.name == "y" {message: "it is y"}]}
+strict: policies.#Policy & {level: "soft-mandatory", match: labels: broken: "*", rule: {resource: _, deny: [for x in resource.spec.missing {message: x}]}}
+advice: policies.#Policy & {level: "advisory", match: labels: broken: "*", rule: {resource: _, deny: [{message: resource.spec.missing}]}}
+fine: policies.#Policy & {level: "advisory", rule: {resource: _, deny: [if resource.metadata.name == "y" {message: "it is y"}]}}
 `)
 	got := judge(t, s, "prod", file("x", "{}", map[string]string{"broken": "1"}), file("y", "{}", nil))
-	if len(got) != 3 || !strings.Contains(got[0], "advice advisory : the policy advice cannot be judged: deny: p.cue:") ||
-		!strings.Contains(got[1], "strict hard-mandatory : the policy strict cannot be judged: deny: p.cue:") || !strings.HasSuffix(got[2], "fine advisory : it is y") {
+	if len(got) != 3 || !strings.Contains(got[0], "advice advisory : the policy advice cannot be judged: p.cue:") ||
+		!strings.Contains(got[1], "strict hard-mandatory : the policy strict cannot be judged: p.cue:") || !strings.HasSuffix(got[2], "fine advisory : it is y") {
 		t.Errorf("%s", strings.Join(got, "\n"))
 	}
 }
@@ -179,9 +178,9 @@ fine: policies.#Policy & {level: "advisory", resource: _, deny: [if resource.met
 func TestEndless(t *testing.T) {
 	s := load(t, New(Options{Workers: testPool(t, 2*time.Second)}), `
 import "list"
-endless: policies.#Policy & {level: "soft-mandatory", resource: _, match: labels: endless: "*",
-	deny: [for a in list.Range(0, resource.spec.n, 1) for b in list.Range(0, resource.spec.n, 1) for c in list.Range(0, resource.spec.n, 1) if a*b*c == -1 {message: "never"}]}
-fine: policies.#Policy & {level: "advisory", resource: _, deny: [{message: "said"}]}
+endless: policies.#Policy & {level: "soft-mandatory", match: labels: endless: "*",
+	rule: {resource: _, deny: [for a in list.Range(0, resource.spec.n, 1) for b in list.Range(0, resource.spec.n, 1) for c in list.Range(0, resource.spec.n, 1) if a*b*c == -1 {message: "never"}]}}
+fine: policies.#Policy & {level: "advisory", rule: {resource: _, deny: [{message: "said"}]}}
 `)
 	got := judge(t, s, "prod", file("x", `{"n":100000}`, map[string]string{"endless": "1"}), file("y", `{"n":1}`, nil))
 	if len(got) != 3 || !strings.Contains(got[0], "endless hard-mandatory : the policy endless cannot be judged: it ") ||
@@ -193,7 +192,7 @@ fine: policies.#Policy & {level: "advisory", resource: _, deny: [{message: "said
 // What is judged enters as data: CUE in it stays text.
 func TestDataOnly(t *testing.T) {
 	s := load(t, New(Options{}), `
-echo: policies.#Policy & {level: "advisory", resource: _, deny: [{message: resource.spec.content}, {message: "\(resource.spec.big) \(resource.spec.half)"}]}
+echo: policies.#Policy & {level: "advisory", rule: {resource: _, deny: [{message: resource.spec.content}, {message: "\(resource.spec.big) \(resource.spec.half)"}]}}
 `)
 	equal(t, judge(t, s, "prod", file("x", `{"content":"\\(1+1) _|_ #Policy \"","big":12345678901234567890123,"half":0.5}`, nil)),
 		`a/x.yaml:3:1 x: echo advisory : \(1+1) _|_ #Policy "`, `a/x.yaml:3:1 x: echo advisory : 12345678901234567890123 0.5`)
@@ -217,7 +216,7 @@ func (c counting) Handle(item []byte) any {
 func TestCache(t *testing.T) {
 	var n atomic.Int64
 	j := New(Options{Workers: worker.New(worker.Options{Services: worker.Services{Service: func() worker.Handler { return counting{NewHandler(), &n} }}})})
-	s := load(t, j, `said: policies.#Policy & {level: "advisory", resource: _, deny: [{message: resource.spec.path}]}`)
+	s := load(t, j, `said: policies.#Policy & {level: "advisory", rule: {resource: _, deny: [{message: resource.spec.path}]}}`)
 	var all []schema.Resource
 	for i := range 40 {
 		all = append(all, file(fmt.Sprint("f", i), fmt.Sprintf(`{"path":"p%d"}`, i), nil))
@@ -239,17 +238,17 @@ func TestCache(t *testing.T) {
 	if got := judge(t, s, "prod", all[5]); !strings.HasPrefix(got[0], "a/f5.yaml:99") {
 		t.Errorf("what was kept stands where it was: %s", got)
 	}
-	s = load(t, j, `said: policies.#Policy & {level: "hard-mandatory", resource: _, deny: [{message: resource.spec.path}]}`)
+	s = load(t, j, `said: policies.#Policy & {level: "hard-mandatory", rule: {resource: _, deny: [{message: resource.spec.path}]}}`)
 	step("another policy", 40)
 }
 
 func TestChanges(t *testing.T) {
 	s := load(t, New(Options{}), `
-two: policies.#Policy & {level: "soft-mandatory", over: "change", change: _, match: actions: ["delete"], if change.data {approvers: 2}}
-wide: policies.#Policy & {level: "hard-mandatory", over: "change", change: _, environment: _, deny: [if change.dependents > 3 && environment == "prod" {message: "\(change.dependents) things need it"}]}
-stack: policies.#Policy & {level: "advisory", over: "change", change: _, match: kinds: ["tofu.stack"], deny: [for d in change.deltas if d.op == "delete" {message: "\(d.path) goes"}]}
-alone: policies.#Policy & {level: "advisory", over: "change", change: _, plan: _, deny: [if plan.author == "mallory" {message: "by \(plan.author)"}]}
-mass: policies.#Policy & {level: "hard-mandatory", over: "plan", plan: _, match: actions: ["delete"], deny: [if (*plan.actions.delete | 0) > 10 {message: "\(plan.actions.delete) deletions"}]}
+two: policies.#Policy & {level: "soft-mandatory", over: "change", match: actions: ["delete"], rule: {change: _, if change.data {approvers: 2}}}
+wide: policies.#Policy & {level: "hard-mandatory", over: "change", rule: {change: _, environment: _, deny: [if change.dependents > 3 && environment == "prod" {message: "\(change.dependents) things need it"}]}}
+stack: policies.#Policy & {level: "advisory", over: "change", match: kinds: ["tofu.stack"], rule: {change: _, deny: [for d in change.deltas if d.op == "delete" {message: "\(d.path) goes"}]}}
+alone: policies.#Policy & {level: "advisory", over: "change", rule: {change: _, plan: _, deny: [if plan.author == "mallory" {message: "by \(plan.author)"}]}}
+mass: policies.#Policy & {level: "hard-mandatory", over: "plan", match: actions: ["delete"], rule: {plan: _, deny: [if (*plan.actions.delete | 0) > 10 {message: "\(plan.actions.delete) deletions"}]}}
 `)
 	plan := schema.PlanFacts{Environment: "prod", Author: "mallory", Actions: map[schema.Action]int{schema.Delete: 11}}
 	web := schema.ID{Kind: "local.file", Name: "web"}
@@ -286,11 +285,11 @@ mass: policies.#Policy & {level: "hard-mandatory", over: "plan", plan: _, match:
 func TestCases(t *testing.T) {
 	r, err := New(Options{}).Test(t.Context(), fstest.MapFS{
 		"p.cue": {Data: []byte(head + `
-good: policies.#Policy & {level: "advisory", resource: _, match: kinds: ["local.*"], deny: [
+good: policies.#Policy & {level: "advisory", match: kinds: ["local.*"], rule: {resource: _, deny: [
 	if resource.metadata.name == "a" {message: "a"},
 	if resource.metadata.name == "b" {message: "b"},
-]}
-untried: policies.#Policy & {level: "advisory", require: metadata: name: "a"}
+]}}
+untried: policies.#Policy & {level: "advisory", rule: {require: metadata: name: "a"}}
 `)},
 		"p_test.cue": {Data: []byte(`package p
 cases: good: pass: {c: resource: {kind: "local.file", metadata: name: "c"}, wrong: resource: {kind: "local.file", metadata: name: "a"}}

@@ -40,14 +40,14 @@ func TestScanFinds(t *testing.T) {
 func TestScanPasses(t *testing.T) {
 	certificate := "-----BEGIN CERTIFICATE-----\nMIIBszCCAVmgAwIBAgIUQ3Zr9sD8fKq2W1xH7bTjP0yNnLwwCgYIKoZIzj0EAwIw\nQ3Zr9sD8fKq2W1xH7bTjP0yNnLwwCgYI\n-----END CERTIFICATE-----\n"
 	for _, c := range []struct{ text, key string }{
-		{"da39a3ee5e6b4b0d3255bfef95601890afd80709", ""},                                            // a commit
-		{"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855", ""},                    // SHA-256
-		{"E3B0C44298FC1C149AFBF4C8996FB92427AE41E4649B934CA495991B7852B855", ""},                    // likewise
-		{"7f3a1c9e-4b1d-4f0a-9c57-2f1e6a3d8b90", "id"},                                              // a UUID
-		{"nginx@sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855", "image"},  // an image
-		{"sha384-oqVuAfXRKap7fdgcCY5uykM6+R9GqQ8K/uxy9rlHhpHq6vQ0yWvP4G6z3h2xQ1Zb", "integrity"},    // of a script
-		{"h1:2nXGZ9dKq7F3hR8sJ5LwPcVbM4tYxA6eU1oN0iDkQ2g=", ""},                                      // go.sum
-		{certificate, "content"},                                                                    //
+		{"da39a3ee5e6b4b0d3255bfef95601890afd80709", ""},                                           // a commit
+		{"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855", ""},                   // SHA-256
+		{"E3B0C44298FC1C149AFBF4C8996FB92427AE41E4649B934CA495991B7852B855", ""},                   // likewise
+		{"7f3a1c9e-4b1d-4f0a-9c57-2f1e6a3d8b90", "id"},                                             // a UUID
+		{"nginx@sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855", "image"}, // an image
+		{"sha384-oqVuAfXRKap7fdgcCY5uykM6+R9GqQ8K/uxy9rlHhpHq6vQ0yWvP4G6z3h2xQ1Zb", "integrity"},   // of a script
+		{"h1:2nXGZ9dKq7F3hR8sJ5LwPcVbM4tYxA6eU1oN0iDkQ2g=", ""},                                    // go.sum
+		{certificate, "content"}, //
 		{"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl ana", ""}, // a public key
 		{"AAAAB3NzaC1yc2EAAAADAQABAAABgQC7xF9Zr3LkP2sXw8Vb", ""},                                     //
 		{"@{local.secret/db.value}", "PASSWORD"},
