@@ -316,9 +316,14 @@ func (r *Reconciler) goDown(ctx context.Context, by string, also []schema.ID, wh
 		return err
 	}
 	w.Now = time.Now()
-	w.Declare(w.Revision, nil)
-	r.supersede()
-	r.looked = true
+	if w.Judge == nil && r.cfg.Policies.Source != nil { // nothing was compiled yet: who judges deletions is found first
+		w.Declared, r.looked = false, false
+		nudge(r.look)
+	} else {
+		w.Declare(w.Revision, nil)
+		r.supersede()
+		r.looked = true
+	}
 	r.status.settled, r.status.converged = false, false
 	return nil
 }
