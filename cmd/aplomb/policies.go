@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"io/fs"
 	"slices"
 	"sync"
 
@@ -81,21 +80,15 @@ func judgeOf(s *policy.Set, env string) *reconciler.Judge {
 	return j
 }
 
-// judged is what policies say of declarations that are not planned: those of a
-// tree of policies, in validate.
-func (g *guard) judged(ctx context.Context, policies fs.FS, resources []schema.Resource) ([]schema.Diagnostic, error) {
-	s, findings, err := g.judge.Load(ctx, policies)
-	if err != nil || len(findings) > 0 {
-		return findings, err
-	}
-	return nil, attach(ctx, s, g.env, resources)
-}
-
 // remarks are violations as findings are told: at the line, of what, by which
 // policy.
 func remarks(resources []schema.Resource) (refusals, advice []schema.Diagnostic) {
 	for _, r := range resources {
 		for _, v := range r.Violations {
+			if v.Policy == policy.Unloaded { // of everything the same: once is enough
+				d := schema.Diagnostic{Message: v.Message, Hint: v.Hint}
+				return []schema.Diagnostic{d}, nil
+			}
 			d := schema.Diagnostic{Pos: v.Pos, Subject: r.ID.Short(), Path: v.Path, Hint: v.Hint, Message: fmt.Sprintf("policy %s (%s): %s", v.Policy, v.Level, v.Message)}
 			if v.Level == schema.Advisory || v.Approvers > 0 {
 				advice = append(advice, d)

@@ -59,12 +59,11 @@ func (a *app) runPolicyTest(ctx context.Context, dir string) (err error) {
 	quiet.SetOutput(io.Discard)
 	closers := &closers{}
 	defer func() { err = errors.Join(err, closers.Close()) }()
-	fsys, closer, err := tree(dir, "")
+	snap, err := tree(dir, "", closers)
 	if err != nil {
 		return err
 	}
-	closers.add(closer.Close)
-	report, err := policy.New(policy.Options{Workers: workers(quiet, closers), Log: quiet}).Test(ctx, fsys)
+	report, err := policy.New(policy.Options{Workers: workers(quiet, closers), Log: quiet}).Test(ctx, snap.FS)
 	if err != nil {
 		return fmt.Errorf("policy test %s: %w", dir, err)
 	}

@@ -8,9 +8,9 @@ import (
 	"github.com/aplomb-dev/aplomb/schema"
 )
 
-// unloaded is the name under which a Set that does not load refuses: that of no
-// policy.
-const unloaded = "policies"
+// Unloaded is the name under which a Set that does not load refuses everything:
+// no policy's.
+const Unloaded = "policies"
 
 // refusal is what a Set that does not load says of everything.
 func (s *Set) refusal() []schema.Violation {
@@ -21,7 +21,7 @@ func (s *Set) refusal() []schema.Violation {
 	if n := len(s.findings) - 1; n > 0 {
 		more = fmt.Sprintf(" (and %d more)", n)
 	}
-	return []schema.Violation{{Policy: unloaded, Level: schema.HardMandatory, Message: "the policies do not load: " + s.findings[0].String() + more, Hint: s.findings[0].Hint}}
+	return []schema.Violation{{Policy: Unloaded, Level: schema.HardMandatory, Message: "the policies do not load: " + s.findings[0].String() + more, Hint: s.findings[0].Hint}}
 }
 
 // judging are the policies over something in an environment.
