@@ -161,7 +161,9 @@ func (s *Set) Changes(ctx context.Context, plan schema.PlanFacts, changes []sche
 	out := make([][]schema.Violation, len(changes))
 	if refusal := s.refusal(); refusal != nil {
 		for i := range out {
-			out[i] = refusal
+			if changes[i].Declared == nil { // what is declared is refused already
+				out[i] = refusal
+			}
 		}
 		return out, nil
 	}
@@ -219,11 +221,9 @@ type planQuery struct {
 }
 
 // Plan says what the policies over plans say of one, and of which of its
-// changes each holds.
+// changes each holds. What a Set that does not load refuses, it refuses one by
+// one.
 func (s *Set) Plan(ctx context.Context, plan schema.PlanFacts) ([]schema.PlanViolation, error) {
-	if refusal := s.refusal(); refusal != nil {
-		return []schema.PlanViolation{{Violation: refusal[0], Applies: func(string, schema.Action) bool { return true }}}, nil
-	}
 	policies := s.judging(Plans, plan.Environment)
 	if len(policies) == 0 {
 		return nil, nil

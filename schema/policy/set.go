@@ -82,10 +82,10 @@ func (s *Set) Policies() []*Policy { return s.policies }
 // policies has changed.
 func (s *Set) Sum() string { return fmt.Sprintf("%x", s.sum) }
 
-// Has says whether there is a policy over something, or the Set refuses
-// everything.
+// Has says whether there is a policy over something. A Set that refuses
+// everything has something to say of resources and of changes.
 func (s *Set) Has(over Over) bool {
-	return len(s.findings) > 0 || slices.ContainsFunc(s.policies, func(p *Policy) bool { return p.Over == over })
+	return len(s.findings) > 0 && over != Plans || slices.ContainsFunc(s.policies, func(p *Policy) bool { return p.Over == over })
 }
 
 // limits of a tree of policies.
