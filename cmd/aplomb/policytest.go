@@ -59,11 +59,12 @@ func (a *app) runPolicyTest(ctx context.Context, dir string) (err error) {
 	quiet.SetOutput(io.Discard)
 	closers := &closers{}
 	defer func() { err = errors.Join(err, closers.Close()) }()
-	snap, err := tree(dir, "", closers)
+	root, err := os.OpenRoot(dir)
 	if err != nil {
-		return err
+		return fmt.Errorf("policy test: %w", err)
 	}
-	report, err := policy.New(policy.Options{Workers: workers(quiet, closers), Log: quiet}).Test(ctx, snap.FS)
+	closers.add(root.Close)
+	report, err := policy.New(policy.Options{Workers: workers(quiet, closers), Log: quiet}).Test(ctx, root.FS())
 	if err != nil {
 		return fmt.Errorf("policy test %s: %w", dir, err)
 	}
