@@ -10,6 +10,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/aplomb-dev/aplomb/drivers"
 	"github.com/aplomb-dev/aplomb/drivers/memory"
 	"github.com/aplomb-dev/aplomb/schema"
 	"github.com/aplomb-dev/aplomb/sources"
@@ -177,7 +178,14 @@ func TestChangesAreJudged(t *testing.T) {
 // What was judged as unknown is judged again with its value.
 func TestJudgedAgainWhenKnown(t *testing.T) {
 	c := &court{}
-	h := newHouse(t, c.under, decl("a", `{}`), decl("b", `{"value":"@{memory.thing/a.id}"}`))
+	h := newHouse(t, func(cfg *Config) {
+		c.under(cfg)
+		for _, target := range cfg.Registry.All() {
+			if d, ok := drivers.As[*memory.Driver](target.Driver); ok {
+				d.Engine.Quirks.EngineIDs = true
+			}
+		}
+	}, decl("a", `{}`), decl("b", `{"value":"@{memory.thing/a.id}"}`))
 	h.converged(h.tip())
 	c.mu.Lock()
 	defer c.mu.Unlock()

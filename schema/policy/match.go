@@ -1,10 +1,7 @@
 package policy
 
 import (
-	"fmt"
-	"regexp"
 	"slices"
-	"strings"
 
 	"github.com/aplomb-dev/aplomb/schema"
 )
@@ -19,7 +16,8 @@ const (
 	Plans     Over = "plan"
 )
 
-// Match is which of those a policy judges, as it is written.
+// Match is which of those a policy judges, as it is written; patterns are those
+// of schema.Glob.
 type Match struct {
 	Kinds        []string          `json:"kinds,omitempty"`
 	Labels       map[string]string `json:"labels,omitempty"`
@@ -29,43 +27,10 @@ type Match struct {
 	Suspects     bool              `json:"suspects,omitempty"`
 }
 
-// mostGlob bounds a glob, in bytes.
-const mostGlob = 512
-
-// glob is one that is ready to match: * stands for any letters but /, ** for
-// any.
-type glob struct{ re *regexp.Regexp }
-
-func newGlob(text string) (glob, error) {
-	if len(text) > mostGlob {
-		return glob{}, fmt.Errorf("a glob of %d bytes (at most %d)", len(text), mostGlob)
-	}
-	var b strings.Builder
-	b.WriteString(`^(?s:`)
-	for len(text) > 0 {
-		i := strings.IndexByte(text, '*')
-		if i < 0 {
-			i = len(text)
-		}
-		b.WriteString(regexp.QuoteMeta(text[:i]))
-		switch text = text[i:]; {
-		case strings.HasPrefix(text, "**"):
-			b.WriteString(`.*`)
-			text = text[2:]
-		case text != "":
-			b.WriteString(`[^/]*`)
-			text = text[1:]
-		}
-	}
-	b.WriteString(`)$`)
-	re, err := regexp.Compile(b.String())
-	return glob{re}, err
-}
-
-func newGlobs(texts []string) ([]glob, error) {
-	globs := make([]glob, 0, len(texts))
+func newGlobs(texts []string) ([]schema.Glob, error) {
+	globs := make([]schema.Glob, 0, len(texts))
 	for _, t := range texts {
-		g, err := newGlob(t)
+		g, err := schema.ParseGlob(t)
 		if err != nil {
 			return nil, err
 		}
@@ -76,13 +41,13 @@ func newGlobs(texts []string) ([]glob, error) {
 
 // matcher is a Match that is ready.
 type matcher struct {
-	kinds, paths, environments []glob
-	labels                     map[string]glob
+	kinds, paths, environments []schema.Glob
+	labels                     map[string]schema.Glob
 	actions                    []schema.Action
 }
 
 func newMatcher(m Match) (*matcher, error) {
-	out := &matcher{labels: map[string]glob{}, actions: m.Actions}
+	out := &matcher{labels: map[string]schema.Glob{}, actions: m.Actions}
 	var err error
 	if out.kinds, err = newGlobs(m.Kinds); err != nil {
 		return nil, err
@@ -94,15 +59,15 @@ func newMatcher(m Match) (*matcher, error) {
 		return nil, err
 	}
 	for k, v := range m.Labels {
-		if out.labels[k], err = newGlob(v); err != nil {
+		if out.labels[k], err = schema.ParseGlob(v); err != nil {
 			return nil, err
 		}
 	}
 	return out, nil
 }
 
-func anyOf(globs []glob, s string) bool {
-	return len(globs) == 0 || slices.ContainsFunc(globs, func(g glob) bool { return g.re.MatchString(s) })
+func anyOf(globs []schema.Glob, s string) bool {
+	return len(globs) == 0 || slices.ContainsFunc(globs, func(g schema.Glob) bool { return g.Match(s) })
 }
 
 // subject is what a matcher goes by.
@@ -120,7 +85,7 @@ func (m *matcher) matches(s subject) bool {
 		return false
 	}
 	for k, g := range m.labels {
-		if v, ok := s.labels[k]; !ok || !g.re.MatchString(v) {
+		if v, ok := s.labels[k]; !ok || !g.Match(v) {
 			return false
 		}
 	}
