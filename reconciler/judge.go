@@ -43,6 +43,10 @@ type planVerdict struct {
 	next  time.Time // of the next try, with an error
 }
 
+// judgeTimeout bounds one call to the policies; a policy that takes long ends
+// earlier, and by itself.
+const judgeTimeout = 5 * time.Minute
+
 // judging is a call to the policies.
 type judging struct {
 	judge   *Judge

@@ -325,10 +325,6 @@ func (cl *call) timeout() time.Duration {
 	return drivers.CallTimeout
 }
 
-// judgeTimeout bounds one call to the policies; a policy that takes long ends
-// earlier, and by itself.
-const judgeTimeout = 5 * time.Minute
-
 // supersede cuts short the applies in flight that a new revision wants
 // otherwise, so that a newer commit need not wait for a long one, such as a
 // rolling update. An engine in which a write may outlive its call is left to
