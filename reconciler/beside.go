@@ -252,6 +252,42 @@ func (r *Reconciler) fetch(ctx context.Context, t tuple) (Snapshots, func() erro
 	return all, closeAll, nil
 }
 
+// judgeDown is what judges deletions while nothing is declared: the policies in
+// force, or after a start those that are followed. Without them nothing is
+// deleted.
+func (r *Reconciler) judgeDown(ctx context.Context) (*Judge, error) {
+	r.mu.Lock()
+	judge := r.core.w.Judge
+	r.mu.Unlock()
+	if judge != nil || r.cfg.Policies.Source == nil {
+		return judge, nil
+	}
+	rev, err := r.policiesNow()
+	if err != nil {
+		return nil, err
+	}
+	snap, err := r.cfg.Policies.Source.Fetch(ctx, rev)
+	if err != nil {
+		return nil, fmt.Errorf("policies: %w", err)
+	}
+	compiled, err := r.cfg.Compile(ctx, Snapshots{Policies: snap})
+	return compiled.Judge, errors.Join(err, snap.Close())
+}
+
+// policiesNow is the newest revision of the policies that could be read.
+func (r *Reconciler) policiesNow() (sources.Revision, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, b := range r.besides {
+		if b.name == "policies" && b.rev.ID == "" {
+			return b.rev, fmt.Errorf("policies: %w", or(b.err, errUnlooked))
+		} else if b.name == "policies" {
+			return b.rev, nil
+		}
+	}
+	return sources.Revision{}, fmt.Errorf("policies: %w", errUnlooked)
+}
+
 // declarationsError is an error of the declarations' own source.
 type declarationsError struct{ error }
 

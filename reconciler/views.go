@@ -79,8 +79,12 @@ func resourceStatus(n *Node, e *Eval) ResourceStatus {
 	if e.State == Converged && n.Live != nil {
 		s.Note = n.Live.State.Health.Reason
 	}
+	s.Refused, s.Violations = e.Refused, e.Said
 	if n.Decl != nil {
 		s.Pos = n.Decl.Res.Pos
+		if e.Said == nil {
+			s.Violations = n.Decl.Res.Violations
+		}
 	}
 	if n.Owned != nil {
 		s.LastAction, s.LastAt, s.LastRev = n.Owned.Action, n.Owned.AppliedAt, n.Owned.Revision
@@ -131,7 +135,7 @@ func (r *Reconciler) planNow() PlanView {
 }
 
 func plannedChange(w *World, n *Node, e *Eval, d *Decision) PlannedChange {
-	c := PlannedChange{Change: n.Plan.Change, Layer: n.Layer, Digest: n.Plan.Digest, Held: e.Held, Drift: e.Drift}
+	c := PlannedChange{Change: n.Plan.Change, Layer: n.Layer, Digest: n.Plan.Digest, Held: e.Held, Blocked: e.Blocked, Refused: e.Refused, Violations: e.Said, Drift: e.Drift}
 	c.Opaque, c.Secrets = nil, nil
 	if n.Decl == nil {
 		if n.Owned != nil {

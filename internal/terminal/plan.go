@@ -46,7 +46,8 @@ func (p *Printer) Plan(v reconciler.PlanView, full bool) {
 	if len(v.Changes)+len(v.Unplanned) > 0 {
 		p.blank()
 	}
-	p.prose(2, text("  "+Tally(v.Counts)))
+	p.prose(2, text("  "+Tally(v.Counts)), text(policyTally(v)))
+	p.policies(v, n)
 	if !v.Complete {
 		p.line(styled("  not everything could be looked at: the plan is not complete", yellow))
 	}
@@ -185,8 +186,14 @@ func (p *Printer) planDigest(v reconciler.PlanView) {
 		return
 	}
 	var held []reconciler.PlannedChange
+	overrides := ""
 	for _, c := range v.Changes {
-		if len(c.Held) > 0 {
+		switch {
+		case c.Refused: // no approval helps
+		case len(c.Blocked) > 0:
+			overrides += overridesOf(c)
+			held = append(held, c)
+		case len(c.Held) > 0:
 			held = append(held, c)
 		}
 	}
@@ -194,7 +201,7 @@ func (p *Printer) planDigest(v reconciler.PlanView) {
 	switch len(held) {
 	case 0:
 	case 1:
-		cells = append(cells, text("   approve the held change with: aplomb approve "+digest(held[0].Digest)))
+		cells = append(cells, text("   approve the held change with: aplomb approve "+digest(held[0].Digest)+overrides))
 	default:
 		cells = append(cells, text(fmt.Sprintf("   approve the %d held changes with: aplomb approve %s", len(held), digest(v.Digest))))
 	}

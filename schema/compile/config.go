@@ -21,6 +21,9 @@ import (
 // daemon's configuration.
 const configPackage = "./config"
 
+// policiesPackage is the other one: the vocabulary of policies.
+const policiesPackage = "./policies"
+
 // Config is a daemon's configuration that its schema accepts.
 type Config struct {
 	JSON   json.RawMessage            `json:"json"`   // canonical, defaults filled in

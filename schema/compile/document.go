@@ -50,6 +50,7 @@ func (d *document) check() bool {
 	if spec := d.spec(); d.kind != nil {
 		d.checkSpec(spec)
 	}
+	d.out.Lines = linesOf(d)
 	return len(d.findings) == before && !d.found
 }
 

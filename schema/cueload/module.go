@@ -19,6 +19,10 @@ import (
 // ModulePath is the path of the module of the schemas.
 const ModulePath = "aplomb.dev/schema"
 
+// policiesDir holds the vocabulary of policies and those that are shipped: no
+// kinds, so nothing in them takes references.
+const policiesDir = "policies"
+
 // Module is the module aplomb.dev/schema as repositories import it: the schemas
 // of all kinds, where every field that may hold a reference to another
 // resource's output takes one, whatever its type. Paths are from the module's
@@ -29,11 +33,11 @@ var Module = sync.OnceValues(func() ([]File, error) {
 		if err != nil {
 			return err
 		}
-		if e.IsDir() || path.Ext(name) != ".cue" || strings.HasPrefix(name, "cue.mod/") || path.Dir(name) == "config" {
+		if e.IsDir() || !IsSource(path.Base(name)) || strings.HasPrefix(name, "cue.mod/") || path.Dir(name) == "config" {
 			return nil
 		}
 		data, err := fs.ReadFile(schema.FS(), name)
-		if err == nil && path.Dir(name) != "." {
+		if err == nil && path.Dir(name) != "." && !strings.HasPrefix(name, policiesDir+"/") {
 			data, err = referable(name, data)
 		}
 		if err != nil {
