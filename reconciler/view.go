@@ -117,6 +117,7 @@ type ResourceStatus struct {
 	Deadline   time.Time     `json:"deadline,omitzero"`
 	Declared   bool          `json:"declared"`
 	Pos        schema.Pos    `json:"pos,omitzero"`
+	Use        *schema.Use   `json:"use,omitempty"` // of a template, that yields or yielded it
 	LastAction schema.Action `json:"lastAction,omitempty"`
 	LastAt     time.Time     `json:"lastAt,omitzero"`
 	LastRev    string        `json:"lastRevision,omitempty"`
@@ -140,13 +141,14 @@ type PlanView struct {
 // PlannedChange is one change of a plan.
 type PlannedChange struct {
 	drivers.Change
-	Layer  string     `json:"layer"`
-	Digest string     `json:"digest"`
-	Held   []string   `json:"held,omitempty"`  // what wants a person's approval, for people
-	Waits  []string   `json:"waits,omitempty"` // needs that are not converged
-	Drift  bool       `json:"drift,omitempty"` // nothing new is declared: live moved
-	Pos    schema.Pos `json:"pos,omitzero"`    // of the declaration; of a deletion: where it was
-	Was    string     `json:"was,omitempty"`   // of a deletion: the revision that applied it last
+	Layer  string      `json:"layer"`
+	Digest string      `json:"digest"`
+	Held   []string    `json:"held,omitempty"`  // what wants a person's approval, for people
+	Waits  []string    `json:"waits,omitempty"` // needs that are not converged
+	Drift  bool        `json:"drift,omitempty"` // nothing new is declared: live moved
+	Pos    schema.Pos  `json:"pos,omitzero"`    // of the declaration; of a deletion: where it was
+	Use    *schema.Use `json:"use,omitempty"`   // of a template, that yields or yielded it
+	Was    string      `json:"was,omitempty"`   // of a deletion: the revision that applied it last
 }
 
 // Detail is everything known of one resource.

@@ -3,6 +3,7 @@ package compile
 import (
 	"slices"
 	"strconv"
+	"strings"
 
 	"cuelang.org/go/cue"
 	"cuelang.org/go/cue/ast"
@@ -156,7 +157,7 @@ func isRequired(it *cue.Iterator) bool {
 // ofSchema says whether nothing but a schema of this program speaks of a field.
 func ofSchema(v cue.Value) bool {
 	f, ok := v.Source().(*ast.Field)
-	return ok && f.Pos().IsValid() && !cueload.Own(f.Pos().Filename())
+	return ok && f.Pos().IsValid() && strings.HasPrefix(f.Pos().Filename(), cueload.ModulePath+"/")
 }
 
 func (r *cueReader) list(v cue.Value, out *value, depth int, s spot) *value {
