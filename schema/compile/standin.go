@@ -157,14 +157,12 @@ func (t *useTable) refs(r *schema.Resource) {
 		if !ok {
 			continue
 		}
-		if text, isText := v.(string); isText && schema.HasMark(text) {
-			f.Text = text
-			all = append(all, f)
-		}
+		all = append(all, refsIn(v, f)...)
 		if spec != nil {
 			spec = put(spec, f.Path.Steps(), v)
 		}
 	}
+	slices.SortStableFunc(all, func(a, b schema.FieldRef) int { return strings.Compare(string(a.Path), string(b.Path)) })
 	r.Refs = all
 	if spec != nil {
 		raw, err := sortedJSON(spec)

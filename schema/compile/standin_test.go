@@ -77,6 +77,7 @@ func TestOutputFindings(t *testing.T) {
 	outputs: {
 		value: "@{local.secret/\(use.name).value}"
 		list: [1, 2]
+		texts: [for i in [0] {"@{local.secret/\(use.name).value}"}]
 		if spec.from != _|_ {other: spec.from}
 	}
 }
@@ -94,6 +95,11 @@ func TestOutputFindings(t *testing.T) {
 		},
 		{"a secret where it may be", process(`env: {A: "x@{S/s.value}"}`), ""},
 		{"a list in a string", process(`env: {A: "x@{S/s.list}"}`), "a.yaml:14:28: local.process/p: spec.env.A: @{S/s.list}: inside a longer string only a scalar can stand\n"},
+		{"a list", process(`env: {A: "@{S/s.texts[0]}"}`), ""},
+		{
+			"a secret in a list", web + useOf("nomad.job", "p", `{hcl: ./x.hcl, vars: {a: "@{S/s.texts}"}}`),
+			"a.yaml:14:32: nomad.job/p: spec.vars.a: @{S/s.texts} holds the secret @{local.secret/s.value}, and this field takes none\n  hint: a secret flows only into a field that takes secrets\n",
+		},
 		{"an element", process(`count: "@{S/s.list[1]}"`), ""},
 		{"no such element", process(`count: "@{S/s.list[2]}"`), "a.yaml:14:26: local.process/p: spec.count: @{S/s.list[2]}: the output list holds no [2]\n"},
 		{"a target", process(`count: "@{Pair/web@eu.count}"`), "a.yaml:14:26: local.process/p: spec.count: @{Pair/web@eu.count}: a use of a template has no target\n"},
@@ -109,7 +115,7 @@ func TestOutputFindings(t *testing.T) {
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			res := unfoldHere(t, files("a.yaml", c.yaml), files("web.cue", pair, "s/s.cue", secrets), nil)
+			res := unfoldHere(t, files("a.yaml", c.yaml, "x.hcl", "job {}"), files("web.cue", pair, "s/s.cue", secrets), nil)
 			got, want := strings.Split(told(res), "\n"), strings.Split(c.want, "\n")
 			slices.Sort(got)
 			slices.Sort(want)

@@ -3,6 +3,7 @@ package compile
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -118,13 +119,32 @@ func (s *standing) output(r schema.Ref) (any, bool) {
 	}
 	s.within = append(s.within, at)
 	defer func() { s.within = s.within[:len(s.within)-1] }()
-	v := decode(raw)
-	if text, isText := v.(string); isText {
-		if v, ok = s.value(text); !ok {
-			return nil, false
-		}
+	v, ok := s.nested(decode(raw))
+	if !ok {
+		return nil, false
 	}
 	return s.below(r, v)
+}
+
+// nested replaces the references in all texts of a value.
+func (s *standing) nested(v any) (_ any, ok bool) {
+	switch x := v.(type) {
+	case string:
+		return s.value(x)
+	case []any:
+		for i := range x {
+			if x[i], ok = s.nested(x[i]); !ok {
+				return nil, false
+			}
+		}
+	case map[string]any:
+		for k := range x {
+			if x[k], ok = s.nested(x[k]); !ok {
+				return nil, false
+			}
+		}
+	}
+	return v, true
 }
 
 func decode(raw json.RawMessage) (v any) {
@@ -171,6 +191,11 @@ func (s *standing) below(r schema.Ref, v any) (any, bool) {
 func (s *standing) fits(v any) bool {
 	text, isText := v.(string)
 	if !isText {
+		for _, f := range refsIn(v, *s.field) {
+			if t, err := schema.ParseText(f.Text); err == nil && !s.field.Secret && slices.ContainsFunc(t.Refs(), secretRef) {
+				return s.refuse("a secret flows only into a field that takes secrets", "%s holds the secret %s, and this field takes none", s.field.Text, f.Text)
+			}
+		}
 		return s.takes(jsonType(v))
 	}
 	t, err := schema.ParseText(text)
@@ -205,6 +230,42 @@ func (s *standing) fits(v any) bool {
 		return own
 	}
 	return true
+}
+
+// secretRef says whether a reference is to a secret that every resource of a
+// kind has.
+func secretRef(r schema.Ref) bool {
+	k, ok := schema.KindOf(r.ID.Kind)
+	if !ok {
+		return false
+	}
+	out, _ := k.Output(r.Output)
+	return out.Secret
+}
+
+// refsIn are the texts in a value that hold references, as those of a field.
+func refsIn(v any, f schema.FieldRef) (all []schema.FieldRef) {
+	at := func(step string) schema.FieldRef {
+		below := f
+		below.Path, below.Takes = f.Path.Child(step), nil
+		return below
+	}
+	switch x := v.(type) {
+	case string:
+		if schema.HasMark(x) {
+			f.Text = x
+			all = append(all, f)
+		}
+	case []any:
+		for i := range x {
+			all = append(all, refsIn(x[i], at(strconv.Itoa(i)))...)
+		}
+	case map[string]any:
+		for _, k := range slices.Sorted(maps.Keys(x)) {
+			all = append(all, refsIn(x[k], at(k))...)
+		}
+	}
+	return all
 }
 
 // takes says whether the field takes a type; "" is not known.
