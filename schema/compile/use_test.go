@@ -291,3 +291,44 @@ import "list"
 		t.Errorf("findings:\n%s%+v", got, res.Seen)
 	}
 }
+
+// What shipped templates refuse is said at the field, and nothing that a team
+// writes gets into what Nomad or Vault evaluates but names.
+func TestShippedRefuse(t *testing.T) {
+	hashistack := map[string]string{"platform": `"hashistack"`}
+	for _, c := range []struct {
+		name, use, want string
+		values          map[string]string
+	}{
+		{"no command", useOf("WebService", "w", "{}"), "a.yaml:1:1: WebService/w: neither command nor image says what runs\n  hint: say one of them\n", nil},
+		{"an image on one machine", useOf("Batch", "w", "{image: x}"), "a.yaml:4:15: Batch/w: platform local starts commands, and no containers\n  hint: say command too\n", nil},
+		{"an image on hashistack", useOf("Batch", "w", "{image: x}"), "", hashistack},
+		{"a calendar", useOf("CronJob", "w", `{command: [x], schedule: "0 8 * * *"}`), "a.yaml:4:32: CronJob/w: platform local has no calendar\n  hint: say every instead, such as every: 15m; schedule wants platform hashistack\n", nil},
+		{"a calendar on hashistack", useOf("CronJob", "w", `{command: [x], schedule: "0 8 * * *"}`), "", hashistack},
+		{"both", useOf("CronJob", "w", `{command: [x], schedule: "0 8 * * *", every: 1h}`), "a.yaml:4:7: CronJob/w: exactly one of spec.every and spec.schedule must be there; there are spec.every and spec.schedule\n", hashistack},
+		{"a server", useOf("Database", "w", "{}"), "a.yaml:1:1: Database/w: platform local has no database server of its own\n  hint: server: [PROGRAM, ARGUMENT…] says what serves it\n", nil},
+		{"a key", useOf("SecretSet", "w", `{generate: {"A\"}": {}}}`), "a.yaml:4:18: SecretSet/w: the key A\"} is no name: lower-case letters, digits and inner hyphens, at most 32\n", nil},
+		{"a variable", useOf("Batch", "w", `{command: [x], secrets: {"A={{ x }}": a/b}}`), "a.yaml:4:31: Batch/w: A={{ x }} is no name of an environment variable\n  hint: letters, digits and _, and no digit first\n", hashistack},
+		{"a secret", useOf("Batch", "w", `{command: [x], secrets: {A: "a/b\" }}"}}`), "a.yaml:4:", hashistack},
+		{"a platform", useOf("Batch", "w", `{command: [x]}`), "a.yaml:1:1: Batch/w: the template Batch@v1 does not take the environment's value platform: ", map[string]string{"platform": `"cloud"`}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			got := told(unfoldHere(t, files("a.yaml", c.use), nil, c.values))
+			if got != c.want && (c.want == "" || strings.HasSuffix(c.want, "\n") || !strings.HasPrefix(got, c.want)) {
+				t.Errorf("findings:\n%swant:\n%s", got, c.want)
+			}
+		})
+	}
+}
+
+// A use may be written in CUE; its findings stand where it is written.
+func TestUseInCUE(t *testing.T) {
+	text := "package app\n\nweb: {\n\tapiVersion: \"aplomb.dev/v1\"\n\tkind:       \"WebService\"\n\tmetadata: name: \"web\"\n\tspec: {\n\t\tcommand: [\"x\"]\n\t\tcount: N\n\t}\n}\n"
+	res := unfoldHere(t, files("d/app.cue", strings.Replace(text, "N", "3", 1)), nil, nil)
+	wantTold(t, res, "")
+	if len(res.Resources) != 3 || res.Resources[0].Use.String() != "WebService/web" || res.Resources[0].Pos.File != "d/app.cue" {
+		t.Errorf("%+v", res.Resources)
+	}
+	res = unfoldHere(t, files("d/app.cue", strings.Replace(text, "N", "3000", 1)), nil, nil)
+	wantTold(t, res, "d/app.cue:9:10: WebService/web: spec.count: 3000 is not an int from 0 to 1000\n")
+}

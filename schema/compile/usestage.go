@@ -3,6 +3,7 @@ package compile
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -49,8 +50,9 @@ func (c *Compiler) unfold(ctx context.Context, round int, d Declarations, inputs
 		return inputs, results, nil
 	}
 	stage = make([]input, len(uses))
+	sum := sha256.Sum256(setup)
 	for i, u := range uses {
-		if stage[i], err = c.useInput(round, u, setup); err != nil {
+		if stage[i], err = c.useInput(round, u, sum); err != nil {
 			return nil, nil, err
 		}
 	}
@@ -85,13 +87,13 @@ func distinctUses(results []fileResult) (uses []*templateUse, twice []schema.Dia
 	return uses, twice
 }
 
-// useInput is a use as an input, with what is known of it.
-func (c *Compiler) useInput(round int, u *templateUse, setup []byte) (input, error) {
+// useInput is a use as an input, with what is known of it under a setup.
+func (c *Compiler) useInput(round int, u *templateUse, setup [sha256.Size]byte) (input, error) {
 	data, err := json.Marshal(u)
 	if err != nil {
 		return input{}, err
 	}
-	in := input{Path: u.File, Use: u, key: keyOf("use "+string(setup), u.File, data)}
+	in := input{Path: u.File, Use: u, key: keyOf("use "+string(setup[:]), u.File, data)}
 	in.hit = c.cache.get(in.key, round)
 	return in, nil
 }
