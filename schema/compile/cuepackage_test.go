@@ -41,7 +41,6 @@ import "aplomb.dev/schema/local"
 		"shop/web.cue", `package shop
 
 import (
-	"cmp"
 	"aplomb.dev/schema/local"
 	"example.org/fleet/lib/web"
 )
