@@ -119,6 +119,7 @@ type ResourceStatus struct {
 	Refused    bool               `json:"refused,omitempty"`    // a policy refuses the change, and there is no way round
 	Violations []schema.Violation `json:"violations,omitempty"` // what policies say of it, or of its pending change
 	Pos        schema.Pos         `json:"pos,omitzero"`
+	Use        *schema.Use        `json:"use,omitempty"` // of a template, that yields or yielded it
 	LastAction schema.Action      `json:"lastAction,omitempty"`
 	LastAt     time.Time          `json:"lastAt,omitzero"`
 	LastRev    string             `json:"lastRevision,omitempty"`
@@ -151,6 +152,7 @@ type PlannedChange struct {
 	Waits      []string           `json:"waits,omitempty"`      // needs that are not converged
 	Drift      bool               `json:"drift,omitempty"`      // nothing new is declared: live moved
 	Pos        schema.Pos         `json:"pos,omitzero"`         // of the declaration; of a deletion: where it was
+	Use        *schema.Use        `json:"use,omitempty"`        // of a template, that yields or yielded it
 	Was        string             `json:"was,omitempty"`        // of a deletion: the revision that applied it last
 }
 

@@ -81,7 +81,7 @@ func resourceStatus(n *Node, e *Eval) ResourceStatus {
 	}
 	s.Refused, s.Violations = e.Refused, e.Said
 	if n.Decl != nil {
-		s.Pos = n.Decl.Res.Pos
+		s.Pos, s.Use = n.Decl.Res.Pos, n.Decl.Res.Use
 		if e.Said == nil {
 			s.Violations = n.Decl.Res.Violations
 		}
@@ -89,7 +89,7 @@ func resourceStatus(n *Node, e *Eval) ResourceStatus {
 	if n.Owned != nil {
 		s.LastAction, s.LastAt, s.LastRev = n.Owned.Action, n.Owned.AppliedAt, n.Owned.Revision
 		if n.Decl == nil {
-			s.Pos = n.Owned.Pos
+			s.Pos, s.Use = n.Owned.Pos, n.Owned.Use
 		}
 	}
 	return s
@@ -139,11 +139,11 @@ func plannedChange(w *World, n *Node, e *Eval, d *Decision) PlannedChange {
 	c.Opaque, c.Secrets = nil, nil
 	if n.Decl == nil {
 		if n.Owned != nil {
-			c.Pos, c.Was = n.Owned.Pos, n.Owned.Revision
+			c.Pos, c.Use, c.Was = n.Owned.Pos, n.Owned.Use, n.Owned.Revision
 		}
 		return c
 	}
-	c.Pos = n.Decl.Res.Pos
+	c.Pos, c.Use = n.Decl.Res.Pos, n.Decl.Res.Use
 	for _, g := range n.Decl.Needs {
 		if m := w.need(g); !d.Evals[m.index].Settled {
 			c.Waits = append(c.Waits, m.ID.String())

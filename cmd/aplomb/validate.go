@@ -175,7 +175,9 @@ func check(ctx context.Context, how validating) (_ validation, err error) {
 	if all.Declarations, err = lying(folder, file, closers); err != nil {
 		return validation{}, err
 	}
-	got, err := c.Compile(ctx, how.under.declarations(all.Snapshots))
+	d := how.under.declarations(all.Snapshots)
+	d.Part = file != ""
+	got, err := c.Compile(ctx, d)
 	if err != nil {
 		return validation{}, fmt.Errorf("validate %s: %w", how.path, err)
 	}
@@ -224,7 +226,7 @@ func split(path string) (dir, file string, err error) {
 func below(dir string, ds []schema.Diagnostic) []schema.Diagnostic {
 	out := make([]schema.Diagnostic, 0, len(ds))
 	at := func(p schema.Pos) schema.Pos {
-		if p.File != "" {
+		if p.File != "" && !compile.InTemplate(p) {
 			p.File = filepath.ToSlash(filepath.Join(dir, filepath.FromSlash(p.File)))
 		}
 		return p

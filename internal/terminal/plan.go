@@ -43,6 +43,7 @@ func (p *Printer) Plan(v reconciler.PlanView, full bool) {
 		p.change(c, n, widest, full)
 	}
 	p.unplanned(v.Unplanned, n)
+	p.byUse(v.Changes)
 	if len(v.Changes)+len(v.Unplanned) > 0 {
 		p.blank()
 	}
@@ -78,6 +79,9 @@ func (p *Printer) change(c reconciler.PlannedChange, n namer, widest int, full b
 		if c.Was != "" {
 			place += " at " + c.Was[:min(len(c.Was), 7)]
 		}
+	}
+	if c.Use != nil {
+		place += " · " + c.Use.String()
 	}
 	cells := []cell{
 		styled("  "+c.Action.Rune()+" ", actionStyle(c.Action)),
@@ -157,7 +161,7 @@ func (p *Printer) unplanned(rs []reconciler.ResourceStatus, n namer) {
 		return
 	}
 	p.line(styled("  not planned", bold))
-	p.resources(rs, n)
+	p.resources(2, rs, n)
 }
 
 // Tally is "1 to create · 2 to change", or that there is nothing to do.

@@ -37,7 +37,7 @@ type Config struct {
 func (c *Compiler) Config(ctx context.Context, name string, data []byte) (Config, []schema.Diagnostic, error) {
 	var got fileResult
 	in := input{Path: name, Data: data, Config: true}
-	err := c.run(ctx, []input{in}, func(_ int, r fileResult, _ bool) { got = r })
+	err := c.run(ctx, c.setup, []input{in}, func(_ int, r fileResult, _ bool) { got = r })
 	if err == nil && got.Config == nil && len(got.Findings) == 0 {
 		err = errors.New("no answer")
 	}

@@ -67,8 +67,8 @@ func TestCUEIsYAML(t *testing.T) {
 				continue
 			}
 			to := strings.TrimSuffix(name, ".yaml") + ".cue"
-			plain[to] = &fstest.MapFile{Data: []byte(asCUE(t, string(f.Data), nil))}
-			unified[to] = &fstest.MapFile{Data: []byte(asCUE(t, string(f.Data), defs))}
+			plain[to] = &fstest.MapFile{Data: []byte(rewritten(t, string(f.Data), nil))}
+			unified[to] = &fstest.MapFile{Data: []byte(rewritten(t, string(f.Data), defs))}
 		}
 		for how, fsys := range map[string]fstest.MapFS{"plain": plain, "unified": unified} {
 			got := resources(t, fsys)
@@ -109,8 +109,8 @@ func resources(t *testing.T, fsys fstest.MapFS) map[string]schema.Resource {
 	return all
 }
 
-// asCUE is YAML as a file of CUE; with defs unified with the schemas.
-func asCUE(t *testing.T, text string, defs map[string]string) string {
+// rewritten is YAML as a file of CUE; with defs unified with the schemas.
+func rewritten(t *testing.T, text string, defs map[string]string) string {
 	t.Helper()
 	var body strings.Builder
 	imports := map[string]bool{}

@@ -161,7 +161,7 @@ func isRequired(it *cue.Iterator) bool {
 // ofSchema says whether nothing but a schema of this program speaks of a field.
 func ofSchema(v cue.Value) bool {
 	f, ok := v.Source().(*ast.Field)
-	return ok && strings.HasPrefix(f.Pos().Filename(), cueload.ModulePath+"/")
+	return ok && f.Pos().IsValid() && strings.HasPrefix(f.Pos().Filename(), cueload.ModulePath+"/")
 }
 
 func (r *cueReader) list(v cue.Value, out *value, depth int, s spot) *value {

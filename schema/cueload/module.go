@@ -33,7 +33,7 @@ var Module = sync.OnceValues(func() ([]File, error) {
 		if err != nil {
 			return err
 		}
-		if e.IsDir() || !IsSource(path.Base(name)) || strings.HasPrefix(name, "cue.mod/") || path.Dir(name) == "config" {
+		if e.IsDir() || !IsSource(path.Base(name)) || strings.HasPrefix(name, "cue.mod/") || path.Dir(name) == "config" || path.Dir(name) == templatesDir {
 			return nil
 		}
 		data, err := fs.ReadFile(schema.FS(), name)
@@ -58,7 +58,7 @@ func referable(name string, data []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &referrer{}
+	r := &referrer{mark: func() ast.Expr { return ast.NewSel(ast.NewIdent("schema"), reference) }}
 	for _, decl := range f.Decls {
 		field, ok := decl.(*ast.Field)
 		if !ok {
@@ -86,7 +86,10 @@ func imports(f *ast.File, at string) bool {
 }
 
 // referrer alters the files of one package.
-type referrer struct{ used bool }
+type referrer struct {
+	mark func() ast.Expr // what a reference looks like
+	used bool
+}
 
 // definition alters a definition: of a kind, what lies below its spec; of
 // anything else, all of it.
@@ -157,5 +160,5 @@ func (r *referrer) expr(e ast.Expr) ast.Expr {
 		}
 	}
 	r.used = true
-	return ast.NewBinExpr(token.OR, e, ast.NewSel(ast.NewIdent("schema"), reference))
+	return ast.NewBinExpr(token.OR, e, r.mark())
 }
