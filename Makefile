@@ -19,7 +19,7 @@ help: ## list what there is to make
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
 
 build: ## bin/aplomb, and bin/shop which the example runs
-	$(GO) build -trimpath -o bin/ ./cmd/aplomb ./examples/shop/cmd/shop
+	$(GO) build -trimpath -o bin/ ./cmd/aplomb ./examples/shop/cmd/shop ./examples/selfservice/cmd/team
 
 test: ## every test, with the race detector where it is worth its time
 	@GO='$(GO)' PLAIN='$(PLAIN)' sh tools/test.sh

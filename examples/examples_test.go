@@ -29,8 +29,13 @@ func (named) Address(kind, name string, _ json.RawMessage) (string, error) {
 // order compiles a tree and answers its resources, needs first.
 func order(t *testing.T, tree fs.FS) []string {
 	t.Helper()
+	return orderWith(t, compile.Declarations{FS: tree})
+}
+
+func orderWith(t *testing.T, d compile.Declarations) []string {
+	t.Helper()
 	compiler := compile.New(compile.Options{})
-	compiled, err := compiler.Compile(t.Context(), compile.Declarations{FS: tree})
+	compiled, err := compiler.Compile(t.Context(), d)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -74,6 +79,40 @@ func TestShop(t *testing.T) {
 				t.Errorf("%s comes too early in %v", id, ids)
 			}
 			last = at
+		}
+	}
+}
+
+// The same files are three teams' things on one machine, and on the engines.
+func TestSelfService(t *testing.T) {
+	ids := order(t, os.DirFS("selfservice"))
+	if len(ids) != 12 {
+		t.Fatalf("the teams declare %v, want 12 resources", ids)
+	}
+	if slices.Index(ids, "local.service/payments") > slices.Index(ids, "local.process/storefront") {
+		t.Errorf("the storefront is not after the payments: %v", ids)
+	}
+	tree := fstest.MapFS{}
+	for name, from := range map[string]string{
+		"shop.yaml": "teams/shop/shop.yaml", "pay.yaml": "teams/pay/pay.yaml", "data.yaml": "teams/data/data.yaml",
+		"platform.yaml": "hashistack/platform.yaml", "postgres/main.tf": "hashistack/postgres/main.tf",
+	} {
+		data, err := os.ReadFile(filepath.Join("selfservice", from))
+		if err != nil {
+			t.Fatal(err)
+		}
+		tree[name] = &fstest.MapFile{Data: data}
+	}
+	ids = orderWith(t, compile.Declarations{FS: tree, Values: map[string]json.RawMessage{
+		"platform": json.RawMessage(`"hashistack"`), "driver": json.RawMessage(`"raw_exec"`), "after": json.RawMessage(`["vault.config/jwt-nomad", "vault.config/postgres"]`),
+	}})
+	for _, chain := range [][]string{
+		{"vault.config/jwt-nomad", "vault.role/payments-workload", "nomad.job/payments", "nomad.job/storefront"},
+		{"vault.config/postgres", "vault.role/ledger-database", "nomad.job/report"},
+		{"vault.password-policy/shop-session-key", "vault.kv/shop", "nomad.job/storefront"},
+	} {
+		if !slices.IsSortedFunc(chain, func(a, b string) int { return slices.Index(ids, a) - slices.Index(ids, b) }) || !slices.Contains(ids, chain[len(chain)-1]) {
+			t.Errorf("not in this order: %v\nin %v", chain, ids)
 		}
 	}
 }

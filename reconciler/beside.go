@@ -36,6 +36,7 @@ type beside struct {
 	// Of the goroutine that follows:
 	next    time.Time     // the next look
 	running chan struct{} // closed at the end of the look that was begun; nil: none was
+	late    bool          // nobody waits for that look any more
 
 	// Of the reconciler's lock:
 	rev    sources.Revision // the newest that could be read: what to compile under; zero: none could yet
@@ -70,7 +71,7 @@ func (r *Reconciler) lookBeside(ctx context.Context) {
 	for _, b := range r.besides {
 		if b.begins(time.Now()) {
 			done := make(chan struct{})
-			b.running = done
+			b.running, b.late = done, false
 			r.looks.Go(func() {
 				defer close(done)
 				r.lookAt(ctx, b)
@@ -80,18 +81,20 @@ func (r *Reconciler) lookBeside(ctx context.Context) {
 	timer := time.NewTimer(patience)
 	defer timer.Stop()
 	for _, b := range r.besides {
-		if b.running == nil {
+		read := r.hasRead(b)
+		if b.running == nil || b.late && read {
 			continue
 		}
-		late := timer.C
-		if !r.hasRead(b) {
-			late = nil // without it nothing can be compiled
+		over := timer.C
+		if !read {
+			over = nil // without it nothing can be compiled
 		}
 		select {
 		case <-b.running:
 			b.running = nil
-		case <-late:
-			timer.Reset(0) // nobody else is waited for
+		case <-over:
+			b.late = true
+			timer.Reset(0) // nor is anybody else waited for
 		case <-ctx.Done():
 			return
 		}
@@ -105,6 +108,7 @@ func (b *beside) begins(now time.Time) bool {
 		case <-b.running:
 			b.running = nil
 		default:
+			b.next = now.Add(b.Interval)
 			return false
 		}
 	}
@@ -246,6 +250,42 @@ func (r *Reconciler) fetch(ctx context.Context, t tuple) (Snapshots, func() erro
 	all.Declarations = snap
 	open = append(open, snap)
 	return all, closeAll, nil
+}
+
+// judgeDown is what judges deletions while nothing is declared: the policies in
+// force, or after a start those that are followed. Without them nothing is
+// deleted.
+func (r *Reconciler) judgeDown(ctx context.Context) (*Judge, error) {
+	r.mu.Lock()
+	judge := r.core.w.Judge
+	r.mu.Unlock()
+	if judge != nil || r.cfg.Policies.Source == nil {
+		return judge, nil
+	}
+	rev, err := r.policiesNow()
+	if err != nil {
+		return nil, err
+	}
+	snap, err := r.cfg.Policies.Source.Fetch(ctx, rev)
+	if err != nil {
+		return nil, fmt.Errorf("policies: %w", err)
+	}
+	compiled, err := r.cfg.Compile(ctx, Snapshots{Policies: snap})
+	return compiled.Judge, errors.Join(err, snap.Close())
+}
+
+// policiesNow is the newest revision of the policies that could be read.
+func (r *Reconciler) policiesNow() (sources.Revision, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, b := range r.besides {
+		if b.name == "policies" && b.rev.ID == "" {
+			return b.rev, fmt.Errorf("policies: %w", or(b.err, errUnlooked))
+		} else if b.name == "policies" {
+			return b.rev, nil
+		}
+	}
+	return sources.Revision{}, fmt.Errorf("policies: %w", errUnlooked)
 }
 
 // declarationsError is an error of the declarations' own source.

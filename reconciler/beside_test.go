@@ -294,5 +294,10 @@ func TestBesideHangs(t *testing.T) {
 		if took := time.Since(began); took > patience+time.Second {
 			t.Errorf("the commit waited for %s", took)
 		}
+		began = time.Now()
+		r.converged(r.commit(decl("c", `{}`)))
+		if took := time.Since(began); took > 5*time.Second {
+			t.Errorf("a second commit waited for the same look: %s", took)
+		}
 	})
 }

@@ -21,8 +21,11 @@ type Control interface {
 	Kick()
 	// Approve lets the pending changes of a digest run: a whole digest of the
 	// pending plan or of one pending change, or at least 12 hex digits that
-	// name one of them. It answers what it approved. ErrDigest.
-	Approve(ctx context.Context, by, digest, why string) ([]PlannedChange, error)
+	// name one of them. It answers what it approved. ErrDigest. overrides are
+	// soft-mandatory policies that refuse some of them and are overridden: that
+	// wants a reason. What a hard-mandatory policy refuses stays refused:
+	// ErrRefused where there is nothing else.
+	Approve(ctx context.Context, by, digest, why string, overrides ...string) ([]PlannedChange, error)
 	// Suspend freezes the environment, or one resource; no write happens.
 	Suspend(ctx context.Context, by string, id *schema.ID, why string) error
 	// Resume ends a suspension; without one it makes what failed be tried

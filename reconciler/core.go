@@ -21,16 +21,17 @@ type core struct {
 
 // call is one call to a driver, begun and to be made.
 type call struct {
-	op     Op
-	target *Target
-	nodes  []*Node        // many for an observation, else one
-	items  []drivers.Item // of nodes
-	states []drivers.State
-	plan   PlanCall
-	change drivers.Change
-	fill   []filling
-	drift  bool      // it repairs what moved; nothing new is declared
-	began  time.Time // when it was decided
+	op      Op
+	target  *Target
+	nodes   []*Node        // many for an observation, else one
+	items   []drivers.Item // of nodes
+	states  []drivers.State
+	plan    PlanCall
+	change  drivers.Change
+	fill    []filling
+	judging *judging  // of a call to the policies, which has no target
+	drift   bool      // it repairs what moved; nothing new is declared
+	began   time.Time // when it was decided
 }
 
 // end is what became of a call.
@@ -68,6 +69,8 @@ func (c *core) absorbOne(e *end, r *store.Result) {
 			c.w.outage(e.target, e.err)
 		}
 		c.w.PlanMade(e.plan, e.planned, e.err)
+	case Judging:
+		c.w.heard(e)
 	case Applying:
 		var s drivers.State
 		if len(e.got) == 1 {
@@ -206,6 +209,9 @@ func (c *core) reads(d *Decision) []call {
 		calls = append(calls, call{op: Planning, target: c.w.Targets[p.Node.ID.Target], nodes: []*Node{p.Node},
 			items: []drivers.Item{p.Node.item(p.Want)}, states: []drivers.State{p.Node.Live.State}, plan: p})
 	}
+	if len(d.Judging) > 0 || d.JudgeWhole && !c.w.judgesWhole {
+		calls = append(calls, c.judgingCall(d))
+	}
 	return calls
 }
 
@@ -226,6 +232,8 @@ func (n *Node) wanted() *drivers.Desired {
 func (cl call) make(ctx context.Context) end {
 	e := end{call: cl}
 	switch cl.op {
+	case Judging:
+		e.err = cl.judging.ask(ctx)
 	case Observing:
 		e.got, e.err = cl.target.Driver.Observe(ctx, cl.items)
 	case Planning:

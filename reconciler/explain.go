@@ -2,6 +2,7 @@ package reconciler
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -47,6 +48,8 @@ func explain(n *Node, e *Eval) (reason, hint string) {
 		return "still needed by " + e.Need.ID.Short(), ""
 	case deferred:
 		return "cannot be planned before what it needs is applied", ""
+	case unjudged:
+		return or(e.Text, "policies are judging"), ""
 	case undecided:
 		return "the driver of " + n.ID.Kind + " defers although everything is known", "please report it"
 	}
@@ -58,7 +61,7 @@ func explainPlan(n *Node, e *Eval) (reason, hint string) {
 	c := &n.Plan.Change
 	switch e.Why {
 	case gated:
-		return strings.Join(e.Held, "; "), "aplomb approve " + clipDigest(n.Plan.Digest)
+		return strings.Join(e.Held, "; "), approveHint(n, e)
 	case drifts:
 		return driftText(n), "aplomb approve " + clipDigest(n.Plan.Digest)
 	case readOnly:
@@ -66,6 +69,20 @@ func explainPlan(n *Node, e *Eval) (reason, hint string) {
 	default:
 		return "applying it does not settle: " + fieldsText(c.Diff), "the driver of " + n.ID.Kind + " is at fault; please report these fields"
 	}
+}
+
+// approveHint is what lets a held change run, where something does.
+func approveHint(n *Node, e *Eval) string {
+	if e.Refused {
+		return "change the declaration: no approval helps"
+	}
+	hint := "aplomb approve " + clipDigest(n.Plan.Digest)
+	for _, v := range e.Said {
+		if v.Level == schema.SoftMandatory && v.Approvers == 0 && slices.Contains(e.Blocked, v.Policy) && !strings.Contains(hint, " "+v.Policy+" ") {
+			hint += " --override " + v.Policy + ` --reason "…"`
+		}
+	}
+	return hint
 }
 
 func busyText(n *Node) string {

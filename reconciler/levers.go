@@ -1,6 +1,7 @@
 package reconciler
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -20,7 +21,7 @@ import (
 const minDigest = 12
 
 // Approve implements Control.
-func (r *Reconciler) Approve(ctx context.Context, by, digest, why string) ([]PlannedChange, error) {
+func (r *Reconciler) Approve(ctx context.Context, by, digest, why string, overrides ...string) ([]PlannedChange, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if len(digest) < minDigest || strings.Trim(digest, "0123456789abcdef") != "" {
@@ -37,7 +38,10 @@ func (r *Reconciler) Approve(ctx context.Context, by, digest, why string) ([]Pla
 	if several(chosen, digest, v.Digest) {
 		return nil, fmt.Errorf("%w: %s… names several changes; give more digits", ErrDigest, digest)
 	}
-	a := gate.Approval{ID: digest, By: by, At: time.Now(), Why: why}
+	if err := mayApprove(chosen, why, overrides); err != nil {
+		return nil, err
+	}
+	a := gate.Approval{ID: digest, By: by, At: time.Now(), Why: why, Overrides: overrides}
 	for _, c := range chosen {
 		if c.Action == schema.Deferred {
 			continue // it asks once it is known
@@ -45,12 +49,82 @@ func (r *Reconciler) Approve(ctx context.Context, by, digest, why string) ([]Pla
 		a.Changes = append(a.Changes, plan.Mask(r.cfg.ID, r.core.w.Targets[c.ID.Target].Identity, c.Change))
 	}
 	approvals := append(slices.Clone(r.core.w.Approvals), a)
-	if err := r.pull(ctx, by, "approve", digest, why, store.Result{Approvals: &approvals}); err != nil {
+	if err := r.record(ctx, store.Entry{By: by, What: "approve", Subject: digest, Why: why, Overrides: overrides}, store.Result{Approvals: &approvals}); err != nil {
 		return nil, err
 	}
 	r.core.w.Approvals = approvals
 	return chosen, nil
 }
+
+// mayApprove refuses an approval that could not let anything run, and one that
+// overrides what it may not.
+func mayApprove(chosen []PlannedChange, why string, overrides []string) error {
+	if len(overrides) > 0 && strings.TrimSpace(why) == "" {
+		return advised{fmt.Errorf("%w: overriding a policy wants a reason", ErrRefused), `say why: --reason "…"`}
+	}
+	for _, name := range overrides {
+		level := levelOf(chosen, name)
+		switch level {
+		case "":
+			return advised{fmt.Errorf("%w: no policy %q speaks against that", ErrDigest, name), "aplomb plan names the policies that do"}
+		case schema.SoftMandatory:
+		default:
+			return advised{fmt.Errorf("%w: the policy %s is %s: nobody overrides it", ErrRefused, name, level), "change the declaration"}
+		}
+	}
+	var none error
+	for i := range chosen {
+		if len(chosen[i].Held) == 0 {
+			continue
+		}
+		err := chosen[i].helped(overrides)
+		if err == nil {
+			return nil
+		}
+		none = cmp.Or(none, err)
+	}
+	return none
+}
+
+// helped says why an approval would not let a held change run, nor bring it
+// nearer to that.
+func (c *PlannedChange) helped(overrides []string) error {
+	digest := clipDigest(c.Digest)
+	for _, v := range c.Violations {
+		switch {
+		case !slices.Contains(c.Blocked, v.Policy) || v.Approvers > 0 || slices.Contains(overrides, v.Policy):
+		case v.Level == schema.SoftMandatory:
+			return advised{fmt.Errorf("%w: the policy %s refuses %s", ErrRefused, v.Policy, c.ID.Short()),
+				fmt.Sprintf("override it by name: aplomb approve %s --override %s --reason \"…\"", digest, v.Policy)}
+		default:
+			return advised{fmt.Errorf("%w: the policy %s (%s) refuses %s: no approval helps", ErrRefused, v.Policy, v.Level, c.ID.Short()), "change the declaration"}
+		}
+	}
+	return nil
+}
+
+// levelOf is how much a policy weighs that speaks against one of the changes.
+func levelOf(chosen []PlannedChange, policy string) (level schema.Level) {
+	for _, c := range chosen {
+		for _, v := range c.Violations {
+			if v.Policy == policy && level != schema.HardMandatory {
+				level = v.Level
+			}
+		}
+	}
+	return level
+}
+
+// advised is an error with what to do about it.
+type advised struct {
+	error
+	hint string
+}
+
+func (a advised) Unwrap() error { return a.error }
+
+// Hint says what to do about it.
+func (a advised) Hint() string { return a.hint }
 
 func several(chosen []PlannedChange, digest, whole string) bool {
 	return !strings.HasPrefix(whole, digest) && len(chosen) > 1
@@ -69,19 +143,24 @@ func (r *Reconciler) noDigest(digest string, v PlanView) error {
 
 // pull records a lever with what it changes, and wakes the loop.
 func (r *Reconciler) pull(ctx context.Context, by, what, subject, why string, res store.Result) error {
+	return r.record(ctx, store.Entry{By: by, What: what, Subject: subject, Why: why}, res)
+}
+
+func (r *Reconciler) record(ctx context.Context, e store.Entry, res store.Result) error {
 	if r.cfg.ReadOnly {
 		return fmt.Errorf("%w: this environment is open for reading only", ErrRefused)
 	}
-	if by == "" {
+	if e.By == "" {
 		return errors.New("who pulls a lever must be named")
 	}
-	if err := r.core.store.Pull(ctx, store.Entry{At: time.Now(), By: by, What: what, Subject: subject, Why: why}, res); err != nil {
+	e.At = time.Now()
+	if err := r.core.store.Pull(ctx, e, res); err != nil {
 		return err
 	}
 	if res.State != nil {
 		r.core.w.State = *res.State
 	}
-	r.status.emit(Event{Type: "lever", Message: strings.TrimSpace(by + ": " + what + " " + subject)})
+	r.status.emit(Event{Type: "lever", Message: strings.TrimSpace(e.By + ": " + e.Does() + " " + e.Subject)})
 	r.status.say()
 	r.status.settled = false // what it set going is yet to be seen
 	r.status.changed()
@@ -237,9 +316,14 @@ func (r *Reconciler) goDown(ctx context.Context, by string, also []schema.ID, wh
 		return err
 	}
 	w.Now = time.Now()
-	w.Declare(w.Revision, nil)
-	r.supersede()
-	r.looked = true
+	if w.Judge == nil && r.cfg.Policies.Source != nil { // nothing was compiled yet: who judges deletions is found first
+		w.Declared, r.looked = false, false
+		nudge(r.look)
+	} else {
+		w.Declare(w.Revision, nil)
+		r.supersede()
+		r.looked = true
+	}
 	r.status.settled, r.status.converged = false, false
 	return nil
 }

@@ -62,6 +62,11 @@ type Compiled struct {
 	Seen      []schema.Resource   // what could be made out in spite of them, for graph.Check
 	Files     int
 	Outside   bool // what lies outside of a followed folder, in its repository, has a part in it: equal trees do not mean that nothing has changed
+
+	// Judge is what the policies say of changes; nil: none is over changes.
+	// Without declarations, which going down has none of, it is all that is
+	// wanted.
+	Judge *Judge
 }
 
 // Reconciler drives one environment. It implements Control.
@@ -251,6 +256,10 @@ type flight struct {
 func (r *Reconciler) start(ctx context.Context, calls []call) {
 	r.calls += len(calls)
 	for _, cl := range calls {
+		if cl.op == Judging {
+			go func() { r.ended(r.within(ctx, &cl)) }()
+			continue
+		}
 		if cl.op != Applying {
 			r.queues[cl.target.Name].reads.put(func() { r.ended(r.within(ctx, &cl)) })
 			continue
@@ -307,6 +316,9 @@ func (r *Reconciler) mayStart(ctx context.Context, cl *call) bool {
 // timeout bounds one call: a plan or an apply may take as long as its kind may
 // take to become healthy, such as a stack or a rolling update.
 func (cl *call) timeout() time.Duration {
+	if cl.op == Judging {
+		return judgeTimeout
+	}
 	if cl.op != Observing {
 		return max(drivers.CallTimeout, deadline(cl.nodes[0].ID.Kind))
 	}

@@ -226,6 +226,7 @@ func (s *sim) restart() error {
 		s.fuse = 1 + s.rng.IntN(40)
 	}
 	st.Hook = s.burn
+	s.core.w.Judge = s.judge()
 	if s.rev > 0 {
 		s.core.w.Declare(s.revision(), s.decl)
 	}
@@ -246,6 +247,7 @@ func (s *sim) declare(res []schema.Resource) error {
 		return fmt.Errorf("declared badly: %v", findings)
 	}
 	s.rev++
+	s.core.w.Judge = s.judge()
 	s.decl = nodes
 	for _, n := range nodes {
 		s.say("declared %s at %q: %s", n.ID, n.Handle, n.Res.Spec)

@@ -75,6 +75,46 @@ func (s *sim) heard(handle string) {
 	}
 }
 
+// simPolicy is the policy that the person overrides.
+const simPolicy = "odd"
+
+// judge is policies that refuse some changes until they are overridden, judge
+// the plan as a whole, and fail now and then while there is trouble. Half of
+// the revisions have none.
+func (s *sim) judge() *Judge {
+	if s.rng.IntN(2) == 0 {
+		return nil
+	}
+	fails := func() error {
+		if s.trouble && s.rng.IntN(5) == 0 {
+			return errors.New("no worker can be started")
+		}
+		return nil
+	}
+	odd := schema.Violation{Policy: simPolicy, Level: schema.SoftMandatory, Message: "it is odd"}
+	j := &Judge{
+		Wants: func(f *schema.ChangeFacts) bool { return f.Action != schema.Update },
+		Changes: func(_ context.Context, _ schema.PlanFacts, all []schema.ChangeFacts) ([][]schema.Violation, error) {
+			out := make([][]schema.Violation, len(all))
+			for i, f := range all {
+				if len(f.Name)%2 == 1 || f.Action == schema.Delete {
+					out[i] = []schema.Violation{odd}
+				}
+			}
+			return out, fails()
+		},
+	}
+	if s.rng.IntN(2) == 0 {
+		j.Plan = func(_ context.Context, f schema.PlanFacts) ([]schema.PlanViolation, error) {
+			if f.Changes < 3 {
+				return nil, fails()
+			}
+			return []schema.PlanViolation{{Violation: odd, Applies: func(_ string, a schema.Action) bool { return a == schema.Create }}}, fails()
+		}
+	}
+	return j
+}
+
 // person approves whatever is held.
 func (s *sim) person(d *Decision) error {
 	w := s.core.w
@@ -87,7 +127,7 @@ func (s *sim) person(d *Decision) error {
 	if len(a.Changes) == 0 {
 		return nil
 	}
-	a.ID, a.By, a.At = "x", "ana", s.now
+	a.ID, a.By, a.At, a.Overrides = "x", "ana", s.now, []string{simPolicy}
 	approvals := append(slices.Clone(w.Approvals), a)
 	if err := s.core.store.Pull(context.Background(), store.Entry{At: s.now, By: "ana", What: "approve"}, store.Result{Approvals: &approvals}); err != nil {
 		return err

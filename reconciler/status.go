@@ -2,7 +2,6 @@ package reconciler
 
 import (
 	"context"
-	"strings"
 	"time"
 
 	"github.com/sirupsen/logrus"
@@ -264,11 +263,7 @@ func (k *statusKeeper) refused(f Refusal) {
 func (k *statusKeeper) sourced(which string, was, now SourceStatus) {
 	if was.OK != now.OK || was.Error != now.Error {
 		if !was.At.IsZero() || !now.OK {
-			msg := now.Error
-			if which != "" {
-				msg = strings.TrimSuffix(which+": "+msg, ": ")
-			}
-			k.emit(Event{Type: "source", Message: msg})
+			k.emit(Event{Type: or(which, "source"), Message: now.Error})
 		}
 		if !now.OK {
 			k.r.log.WithFields(logrus.Fields{"error": now.Error, "source": or(which, "declarations")}).Warn("the source cannot be read; what was in force stays so")

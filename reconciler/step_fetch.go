@@ -211,19 +211,23 @@ func (f *Refusal) of() tuple { return tuple{f.Revision, f.Under} }
 func (r *Reconciler) take(ctx context.Context, t tuple, refused func(Refusal)) error {
 	refusal := Refusal{Revision: t.Revision, Under: t.Under, At: time.Now()}
 	if r.isDown() {
-		return r.declare(ctx, t, nil, false, refusal.At)
+		judge, err := r.judgeDown(ctx)
+		if err != nil {
+			return err
+		}
+		return r.declare(ctx, t, order{judge: judge}, refusal.At)
 	}
 	all, closeAll, err := r.fetch(ctx, t)
 	if err != nil {
 		var own declarationsError
-		if errors.As(err, &own) && (errors.Is(err, sources.ErrRewound) || errors.Is(err, sources.ErrTooLarge)) { // looking again will not mend it
+		if errors.As(err, &own) && (errors.Is(err, sources.ErrRewound) || errors.Is(err, sources.ErrUnsigned) || errors.Is(err, sources.ErrTooLarge)) { // looking again will not mend it
 			refusal.Error = schema.Mask(err.Error())
 			refused(refusal)
 		}
 		return err
 	}
-	if nodes, same := r.sameTree(t); same { // commits elsewhere in the repositories
-		return errors.Join(closeAll(), r.declare(ctx, t, nodes, false, refusal.At))
+	if same, ok := r.sameTree(t); ok { // commits elsewhere in the repositories
+		return errors.Join(closeAll(), r.declare(ctx, t, same, refusal.At))
 	}
 	compiled, err := r.cfg.Compile(ctx, all)
 	if err = errors.Join(err, closeAll()); err != nil {
@@ -244,25 +248,32 @@ func (r *Reconciler) take(ctx context.Context, t tuple, refused func(Refusal)) e
 		refused(refusal)
 		return nil
 	}
-	return r.declare(ctx, t, nodes, compiled.Outside, refusal.At)
+	return r.declare(ctx, t, order{nodes, compiled.Outside, compiled.Judge}, refusal.At)
 }
 
 // sameTree answers the order in force, where t declares exactly that under the
 // same.
-func (r *Reconciler) sameTree(t tuple) ([]*graph.Node, bool) {
+func (r *Reconciler) sameTree(t tuple) (order, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	w := r.core.w
 	if !w.Declared || w.Outside || t.Tree == "" || w.Revision.Tree != t.Tree || !w.Under.SameTrees(t.Under) {
-		return nil, false
+		return order{}, false
 	}
-	var nodes []*graph.Node
+	same := order{judge: w.Judge}
 	for _, n := range w.Nodes {
 		if n.Decl != nil {
-			nodes = append(nodes, n.Decl)
+			same.nodes = append(same.nodes, n.Decl)
 		}
 	}
-	return nodes, true
+	return same, true
+}
+
+// order is what a revision comes to.
+type order struct {
+	nodes   []*graph.Node
+	outside bool
+	judge   *Judge
 }
 
 func (r *Reconciler) isDown() bool {
@@ -272,13 +283,13 @@ func (r *Reconciler) isDown() bool {
 }
 
 // declare puts a compiled revision in force.
-func (r *Reconciler) declare(ctx context.Context, t tuple, nodes []*graph.Node, outside bool, began time.Time) error {
+func (r *Reconciler) declare(ctx context.Context, t tuple, o order, began time.Time) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	state := r.core.w.State
 	switch q := state.Quarantined; { // a person may have pulled a lever meanwhile
 	case state.Down:
-		nodes = nil
+		o.nodes = nil
 	case q != nil && q.Quarantined.ID == t.ID:
 		nudge(r.look)
 		return nil
@@ -293,8 +304,10 @@ func (r *Reconciler) declare(ctx context.Context, t tuple, nodes []*graph.Node, 
 	}
 	r.refuse = nil
 	r.core.w.Now = time.Now()
-	r.core.w.Declare(t.Revision, nodes)
-	r.core.w.Under, r.core.w.Outside = t.Under, outside
+	w := r.core.w
+	w.Judge = o.judge
+	w.Declare(t.Revision, o.nodes)
+	w.Under, w.Outside = t.Under, o.outside
 	r.supersede()
 	r.status.declared(t, began)
 	nudge(r.wake)

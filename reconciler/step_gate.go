@@ -14,6 +14,12 @@ func (t *turn) gate(n *Node, e *Eval) bool {
 	c := &n.Plan.Change
 	e.Drift = n.drift()
 	e.Held = gate.Judge(t.judgement(n, e.Drift), t.approved)
+	judged := false
+	if e.Said, judged = t.judged(n, e); !judged {
+		return false
+	}
+	r := gate.JudgePolicies(n.Plan.Masked, against(e.Said, e.Drift, n), t.approved)
+	e.Held, e.Blocked, e.Refused = append(e.Held, r.Why...), r.By, r.Final
 	if n.Decl != nil {
 		for _, need := range n.Decl.Needs {
 			if m := t.need(need); !t.eval(m).Settled {
@@ -40,6 +46,20 @@ func (t *turn) gate(n *Node, e *Eval) bool {
 	}
 	return false
 }
+
+// against leaves out what does not speak against a change: putting back what
+// was applied last asks nobody again who could have overridden it.
+func against(said []schema.Violation, drift bool, n *Node) []schema.Violation {
+	if !drift || n.Decl == nil || len(n.Decl.Res.Violations) == 0 {
+		return said
+	}
+	soft := func(v schema.Violation) bool { return v.Level == schema.SoftMandatory }
+	declared := slices.DeleteFunc(slices.Clone(n.Decl.Res.Violations), soft)
+	return slices.Concat(declared, said[len(n.Decl.Res.Violations):])
+}
+
+// heldAnyway is what wants a person whether or not somebody has approved it.
+func heldAnyway(in gate.Input) []string { return gate.Judge(in, nil) }
 
 // isPaused says whether a person froze the environment, or n. Going down is a
 // freeze in which deletions run.

@@ -92,7 +92,7 @@ func (w *World) Verified(n *Node, r *store.Result) {
 	} else {
 		o.Hold, o.Data, o.Needs = union(o.Hold, res.Hold), o.Data || res.Data, union(o.Needs, w.needsOf(n))
 	}
-	o.ID, o.Settled, o.Want, o.Inputs, o.Pos = n.ID, w.settledAs(n), n.Plan.WantSum, n.Plan.Inputs, res.Pos
+	o.ID, o.Settled, o.Want, o.Inputs, o.Pos, o.Use = n.ID, w.settledAs(n), n.Plan.WantSum, n.Plan.Inputs, res.Pos, res.Use
 	o.Handle, o.Version, o.Spec, o.Files = n.Key.Handle, n.Live.State.Version, n.Plan.Want.Spec, n.Plan.Want.Files.Hash()
 	n.Owned, n.Intent, n.Fail = &o, nil, nil
 	n.Plan.owned = n.Owned // the plan said "nothing to do" of exactly this

@@ -14,13 +14,18 @@ import (
 // Decision is what a turn came to: calls to start, bookkeeping to write, and
 // what to tell of every node.
 type Decision struct {
-	Observe map[string][]*Node // by target; one bulk call each
-	Plan    []PlanCall
-	Apply   []*Node   // the frontier; each has its Plan
-	Record  []*Node   // nothing to do, but the inventory does not say so yet
-	Forget  []*Node   // not declared, and seen gone
-	Evals   []Eval    // by Node.index
-	Wake    time.Time // the clock alone makes another turn worth while then; zero: nothing will
+	Observe    map[string][]*Node // by target; one bulk call each
+	Plan       []PlanCall
+	Apply      []*Node   // the frontier; each has its Plan
+	Judging    []*Node   // policies are to judge their changes
+	Record     []*Node   // nothing to do, but the inventory does not say so yet
+	Forget     []*Node   // not declared, and seen gone
+	Evals      []Eval    // by Node.index
+	JudgeWhole bool      // and the plan as a whole
+	Wake       time.Time // the clock alone makes another turn worth while then; zero: nothing will
+
+	facts []schema.ChangeFacts // of Judging
+	whole *wholePlan           // nil: nobody asked
 }
 
 // PlanCall asks a driver what would make live equal declared.
@@ -39,10 +44,13 @@ type PlanCall struct {
 type Eval struct {
 	State   State
 	Why     why
-	Need    *Node     // that Why is about, where it is about one
-	Text    string    // more of Why
-	Held    []string  // what wants a person
-	Until   time.Time // of Progressing: its deadline; of a failure: the next try
+	Need    *Node              // that Why is about, where it is about one
+	Text    string             // more of Why
+	Held    []string           // what wants a person
+	Blocked []string           // the policies among those, by name
+	Refused bool               // one of them has no way round
+	Said    []schema.Violation // by policies, about a pending change
+	Until   time.Time          // of Progressing: its deadline; of a failure: the next try
 	Drift   bool
 	Settled bool // live equals declared, and healthy: dependents may go
 	Planned bool // Outputs say what will hold
@@ -79,6 +87,7 @@ const (
 	undecided
 	flapping
 	unread
+	unjudged
 )
 
 // Turn decides, from a World alone, what to start now. It makes no call, waits

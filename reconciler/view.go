@@ -105,21 +105,24 @@ type TargetStatus struct {
 
 // ResourceStatus is one resource.
 type ResourceStatus struct {
-	ID         schema.ID     `json:"id"`
-	Layer      string        `json:"layer"`
-	State      State         `json:"state"`
-	Since      time.Time     `json:"since,omitzero"`
-	Reason     string        `json:"reason,omitempty"` // why it is not converged, for people
-	Hint       string        `json:"hint,omitempty"`   // what to do about it
-	Note       string        `json:"note,omitempty"`   // of a converged one: its health, its outputs in short
-	Action     schema.Action `json:"action,omitempty"` // pending
-	Digest     string        `json:"digest,omitempty"` // of the pending change
-	Deadline   time.Time     `json:"deadline,omitzero"`
-	Declared   bool          `json:"declared"`
-	Pos        schema.Pos    `json:"pos,omitzero"`
-	LastAction schema.Action `json:"lastAction,omitempty"`
-	LastAt     time.Time     `json:"lastAt,omitzero"`
-	LastRev    string        `json:"lastRevision,omitempty"`
+	ID         schema.ID          `json:"id"`
+	Layer      string             `json:"layer"`
+	State      State              `json:"state"`
+	Since      time.Time          `json:"since,omitzero"`
+	Reason     string             `json:"reason,omitempty"` // why it is not converged, for people
+	Hint       string             `json:"hint,omitempty"`   // what to do about it
+	Note       string             `json:"note,omitempty"`   // of a converged one: its health, its outputs in short
+	Action     schema.Action      `json:"action,omitempty"` // pending
+	Digest     string             `json:"digest,omitempty"` // of the pending change
+	Deadline   time.Time          `json:"deadline,omitzero"`
+	Declared   bool               `json:"declared"`
+	Refused    bool               `json:"refused,omitempty"`    // a policy refuses the change, and there is no way round
+	Violations []schema.Violation `json:"violations,omitempty"` // what policies say of it, or of its pending change
+	Pos        schema.Pos         `json:"pos,omitzero"`
+	Use        *schema.Use        `json:"use,omitempty"` // of a template, that yields or yielded it
+	LastAction schema.Action      `json:"lastAction,omitempty"`
+	LastAt     time.Time          `json:"lastAt,omitzero"`
+	LastRev    string             `json:"lastRevision,omitempty"`
 }
 
 // PlanView is what would change, and why.
@@ -140,13 +143,17 @@ type PlanView struct {
 // PlannedChange is one change of a plan.
 type PlannedChange struct {
 	drivers.Change
-	Layer  string     `json:"layer"`
-	Digest string     `json:"digest"`
-	Held   []string   `json:"held,omitempty"`  // what wants a person's approval, for people
-	Waits  []string   `json:"waits,omitempty"` // needs that are not converged
-	Drift  bool       `json:"drift,omitempty"` // nothing new is declared: live moved
-	Pos    schema.Pos `json:"pos,omitzero"`    // of the declaration; of a deletion: where it was
-	Was    string     `json:"was,omitempty"`   // of a deletion: the revision that applied it last
+	Layer      string             `json:"layer"`
+	Digest     string             `json:"digest"`
+	Held       []string           `json:"held,omitempty"`       // what wants a person's approval, for people
+	Blocked    []string           `json:"blocked,omitempty"`    // the policies that hold it, by name
+	Refused    bool               `json:"refused,omitempty"`    // a policy refuses it, and there is no way round
+	Violations []schema.Violation `json:"violations,omitempty"` // what policies say of it
+	Waits      []string           `json:"waits,omitempty"`      // needs that are not converged
+	Drift      bool               `json:"drift,omitempty"`      // nothing new is declared: live moved
+	Pos        schema.Pos         `json:"pos,omitzero"`         // of the declaration; of a deletion: where it was
+	Use        *schema.Use        `json:"use,omitempty"`        // of a template, that yields or yielded it
+	Was        string             `json:"was,omitempty"`        // of a deletion: the revision that applied it last
 }
 
 // Detail is everything known of one resource.
@@ -166,7 +173,7 @@ type Detail struct {
 
 // Event is one thing that happened. Types: "revision" (a new one is in force),
 // "refused", "state" (a resource changed its state), "applied", "failed",
-// "drift", "repaired", "source", "target", "report", "lever", "converged".
+// "drift", "repaired", "source", "templates", "policies", "target", "report", "lever", "converged".
 type Event struct {
 	Seq      uint64        `json:"seq"`
 	At       time.Time     `json:"at"`

@@ -79,13 +79,17 @@ func resourceStatus(n *Node, e *Eval) ResourceStatus {
 	if e.State == Converged && n.Live != nil {
 		s.Note = n.Live.State.Health.Reason
 	}
+	s.Refused, s.Violations = e.Refused, e.Said
 	if n.Decl != nil {
-		s.Pos = n.Decl.Res.Pos
+		s.Pos, s.Use = n.Decl.Res.Pos, n.Decl.Res.Use
+		if e.Said == nil {
+			s.Violations = n.Decl.Res.Violations
+		}
 	}
 	if n.Owned != nil {
 		s.LastAction, s.LastAt, s.LastRev = n.Owned.Action, n.Owned.AppliedAt, n.Owned.Revision
 		if n.Decl == nil {
-			s.Pos = n.Owned.Pos
+			s.Pos, s.Use = n.Owned.Pos, n.Owned.Use
 		}
 	}
 	return s
@@ -131,15 +135,15 @@ func (r *Reconciler) planNow() PlanView {
 }
 
 func plannedChange(w *World, n *Node, e *Eval, d *Decision) PlannedChange {
-	c := PlannedChange{Change: n.Plan.Change, Layer: n.Layer, Digest: n.Plan.Digest, Held: e.Held, Drift: e.Drift}
+	c := PlannedChange{Change: n.Plan.Change, Layer: n.Layer, Digest: n.Plan.Digest, Held: e.Held, Blocked: e.Blocked, Refused: e.Refused, Violations: e.Said, Drift: e.Drift}
 	c.Opaque, c.Secrets = nil, nil
 	if n.Decl == nil {
 		if n.Owned != nil {
-			c.Pos, c.Was = n.Owned.Pos, n.Owned.Revision
+			c.Pos, c.Use, c.Was = n.Owned.Pos, n.Owned.Use, n.Owned.Revision
 		}
 		return c
 	}
-	c.Pos = n.Decl.Res.Pos
+	c.Pos, c.Use = n.Decl.Res.Pos, n.Decl.Res.Use
 	for _, g := range n.Decl.Needs {
 		if m := w.need(g); !d.Evals[m.index].Settled {
 			c.Waits = append(c.Waits, m.ID.String())

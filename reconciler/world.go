@@ -18,23 +18,27 @@ import (
 // World is everything that a turn decides from. One goroutine at a time may
 // touch it.
 type World struct {
-	Now       time.Time
-	Env       Env
-	Targets   map[string]*Target
-	Declared  bool          // a revision is in force; until then nothing is planned and nothing pruned
-	Graph     []*graph.Node // of the revision in force, what has expired included
-	Revision  sources.Revision
-	Under     Under   // what it was compiled under
-	Outside   bool    // what lies outside of the followed folders has a part in it
-	Nodes     []*Node // declared ones in the graph's order, then the others
-	State     store.State
-	Approvals []gate.Approval
-	DownAlso  map[schema.ID]bool // data-bearing and held things that a person named for going down
+	Now         time.Time
+	Env         Env
+	Targets     map[string]*Target
+	Declared    bool          // a revision is in force; until then nothing is planned and nothing pruned
+	Graph       []*graph.Node // of the revision in force, what has expired included
+	Revision    sources.Revision
+	Under       Under   // what it was compiled under
+	Outside     bool    // what lies outside of the followed folders has a part in it
+	Nodes       []*Node // declared ones in the graph's order, then the others
+	State       store.State
+	Approvals   []gate.Approval
+	Judge       *Judge             // what policies say of changes; nil: there are none
+	PlanVerdict *planVerdict       // what they said of the plan last
+	DownAlso    map[schema.ID]bool // data-bearing and held things that a person named for going down
 
 	byKey    map[store.Key]*Node
 	byGraph  []*Node   // by graph.Node.Index; nil for what has expired
 	expiring time.Time // of the next declaration that will; zero: none
 	seq      uint64
+
+	judgesWhole bool // the plan as a whole is being judged
 }
 
 // Env is what does not change while an environment runs.
@@ -74,9 +78,10 @@ const (
 	Observing
 	Planning
 	Applying
+	Judging
 )
 
-func (o Op) String() string { return [...]string{"idle", "observe", "plan", "apply"}[o] }
+func (o Op) String() string { return [...]string{"idle", "observe", "plan", "apply", "judge"}[o] }
 
 // Node is one thing at one address: declared, owned, or begun.
 type Node struct {
@@ -92,6 +97,7 @@ type Node struct {
 	Op     Op
 	Fail   *Failure
 
+	verdict    *verdict    // what policies said of a change last
 	doing      *Planned    // of the apply in flight
 	progress   string      // what its driver said last of how far it is
 	stale      []store.Key // keys that inventory or journal still have n under

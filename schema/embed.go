@@ -11,7 +11,7 @@ import (
 //go:generate go run ../tools/nomadschema
 //go:generate go run ../tools/kinds
 
-//go:embed schema.cue */*.cue
+//go:embed schema.cue */*.cue policies/library/*.cue
 var files embed.FS
 
 //go:embed kinds.json

@@ -26,6 +26,7 @@ type Resource struct {
 	Expires time.Time         `json:"expires,omitzero"`
 	Files   Tree              `json:"files,omitempty"` // what fields marked as files name
 	Pos     Pos               `json:"pos"`
+	Lines   Lines             `json:"lines,omitempty"` // where its fields stand
 
 	// Share are the paths whose declarations may refer to it, as texts of Globs;
 	// it matters where the operator has rules for paths.

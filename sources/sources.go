@@ -48,8 +48,8 @@ type Source interface {
 	// Head asks, cheaply, for the tip.
 	Head(ctx context.Context) (Revision, error)
 	// Fetch reads a revision that Head gave, or an older one that the source
-	// still holds. Ancestry is checked: ErrRewound,
-	// ErrTooLarge, ErrGone.
+	// still holds. Ancestry is checked, and the signature of a new tip where
+	// that is asked for: ErrRewound, ErrUnsigned, ErrTooLarge, ErrGone.
 	Fetch(ctx context.Context, rev Revision) (*Snapshot, error)
 }
 
@@ -103,6 +103,7 @@ type Reporter interface {
 // What went wrong with a source, for errors.Is.
 var (
 	ErrRewound  = errors.New("the branch was rewound: its tip does not contain the revision in force")
+	ErrUnsigned = errors.New("it is not signed by a key that may")
 	ErrTooLarge = errors.New("the source is larger than its limit")
 	ErrGone     = errors.New("the source no longer holds that")
 	ErrMoved    = errors.New("the proposal has moved on")

@@ -83,7 +83,7 @@ func (a *app) root() *cobra.Command {
 	})
 	root.PersistentPreRunE = a.checkFlags
 	root.AddCommand(a.up(), a.run(), a.plan(), a.apply(), a.validate(), a.environments(), a.status(), a.show(), a.approve(), a.suspend(),
-		a.resume(), a.rollback(), a.history(), a.audit(), a.graph(), a.explain(), a.schema(), a.down(), a.version())
+		a.resume(), a.rollback(), a.history(), a.audit(), a.graph(), a.explain(), a.schema(), a.policy(), a.down(), a.version())
 	return root
 }
 

@@ -109,11 +109,19 @@ func (u under) open(f *folder, how opening, c *closers, log logrus.FieldLogger) 
 	return templates, policies, nil
 }
 
-// compiler is what the reconciler asks to compile a revision.
-func (u under) compiler(c *compile.Compiler) func(context.Context, reconciler.Snapshots) (reconciler.Compiled, error) {
+// compiler is what the reconciler asks to compile a revision, with what policies
+// say of what it yields. Without declarations it is the policies alone.
+func (u under) compiler(c *compile.Compiler, g *guard) func(context.Context, reconciler.Snapshots) (reconciler.Compiled, error) {
 	return func(ctx context.Context, all reconciler.Snapshots) (reconciler.Compiled, error) {
-		got, err := c.Compile(ctx, u.declarations(all))
-		return reconciler.Compiled{Resources: got.Resources, Findings: got.Findings, Seen: got.Seen, Files: got.Files, Outside: got.Outside}, err
+		var out reconciler.Compiled
+		if all.Declarations != nil {
+			got, err := c.Compile(ctx, u.declarations(all))
+			out = reconciler.Compiled{Resources: got.Resources, Findings: got.Findings, Seen: got.Seen, Files: got.Files, Outside: got.Outside}
+			if err != nil || len(got.Findings) > 0 {
+				return out, err
+			}
+		}
+		return out, g.guarded(ctx, all.Policies, &out)
 	}
 }
 

@@ -1,36 +1,93 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"github.com/aplomb-dev/aplomb/internal/terminal"
 	"github.com/aplomb-dev/aplomb/schema"
 )
 
 func (a *app) explain() *cobra.Command {
-	return &cobra.Command{
-		Use:   "explain [KIND[.field]]",
-		Short: "The schema of a kind as help; without KIND the list of kinds",
-		Args:  args(0, 1, "at most one KIND or KIND.field"),
-		RunE: func(_ *cobra.Command, args []string) error {
+	var dir string
+	c := &cobra.Command{
+		Use:   "explain [KIND[.field] | TEMPLATE[@VERSION][.field]]",
+		Short: "The schema of a kind or a template as help; without one the list of them",
+		Args:  args(0, 1, "at most one KIND, TEMPLATE, or field of one"),
+		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {
-				if done, err := a.json(schema.Kinds()); done {
-					return err
-				}
-				a.out.Kinds(schema.Kinds())
-				return nil
+				return a.listKinds(cmd.Context(), dir)
 			}
-			return a.runExplain(args[0])
+			return a.runExplain(cmd.Context(), args[0], dir)
 		},
 	}
+	c.Flags().StringVar(&dir, "templates", "", "folder of templates, instead of those that are shipped")
+	return c
 }
 
-func (a *app) runExplain(what string) error {
+// listKinds lists kinds and templates.
+func (a *app) listKinds(ctx context.Context, dir string) error {
+	all, findings, err := templates(ctx, dir)
+	if err != nil {
+		return err
+	}
+	if a.format == formatJSON {
+		list := make([]any, 0, len(schema.Kinds())+len(all))
+		for _, k := range schema.Kinds() {
+			list = append(list, k)
+		}
+		for _, t := range all {
+			list = append(list, t)
+		}
+		_, err := a.json(list)
+		return err
+	}
+	a.out.Kinds(schema.Kinds())
+	shown := make([]terminal.Template, 0, len(all))
+	for _, t := range all {
+		shown = append(shown, explained(t, nil))
+	}
+	a.out.Templates(shown)
+	return a.faulty(findings)
+}
+
+// faulty says what is wrong with templates.
+func (a *app) faulty(findings []schema.Diagnostic) error {
+	if len(findings) == 0 {
+		return nil
+	}
+	a.out.Lint(findings)
+	return told{errFindings}
+}
+
+func (a *app) runExplain(ctx context.Context, what, dir string) error {
 	k, rest, err := findKind(what)
+	if err != nil && !ofEngine(what) {
+		all, findings, terr := templates(ctx, dir)
+		if terr != nil {
+			return terr
+		}
+		if found, err := a.explainTemplate(what, all); found {
+			return err
+		}
+		if err := a.faulty(findings); err != nil {
+			return err
+		}
+		head, _, _ := strings.Cut(what, ".")
+		names := make([]string, 0, len(all))
+		for _, t := range all {
+			names = append(names, t.Name)
+		}
+		if meant := schema.Closest(head, names); meant != "" {
+			return hinted{fmt.Errorf("there is no kind or template %q", what), fmt.Sprintf("did you mean %s?", meant)}
+		}
+	}
 	if err != nil {
 		return err
 	}
@@ -50,6 +107,12 @@ func (a *app) runExplain(what string) error {
 	}
 	a.out.Field(*k, f)
 	return nil
+}
+
+// ofEngine says whether what begins as kinds of an engine do.
+func ofEngine(what string) bool {
+	engine, _, dotted := strings.Cut(what, ".")
+	return dotted && slices.ContainsFunc(schema.Kinds(), func(k schema.Kind) bool { return strings.HasPrefix(k.Name, engine+".") })
 }
 
 // findKind finds the kind at the start of KIND.field.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -20,7 +21,8 @@ func (a *app) lever(c *cobra.Command, why *string) *cobra.Command {
 
 func (a *app) approve() *cobra.Command {
 	var why string
-	return a.lever(&cobra.Command{
+	var overrides []string
+	c := a.lever(&cobra.Command{
 		Use:   "approve DIGEST",
 		Short: "Let held changes run: the pending plan's digest, or one change's (12 hex digits or more)",
 		Args:  args(1, 1, "one DIGEST"),
@@ -30,9 +32,9 @@ func (a *app) approve() *cobra.Command {
 				return err
 			}
 			defer func() { err = errors.Join(err, s.Close()) }()
-			approved, err := s.Approve(cmd.Context(), person(), strings.TrimSuffix(args[0], "…"), why)
+			approved, err := s.Approve(cmd.Context(), person(), strings.TrimSuffix(args[0], "…"), why, overrides...)
 			if errors.Is(err, reconciler.ErrDigest) {
-				return hinted{err, "look at what is pending now: aplomb plan"}
+				return hinted{err, cmp.Or(hintOf(err), "look at what is pending now: aplomb plan")}
 			}
 			if err != nil {
 				return err
@@ -46,6 +48,9 @@ func (a *app) approve() *cobra.Command {
 			return nil
 		},
 	}, &why)
+	c.Flags().StringSliceVar(&overrides, "override", nil, "a soft-mandatory policy to override, by name; wants --reason")
+	c.Flags().StringVar(&why, "reason", "", "the same as --why")
+	return c
 }
 
 func (a *app) suspend() *cobra.Command {

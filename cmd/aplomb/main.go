@@ -28,6 +28,7 @@ import (
 	"github.com/aplomb-dev/aplomb/reconciler"
 	"github.com/aplomb-dev/aplomb/reconciler/store"
 	"github.com/aplomb-dev/aplomb/schema/compile"
+	"github.com/aplomb-dev/aplomb/schema/policy"
 	"github.com/aplomb-dev/aplomb/schema/worker"
 )
 
@@ -44,7 +45,7 @@ func main() {
 }
 
 // services are what workers do.
-var services = worker.Services{compile.Service: compile.NewHandler}
+var services = worker.Services{compile.Service: compile.NewHandler, policy.Service: policy.NewHandler}
 
 // workerMain is the process that evaluates what others wrote.
 func workerMain() int {
@@ -79,6 +80,7 @@ var (
 	errFindings     = errors.New("the declarations have errors")
 	errChanges      = errors.New("changes are pending")
 	errNotConverged = errors.New("not everything is converged")
+	errPolicy       = errors.New("a policy refuses it")
 	errHeld         = errors.New("a person's approval is wanted")
 	errSuspended    = errors.New("the environment is suspended")
 	errUsage        = errors.New("the command line is wrong")
@@ -93,7 +95,7 @@ func exitCode(err error) int {
 		return codeChanges
 	case errors.Is(err, errNotConverged):
 		return codeNotConverged
-	case errors.Is(err, errHeld), errors.Is(err, errSuspended), errors.Is(err, reconciler.ErrRefused):
+	case errors.Is(err, errHeld), errors.Is(err, errPolicy), errors.Is(err, errSuspended), errors.Is(err, reconciler.ErrRefused):
 		return codeRefused
 	case errors.Is(err, errUsage):
 		return codeUsage
@@ -145,7 +147,7 @@ var codes = []struct {
 	err  error
 	code string
 }{
-	{errUsage, "usage"}, {errHeld, "held"}, {errSuspended, "suspended"}, {errNoPath, "no-path"}, {errNoData, "no-data"}, {errNoStore, "no-store"}, {api.ErrNotRunning, "not-running"},
+	{errUsage, "usage"}, {errHeld, "held"}, {errPolicy, "policy"}, {errSuspended, "suspended"}, {errNoPath, "no-path"}, {errNoData, "no-data"}, {errNoStore, "no-store"}, {api.ErrNotRunning, "not-running"},
 	{store.ErrLocked, "locked"}, {store.ErrForeign, "foreign"}, {store.ErrCorrupt, "corrupt"},
 }
 

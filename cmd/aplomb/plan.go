@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -24,7 +25,7 @@ func (a *app) plan() *cobra.Command {
 	var o turnFlags
 	c := &cobra.Command{
 		Use:   "plan [PATH or URL]",
-		Short: "Say what would change and why; exit 0: nothing, 2: changes",
+		Short: "Say what would change and why; exit 0: nothing, 2: changes, 4: a policy refuses some",
 		Args:  args(0, 1, "at most one PATH or URL"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.runPlan(cmd.Context(), o, args)
@@ -203,6 +204,8 @@ func (a *app) runPlan(ctx context.Context, o turnFlags, args []string) (err erro
 		a.out.Plan(v, o.full)
 	}
 	switch {
+	case slices.ContainsFunc(v.Changes, func(c reconciler.PlannedChange) bool { return len(c.Blocked) > 0 }):
+		return told{errPolicy}
 	case len(v.Unplanned) > 0 && len(v.Changes) == 0:
 		return told{errNotConverged}
 	case len(v.Changes) > 0:

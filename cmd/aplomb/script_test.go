@@ -44,6 +44,8 @@ func TestScripts(t *testing.T) {
 			"certificate": cmdCertificate,
 			"get":         cmdGet,
 			"hup":         cmdHup,
+			"build":       cmdBuild,
+			"copytree":    cmdCopyTree,
 		},
 	})
 }

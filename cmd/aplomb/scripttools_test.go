@@ -43,6 +43,11 @@ func setup(env *testscript.Env) error {
 	} {
 		env.Setenv(k, v)
 	}
+	all, err := examples()
+	if err != nil {
+		return err
+	}
+	env.Setenv("EXAMPLES", all)
 	env.Values["remembered"] = map[string]string{}
 	return nil
 }

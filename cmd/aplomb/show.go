@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -28,9 +29,9 @@ func (a *app) show() *cobra.Command {
 	var q api.LogsQuery
 	instance := -1
 	c := &cobra.Command{
-		Use:   "show KIND/NAME",
-		Short: "Declaration, live state, difference and events of one resource, or its logs",
-		Args:  args(1, 1, "one KIND/NAME"),
+		Use:   "show KIND/NAME | TEMPLATE/NAME",
+		Short: "Declaration, live state, difference and events of one resource, or its logs; what a use of a template yielded",
+		Args:  args(1, 1, "one KIND/NAME or TEMPLATE/NAME"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			var err error
 			if q.ID, err = resource(args[0]); err != nil {
@@ -74,6 +75,9 @@ func (a *app) runShow(ctx context.Context, logs bool, q api.LogsQuery) (err erro
 	if logs {
 		q.JSON = a.format == formatJSON
 		return ended(ctx, s.logs(ctx, q, a.logWriter()))
+	}
+	if !strings.Contains(q.ID.Kind, ".") {
+		return a.showUse(s, q.ID)
 	}
 	d, err := s.Show(q.ID)
 	if err != nil {

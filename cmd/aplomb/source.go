@@ -257,7 +257,7 @@ func openFollowed(f *folder, name string, src config.Source, how opening, c *clo
 // gitConfig is what is followed in a repository, with the folder for what is
 // kept of it.
 func gitConfig(s config.Source, dir string) git.Config {
-	return git.Config{URL: s.Git, Branch: s.Branch, Path: s.Path, Dir: dir, Auth: auth(s), Interval: time.Duration(s.Interval)}
+	return git.Config{URL: s.Git, Branch: s.Branch, Path: s.Path, Dir: dir, Auth: auth(s), Signers: s.Signers, Interval: time.Duration(s.Interval)}
 }
 
 // kept reads what is followed without asking anybody: a folder or a repository
@@ -266,7 +266,7 @@ func gitConfig(s config.Source, dir string) git.Config {
 func kept(ctx context.Context, data, name string, s config.Source, c *closers) (*sources.Snapshot, error) {
 	var src sources.Source = &dir.Source{Path: s.Dir}
 	if s.Dir == "" {
-		local := filepath.IsAbs(s.Git)
+		local := filepath.IsAbs(s.Git) || strings.HasPrefix(s.Git, "file://")
 		mirrored := ""
 		if !local {
 			mirrored = mirrorOf(data, name, s.Git)

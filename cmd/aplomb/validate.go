@@ -15,8 +15,10 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/aplomb-dev/aplomb/internal/config"
+	"github.com/aplomb-dev/aplomb/reconciler"
 	"github.com/aplomb-dev/aplomb/schema"
 	"github.com/aplomb-dev/aplomb/schema/compile"
+	"github.com/aplomb-dev/aplomb/schema/policy"
 	"github.com/aplomb-dev/aplomb/sources/dir"
 )
 
@@ -57,6 +59,8 @@ type validation struct {
 	Files     int                 `json:"files"`
 	Resources int                 `json:"resources"`
 	Findings  []schema.Diagnostic `json:"findings"`
+	Refusals  []schema.Diagnostic `json:"refusals,omitempty"`  // by policies
+	Advice    []schema.Diagnostic `json:"advice,omitempty"`    // by policies that only advise
 	Unchecked []string            `json:"unchecked,omitempty"` // what would have been needed, and could not be had offline
 }
 
@@ -99,7 +103,8 @@ func (a *app) runValidate(ctx context.Context, path, file string, bf besideFlags
 		if err != nil {
 			return err
 		}
-		v.Files, v.Resources, v.Findings, v.Unchecked = v.Files+more.Files, more.Resources, more.Findings, more.Unchecked
+		more.Files += v.Files
+		v = more
 	}
 	done, err := a.json(v)
 	if err != nil {
@@ -117,6 +122,15 @@ func (a *app) runValidate(ctx context.Context, path, file string, bf besideFlags
 		return told{errFindings}
 	case len(v.Findings) > 0:
 		return told{errFindings}
+	case !done:
+		a.out.Judged(v.Refusals, v.Advice)
+	}
+	switch {
+	case len(v.Refusals) > 0 && !done:
+		a.errs.Refused(len(v.Refusals))
+		return told{errPolicy}
+	case len(v.Refusals) > 0:
+		return told{errPolicy}
 	case !done:
 		a.out.Valid(v.Files, v.Resources)
 	}
@@ -148,7 +162,8 @@ func check(ctx context.Context, how validating) (_ validation, err error) {
 	quiet.SetOutput(io.Discard)
 	closers := &closers{}
 	defer func() { err = errors.Join(err, closers.Close()) }()
-	c := compile.New(compile.Options{Workers: workers(quiet, closers), Log: quiet})
+	pool := workers(quiet, closers)
+	c := compile.New(compile.Options{Workers: pool, Log: quiet})
 	folder, file, err := split(how.path)
 	if err != nil {
 		return validation{}, err
@@ -160,7 +175,9 @@ func check(ctx context.Context, how validating) (_ validation, err error) {
 	if all.Declarations, err = lying(folder, file, closers); err != nil {
 		return validation{}, err
 	}
-	got, err := c.Compile(ctx, how.under.declarations(all.Snapshots))
+	d := how.under.declarations(all.Snapshots)
+	d.Part = file != ""
+	got, err := c.Compile(ctx, d)
 	if err != nil {
 		return validation{}, fmt.Errorf("validate %s: %w", how.path, err)
 	}
@@ -175,6 +192,16 @@ func check(ctx context.Context, how validating) (_ validation, err error) {
 	}
 	rules := how.under.rules.Below(how.base)
 	v.Findings = below(folder, schema.SortDiagnostics(append(v.Findings, rules.Check(seen, t.registry)...)))
+	if all.Policies == nil || len(v.Findings) > 0 {
+		return v, nil
+	}
+	g := &guard{judge: policy.New(policy.Options{Workers: pool, Log: quiet}), env: how.under.name}
+	said := reconciler.Compiled{Resources: got.Resources}
+	if err := g.guarded(ctx, all.Policies, &said); err != nil {
+		return v, err
+	}
+	refusals, advice := remarks(said.Resources)
+	v.Refusals, v.Advice = below(folder, refusals), below(folder, advice)
 	return v, nil
 }
 
@@ -199,7 +226,7 @@ func split(path string) (dir, file string, err error) {
 func below(dir string, ds []schema.Diagnostic) []schema.Diagnostic {
 	out := make([]schema.Diagnostic, 0, len(ds))
 	at := func(p schema.Pos) schema.Pos {
-		if p.File != "" {
+		if p.File != "" && !compile.InTemplate(p) {
 			p.File = filepath.ToSlash(filepath.Join(dir, filepath.FromSlash(p.File)))
 		}
 		return p

@@ -21,6 +21,7 @@ import (
 	"github.com/aplomb-dev/aplomb/reconciler/store"
 	"github.com/aplomb-dev/aplomb/schema"
 	"github.com/aplomb-dev/aplomb/schema/compile"
+	"github.com/aplomb-dev/aplomb/schema/policy"
 	"github.com/aplomb-dev/aplomb/schema/worker"
 	"github.com/aplomb-dev/aplomb/sources"
 )
@@ -112,7 +113,9 @@ func (a *app) wire(ctx context.Context, f *folder, how opening) (_ *session, _ *
 		}
 	}
 	log := a.logger(f.join(logFile), closers).WithField("env", f.Name)
-	c := compile.New(compile.Options{Workers: workers(log, closers), CacheDir: f.join(cacheDir), Log: log})
+	pool := workers(log, closers)
+	c := compile.New(compile.Options{Workers: pool, CacheDir: f.join(cacheDir), Log: log})
+	g := &guard{judge: policy.New(policy.Options{Workers: pool, Log: log}), env: f.Name}
 	cfg := reconciler.Config{
 		ID: f.ID, Name: f.Name, Store: st, Key: key,
 		Interval: how.source.interval(), ReadOnly: how.readOnly, Once: how.once, Log: log,
@@ -125,7 +128,7 @@ func (a *app) wire(ctx context.Context, f *folder, how opening) (_ *session, _ *
 		}
 		configure(&cfg, *how.section)
 	}
-	cfg.Compile, cfg.Rules = u.compiler(c), u.rules
+	cfg.Compile, cfg.Rules = u.compiler(c, g), u.rules
 	t, err := newTargets(f, key, all, closers, log)
 	if err != nil {
 		return nil, nil, err

@@ -115,8 +115,8 @@ func (c *Client) pull(ctx context.Context, path string, l lever, out any) error 
 }
 
 // Approve lets pending changes run.
-func (c *Client) Approve(ctx context.Context, by, digest, why string) (v []reconciler.PlannedChange, err error) {
-	return v, c.pull(ctx, "/approve", lever{By: by, Digest: digest, Why: why}, &v)
+func (c *Client) Approve(ctx context.Context, by, digest, why string, overrides ...string) (v []reconciler.PlannedChange, err error) {
+	return v, c.pull(ctx, "/approve", lever{By: by, Digest: digest, Why: why, Override: overrides}, &v)
 }
 
 // Suspend freezes the environment or one resource.

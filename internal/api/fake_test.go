@@ -96,7 +96,7 @@ func (e *env) Kick() {
 	e.kicks++
 }
 
-func (e *env) Approve(_ context.Context, by, digest, why string) ([]reconciler.PlannedChange, error) {
+func (e *env) Approve(_ context.Context, by, digest, why string, _ ...string) ([]reconciler.PlannedChange, error) {
 	if digest != pending {
 		return nil, fmt.Errorf("%w: %s", reconciler.ErrDigest, digest)
 	}

@@ -23,7 +23,7 @@ func (s *Server) levers(m *http.ServeMux) {
 		})
 	}
 	post("/approve", Approver, func(e *Environment, ctx context.Context, l lever) (any, error) {
-		return e.Control.Approve(ctx, l.By, l.Digest, l.Why)
+		return e.Control.Approve(ctx, l.By, l.Digest, l.Why, l.Override...)
 	})
 	post("/suspend", Approver, func(e *Environment, ctx context.Context, l lever) (any, error) {
 		return struct{}{}, e.Control.Suspend(ctx, l.By, l.ID, l.Why)

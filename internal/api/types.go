@@ -14,12 +14,13 @@ import (
 
 // Limits of what is read from the other side.
 const (
-	MaxRequest  = 1 << 20   // bytes of a request's body
-	MaxResponse = 256 << 20 // bytes of an answer, streams excepted
-	MaxEvent    = 1 << 20   // bytes of one event
-	MaxWhy      = 4096      // bytes of the reason that a person gives
-	MaxLimit    = 10_000    // records of one answer
-	MaxWait     = time.Minute
+	MaxRequest   = 1 << 20   // bytes of a request's body
+	MaxResponse  = 256 << 20 // bytes of an answer, streams excepted
+	MaxEvent     = 1 << 20   // bytes of one event
+	MaxWhy       = 4096      // bytes of the reason that a person gives
+	MaxOverrides = 100       // policies that one approval overrides
+	MaxLimit     = 10_000    // records of one answer
+	MaxWait      = time.Minute
 )
 
 // Info is who answers.
@@ -99,6 +100,7 @@ type lever struct {
 	By       string      `json:"by"`
 	Why      string      `json:"why,omitempty"`
 	Digest   string      `json:"digest,omitempty"`
+	Override []string    `json:"override,omitempty"` // policies, by name
 	ID       *schema.ID  `json:"id,omitempty"`
 	Revision string      `json:"revision,omitempty"`
 	Also     []schema.ID `json:"also,omitempty"`
@@ -126,8 +128,8 @@ func decodeLever(r io.Reader) (lever, error) {
 	switch {
 	case l.By == "":
 		return lever{}, fmt.Errorf("%w: %q is missing", ErrRequest, "by")
-	case len(l.By) > 256 || len(l.Why) > MaxWhy:
-		return lever{}, fmt.Errorf("%w: by or why is too long", ErrRequest)
+	case len(l.By) > 256 || len(l.Why) > MaxWhy || len(l.Override) > MaxOverrides:
+		return lever{}, fmt.Errorf("%w: by, why or override is too long", ErrRequest)
 	case l.ID != nil && *l.ID == (schema.ID{}):
 		return lever{}, fmt.Errorf("%w: id is empty; leave it out to mean the environment", ErrRequest)
 	}

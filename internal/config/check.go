@@ -105,7 +105,7 @@ func (c *checking) api() {
 // unsupported finds what this version only knows by name.
 func (c *checking) unsupported(e Environment, at schema.Path) {
 	for _, step := range [][]string{
-		{"source", "signers"}, {"templates", "signers"}, {"policies", "signers"}, {"gates", "windows"}, {"gates", "signed"},
+		{"gates", "windows"}, {"gates", "signed"},
 	} {
 		path := at
 		for _, s := range step {

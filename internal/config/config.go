@@ -95,6 +95,7 @@ type Source struct {
 	KeyPassphraseFile string   `json:"keyPassphraseFile"`
 	Agent             bool     `json:"agent"`
 	KnownHostsFile    string   `json:"knownHostsFile"`
+	Signers           []string `json:"signers"` // files with the keys that may sign; none: nothing has to be signed
 }
 
 // PathRule is what the declarations below a folder may be. Of its lists of

@@ -35,7 +35,7 @@ environments:
     source: {git: ../fleet}
     targets: {local: {engine: local}}
     templates: {dir: templates}
-    policies: {git: ./rules, branch: main}
+    policies: {git: ./rules, branch: main, signers: [keys/security, /etc/signers]}
     values: {platform: local, limits: {cpu: 2}}
     paths: [{path: teams/shop/, kinds: ["local.*"], templates: []}]
 `
@@ -66,31 +66,33 @@ func TestLoad(t *testing.T) {
 	base := filepath.Dir(c.Path)
 	prod, stage := c.Environments[0], c.Environments[1]
 	for name, got := range map[string][2]any{
-		"data":      {c.Data, filepath.Join(base, "data")},
-		"cert":      {*c.API.TLS, KeyPair{filepath.Join(base, "tls/cert.pem"), "/etc/tls/key.pem"}},
-		"token":     {c.API.Tokens[0], Token{"ana", "approver", filepath.Join(base, "tokens/ana")}},
-		"git":       {stage.Source.Git, filepath.Join(filepath.Dir(base), "fleet")},
-		"url":       {prod.Source.Git, "https://git.example.org/fleet.git"},
-		"interval":  {prod.Source.Interval, Duration(time.Minute)},
-		"address":   {prod.Targets[0].Address, "https://nomad.eu:4646"},
-		"target":    {prod.Targets[1].Name, "local"},
-		"binary":    {prod.Targets[2].Binary, filepath.Join(base, "bin/tofu")},
-		"resync":    {prod.Targets[2].Resync, Duration(48 * time.Hour)},
-		"login":     {*prod.Targets[3].Login.JWT, JWTLogin{"aplomb", "jwt", filepath.Join(base, "jwt")}},
-		"budget":    {prod.Gates.Budget, Budget{0, 5}},
-		"defaults":  {stage.Gates.Budget, Budget{5, 20}},
-		"drift":     {prod.Drift + stage.Drift, "reportrepair"},
-		"branch":    {stage.Status.Branch, "aplomb-status"},
-		"templates": {stage.Templates.Dir, filepath.Join(base, "templates")},
-		"policies":  {*stage.Policies, Source{Git: filepath.Join(base, "rules"), Branch: "main", Interval: Duration(30 * time.Second)}},
-		"values":    {string(stage.Values["limits"]), `{"cpu":2}`},
-		"folder":    {stage.Paths[0].Path, "teams/shop"},
-		"no list":   {stage.Paths[0].Names == nil, true},
-		"an empty":  {stage.Paths[0].Templates != nil && len(stage.Paths[0].Templates) == 0, true},
-		"same":      {prod.Same(prod), true},
-		"not same":  {prod.Same(stage), false},
-		"where":     {c.At("/environments/prod/targets/eu/address").Line, 12},
-		"where not": {c.At("/environments/prod/targets/eu/namespace").Line, 12},
+		"data":                 {c.Data, filepath.Join(base, "data")},
+		"cert":                 {*c.API.TLS, KeyPair{filepath.Join(base, "tls/cert.pem"), "/etc/tls/key.pem"}},
+		"token":                {c.API.Tokens[0], Token{"ana", "approver", filepath.Join(base, "tokens/ana")}},
+		"git":                  {stage.Source.Git, filepath.Join(filepath.Dir(base), "fleet")},
+		"url":                  {prod.Source.Git, "https://git.example.org/fleet.git"},
+		"interval":             {prod.Source.Interval, Duration(time.Minute)},
+		"address":              {prod.Targets[0].Address, "https://nomad.eu:4646"},
+		"target":               {prod.Targets[1].Name, "local"},
+		"binary":               {prod.Targets[2].Binary, filepath.Join(base, "bin/tofu")},
+		"resync":               {prod.Targets[2].Resync, Duration(48 * time.Hour)},
+		"login":                {*prod.Targets[3].Login.JWT, JWTLogin{"aplomb", "jwt", filepath.Join(base, "jwt")}},
+		"budget":               {prod.Gates.Budget, Budget{0, 5}},
+		"defaults":             {stage.Gates.Budget, Budget{5, 20}},
+		"drift":                {prod.Drift + stage.Drift, "reportrepair"},
+		"branch":               {stage.Status.Branch, "aplomb-status"},
+		"templates":            {stage.Templates.Dir, filepath.Join(base, "templates")},
+		"policies":             {stage.Policies.Git + stage.Policies.Branch, filepath.Join(base, "rules") + "main"},
+		"signers":              {strings.Join(stage.Policies.Signers, " "), filepath.Join(base, "keys/security") + " /etc/signers"},
+		"interval of policies": {stage.Policies.Interval, Duration(30 * time.Second)},
+		"values":               {string(stage.Values["limits"]), `{"cpu":2}`},
+		"folder":               {stage.Paths[0].Path, "teams/shop"},
+		"no list":              {stage.Paths[0].Names == nil, true},
+		"an empty":             {stage.Paths[0].Templates != nil && len(stage.Paths[0].Templates) == 0, true},
+		"same":                 {prod.Same(prod), true},
+		"not same":             {prod.Same(stage), false},
+		"where":                {c.At("/environments/prod/targets/eu/address").Line, 12},
+		"where not":            {c.At("/environments/prod/targets/eu/namespace").Line, 12},
 	} {
 		if got[0] != got[1] {
 			t.Errorf("%s is %v, want %v", name, got[0], got[1])
@@ -139,7 +141,7 @@ func TestFindings(t *testing.T) {
 		{"both", "drift: report", "templates: {git: a, dir: b}", []string{"17:"}},
 		{"a folder's branch", "drift: report", "policies: {dir: a, branch: b, tokenFile: c}", []string{
 			"17:24: environments.prod.policies.branch: a folder has no use for it", "17:35: environments.prod.policies.tokenFile: a folder has no use for it"}},
-		{"later signers of policies", "drift: report", "policies: {git: a, signers: [b]}", []string{"17:24: environments.prod.policies.signers is not yet supported"}},
+		{"a folder's signers", "drift: report", "policies: {dir: a, signers: [b]}", []string{"17:24: environments.prod.policies.signers: a folder has no use for it"}},
 		{"names of values", "drift: report", "values: {platform: x, the-region: eu}", []string{`17:27: "the-region" is not a name of a value`}},
 		{"paths", "drift: report", "paths: [{path: a/}, {path: a}, {path: ../b}, {path: 'c*'}, {path: d, kinds: [nomad.jbo], names: ['[a'], targets: [us], templates: [local.file]}]", []string{
 			`17:32: environments.prod.paths[1].path: there are two rules for "a"`, `17:43: environments.prod.paths[2].path: "../b" is not a folder`,
@@ -148,7 +150,6 @@ func TestFindings(t *testing.T) {
 			`17:136: environments.prod.paths[4].templates[0]: "local.file" is no template`}},
 		{"later gates", "reviews: 0, signed: false", `reviews: 1, signed: true, windows: [{cron: "* * * * *", for: 1h}]`, []string{
 			"16:58: environments.prod.gates.signed is not", "16:72: environments.prod.gates.windows is not"}},
-		{"later signers", "path: environments/prod", "signers: [a]", []string{"10:68: environments.prod.source.signers is not yet"}},
 		{"nothing", whole[strings.Index(whole, "environments:"):], "environments: {}\n", []string{"7:15: there is no environment"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

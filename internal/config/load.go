@@ -174,6 +174,9 @@ func (s *Source) absolute(base string) {
 	for _, p := range []*string{&s.Dir, &s.TokenFile, &s.CAFile, &s.KeyFile, &s.KeyPassphraseFile, &s.KnownHostsFile} {
 		*p = below(base, *p)
 	}
+	for i, file := range s.Signers {
+		s.Signers[i] = below(base, file)
+	}
 }
 
 // remote is an address that is no path of this machine.

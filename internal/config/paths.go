@@ -11,7 +11,7 @@ import (
 
 // ofRepository are the fields of what is followed that a folder has no use
 // for.
-var ofRepository = []string{"branch", "path", "tokenFile", "username", "caFile", "keyFile", "keyPassphraseFile", "agent", "knownHostsFile"}
+var ofRepository = []string{"branch", "path", "tokenFile", "username", "caFile", "keyFile", "keyPassphraseFile", "agent", "knownHostsFile", "signers"}
 
 // followed finds fields that what is followed has no use for.
 func (c *checking) followed(e Environment, at schema.Path) {

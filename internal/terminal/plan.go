@@ -43,10 +43,12 @@ func (p *Printer) Plan(v reconciler.PlanView, full bool) {
 		p.change(c, n, widest, full)
 	}
 	p.unplanned(v.Unplanned, n)
+	p.byUse(v.Changes)
 	if len(v.Changes)+len(v.Unplanned) > 0 {
 		p.blank()
 	}
-	p.prose(2, text("  "+Tally(v.Counts)))
+	p.prose(2, text("  "+Tally(v.Counts)), text(policyTally(v)))
+	p.policies(v, n)
 	if !v.Complete {
 		p.line(styled("  not everything could be looked at: the plan is not complete", yellow))
 	}
@@ -77,6 +79,9 @@ func (p *Printer) change(c reconciler.PlannedChange, n namer, widest int, full b
 		if c.Was != "" {
 			place += " at " + c.Was[:min(len(c.Was), 7)]
 		}
+	}
+	if c.Use != nil {
+		place += " · " + c.Use.String()
 	}
 	cells := []cell{
 		styled("  "+c.Action.Rune()+" ", actionStyle(c.Action)),
@@ -156,7 +161,7 @@ func (p *Printer) unplanned(rs []reconciler.ResourceStatus, n namer) {
 		return
 	}
 	p.line(styled("  not planned", bold))
-	p.resources(rs, n)
+	p.resources(2, rs, n)
 }
 
 // Tally is "1 to create · 2 to change", or that there is nothing to do.
@@ -185,8 +190,14 @@ func (p *Printer) planDigest(v reconciler.PlanView) {
 		return
 	}
 	var held []reconciler.PlannedChange
+	overrides := ""
 	for _, c := range v.Changes {
-		if len(c.Held) > 0 {
+		switch {
+		case c.Refused: // no approval helps
+		case len(c.Blocked) > 0:
+			overrides += overridesOf(c)
+			held = append(held, c)
+		case len(c.Held) > 0:
 			held = append(held, c)
 		}
 	}
@@ -194,7 +205,7 @@ func (p *Printer) planDigest(v reconciler.PlanView) {
 	switch len(held) {
 	case 0:
 	case 1:
-		cells = append(cells, text("   approve the held change with: aplomb approve "+digest(held[0].Digest)))
+		cells = append(cells, text("   approve the held change with: aplomb approve "+digest(held[0].Digest)+overrides))
 	default:
 		cells = append(cells, text(fmt.Sprintf("   approve the %d held changes with: aplomb approve %s", len(held), digest(v.Digest))))
 	}

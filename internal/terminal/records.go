@@ -67,7 +67,7 @@ func (p *Printer) Audit(es []reconciler.AuditEntry) {
 		if len(subject) == 64 { // a digest
 			subject = digest(subject)
 		}
-		rows = append(rows, []cell{text(p.stamp(e.At)), text(e.By), styled(e.What, bold), text(subject), text(e.Why)})
+		rows = append(rows, []cell{text(p.stamp(e.At)), text(e.By), styled(e.Does(), bold), text(subject), text(e.Why)})
 	}
 	p.rows(0, rows, true)
 }
@@ -126,7 +126,7 @@ func eventWord(e reconciler.Event) cell {
 		return styled("drift", yellow)
 	case "converged":
 		return styled("✓ converged", green)
-	case "source", "target", "report":
+	case "source", "templates", "policies", "target", "report":
 		if e.Message == "" {
 			return styled("✓ "+e.Type+" ok", green)
 		}

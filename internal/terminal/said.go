@@ -21,7 +21,7 @@ func (s said) news(e reconciler.Event) bool {
 	kind := e.Type
 	text := string(e.State) + " " + clockRE.ReplaceAllString(e.Message, "#")
 	switch e.Type {
-	case "source":
+	case "source", "templates", "policies":
 		if e.Message == "" {
 			delete(s[e.ID], kind)
 			return true

@@ -170,16 +170,27 @@ var screens = map[string]func(*Printer){
 	"status-all":      func(p *Printer) { p.Status(aStatus(), true) },
 	"status-troubled": func(p *Printer) { p.Status(aTroubledStatus(), false) },
 	"status-empty":    func(p *Printer) { p.Status(reconciler.Status{Environment: "new"}, false) },
-	"error":           func(p *Printer) { p.Error("write /etc/motd: permission denied", "run as somebody who may") },
-	"diagnostics":     func(p *Printer) { p.Diagnostics(findings(), 41) },
-	"lint":            func(p *Printer) { p.Lint(findings()); p.Valid(1, 2) },
-	"show":            func(p *Printer) { p.Show(aDetail()) },
-	"graph":           func(p *Printer) { p.Graph(aGraph()) },
-	"graph-dot":       func(p *Printer) { p.DOT(aGraph()) },
-	"graph-mermaid":   func(p *Printer) { p.Mermaid(aGraph()) },
-	"kind":            func(p *Printer) { p.Kind(aKind()) },
-	"kinds":           func(p *Printer) { p.Kinds([]schema.Kind{aKind()}) },
-	"field":           func(p *Printer) { p.Field(aKind(), aKind().Fields[1]) },
+	"plan-uses":       func(p *Printer) { p.Plan(aPlanOfUses(), false) },
+	"status-uses":     func(p *Printer) { p.Status(aStatusOfUses(), true) },
+	"use":             func(p *Printer) { p.Use(aUse("web", "v2"), aStatusOfUses().Resources[1:3]) },
+	"template":        func(p *Printer) { p.Template(aTemplate()) },
+	"templates": func(p *Printer) {
+		p.Templates(nil)
+		t := aTemplate()
+		old := t
+		old.Version = "v1"
+		p.Templates([]Template{t, old})
+	},
+	"error":         func(p *Printer) { p.Error("write /etc/motd: permission denied", "run as somebody who may") },
+	"diagnostics":   func(p *Printer) { p.Diagnostics(findings(), 41) },
+	"lint":          func(p *Printer) { p.Lint(findings()); p.Valid(1, 2) },
+	"show":          func(p *Printer) { p.Show(aDetail()) },
+	"graph":         func(p *Printer) { p.Graph(aGraph()) },
+	"graph-dot":     func(p *Printer) { p.DOT(aGraph()) },
+	"graph-mermaid": func(p *Printer) { p.Mermaid(aGraph()) },
+	"kind":          func(p *Printer) { p.Kind(aKind()) },
+	"kinds":         func(p *Printer) { p.Kinds([]schema.Kind{aKind()}) },
+	"field":         func(p *Printer) { p.Field(aKind(), aKind().Fields[1]) },
 	"events": func(p *Printer) {
 		for _, e := range events() {
 			p.Event(e)

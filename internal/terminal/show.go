@@ -23,6 +23,9 @@ func (p *Printer) Show(d reconciler.Detail) {
 	}
 	fact("layer", s.Layer)
 	fact("declared", s.Pos.String())
+	if s.Use != nil {
+		fact("use of", s.Use.String())
+	}
 	fact("address", d.Handle)
 	fact("health", join(string(d.Health.Status), d.Health.Reason, ": "))
 	if !s.Since.IsZero() {

@@ -60,7 +60,7 @@ func (p *Printer) Status(s reconciler.Status, all bool) {
 		return
 	}
 	p.blank()
-	p.resources(rows, names(ids...))
+	p.grouped(rows, names(ids...))
 	for _, st := range reconciler.States {
 		if more := s.Counts[st] - shown[st]; shown[st] > 0 && more > 0 {
 			p.flow(4, styled(fmt.Sprintf("  … and %d more %s: aplomb status --all", more, st), dim))
@@ -219,12 +219,12 @@ func (p *Printer) lever(l reconciler.Lever) string {
 }
 
 // resources writes a line a resource: name, state, and why.
-func (p *Printer) resources(rs []reconciler.ResourceStatus, n namer) {
+func (p *Printer) resources(indent int, rs []reconciler.ResourceStatus, n namer) {
 	rows := make([][]cell, 0, len(rs))
 	for _, r := range rs {
 		rows = append(rows, []cell{text(n.of(r.ID)), stateCell(r.State), text(p.reason(r))})
 	}
-	p.rows(2, rows, true)
+	p.rows(indent, rows, true)
 }
 
 // reason is what a person should know about a resource's state.
@@ -236,7 +236,7 @@ func (p *Printer) reason(r reconciler.ResourceStatus) string {
 	if d := r.Deadline.Sub(p.now()); r.State == reconciler.Progressing && !r.Deadline.IsZero() && d > 0 {
 		s = join(s, "deadline in "+span(d), ", ")
 	}
-	if r.State == reconciler.Held && r.Digest != "" {
+	if r.State == reconciler.Held && r.Digest != "" && !r.Refused && r.Hint == "" {
 		return join(s, "aplomb approve "+digest(r.Digest), " · ")
 	}
 	return join(s, r.Hint, " · ")

@@ -121,6 +121,9 @@ type Approval struct {
 	At      time.Time     `json:"at"`
 	Why     string        `json:"why,omitempty"`
 	Changes []plan.Masked `json:"changes"` // used ones are taken out
+
+	// Overrides are the soft-mandatory policies that it overrides, by name.
+	Overrides []string `json:"overrides,omitempty"`
 }
 
 // ApprovalTime is how long an approval is good for. What it was given for may
@@ -128,7 +131,14 @@ type Approval struct {
 const ApprovalTime = 30 * 24 * time.Hour
 
 // Index finds what approvals cover, quickly. Immutable.
-type Index map[schema.ID][]plan.Masked
+type Index map[schema.ID][]given
+
+// given is one change of an approval.
+type given struct {
+	plan.Masked
+	by        string
+	overrides []string
+}
 
 // NewIndex indexes the approvals that are in force at a time.
 func NewIndex(approvals []Approval, now time.Time) Index {
@@ -141,7 +151,7 @@ func NewIndex(approvals []Approval, now time.Time) Index {
 			continue
 		}
 		for _, then := range a.Changes {
-			x[then.ID] = append(x[then.ID], then)
+			x[then.ID] = append(x[then.ID], given{then, a.By, a.Overrides})
 		}
 	}
 	return x
@@ -149,7 +159,7 @@ func NewIndex(approvals []Approval, now time.Time) Index {
 
 // Covers says whether one of the approvals covers a change.
 func (x Index) Covers(now plan.Masked) bool {
-	return slices.ContainsFunc(x[now.ID], func(then plan.Masked) bool { return plan.Covers(then, now) })
+	return slices.ContainsFunc(x[now.ID], func(g given) bool { return plan.Covers(g.Masked, now) })
 }
 
 // Use takes out of the approvals what covered an applied change, and drops

@@ -58,6 +58,7 @@ type builder struct {
 	byName   map[schema.ID][]*Node          // Target empty
 	declared map[schema.ID]*schema.Resource // Target empty where it is not said and cannot be known
 	presumed map[schema.ID]bool             // what exists somewhere, or may: Target empty, "" for any kind or name
+	uses     []string                       // what names begin with that a use of a template may yield which has findings
 	handles  map[address]*Node
 	torn     bool // some resources have findings of their own, and no Spec
 	findings []schema.Diagnostic
@@ -101,7 +102,7 @@ func (b *builder) loose(r *schema.Resource) {
 
 // mayBe says whether id may be declared all the same.
 func (b *builder) mayBe(id schema.ID) bool {
-	return b.presumed[schema.ID{}] || b.presumed[schema.ID{Kind: id.Kind}] || b.presumed[schema.ID{Name: id.Name}] ||
+	return slices.ContainsFunc(b.uses, func(head string) bool { return strings.HasPrefix(id.Name, head) }) || b.presumed[schema.ID{}] || b.presumed[schema.ID{Kind: id.Kind}] || b.presumed[schema.ID{Name: id.Name}] ||
 		b.presumed[schema.ID{Kind: id.Kind, Name: id.Name}]
 }
 

@@ -67,6 +67,9 @@ func (r Rules) Check(seen []schema.Resource, reg *drivers.Registry) []schema.Dia
 	for i := range seen {
 		if seen[i].Spec == nil {
 			b.presumed[schema.ID{Kind: seen[i].ID.Kind, Name: seen[i].ID.Name}] = true
+			if use := seen[i].Use; use != nil && use.Name != "" {
+				b.uses = append(b.uses, use.Name+"-")
+			}
 		}
 	}
 	_ = b.build(seen)

@@ -58,6 +58,7 @@ type Owned struct {
 	Action    schema.Action   `json:"action"` // the last
 	Revision  string          `json:"revision,omitempty"`
 	Pos       schema.Pos      `json:"pos,omitzero"`
+	Use       *schema.Use     `json:"use,omitempty"` // of a template, that yielded it
 	Settled   Settled         `json:"settled,omitzero"`
 }
 

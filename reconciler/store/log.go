@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"strings"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -22,8 +23,20 @@ type Entry struct {
 	What    string    `json:"what"`
 	Subject string    `json:"subject,omitempty"`
 	Why     string    `json:"why,omitempty"`
-	Prev    string    `json:"prev,omitempty"`
-	Hash    string    `json:"hash"`
+
+	// Overrides are the policies that an approval overrides.
+	Overrides []string `json:"overrides,omitempty"`
+
+	Prev string `json:"prev,omitempty"`
+	Hash string `json:"hash"`
+}
+
+// Does is what was done, in words.
+func (e Entry) Does() string {
+	if len(e.Overrides) == 0 {
+		return e.What
+	}
+	return e.What + ", overriding " + strings.Join(e.Overrides, ", ")
 }
 
 // sum is the hash that e should have.

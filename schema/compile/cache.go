@@ -13,7 +13,7 @@ import (
 )
 
 // cacheVersion changes with what is stored.
-const cacheVersion = "2"
+const cacheVersion = "3"
 
 // keepRounds is for how many compiles an entry that nobody asks for is kept:
 // several environments may share a Compiler.

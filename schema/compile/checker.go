@@ -34,8 +34,11 @@ type fileResult struct {
 	Broken    []fragment          `json:"broken,omitempty"`    // what is known of the others
 	Uses      []fileUse           `json:"uses,omitempty"`      // also of resources with findings
 	Findings  []schema.Diagnostic `json:"findings,omitempty"`
-	Foreign   bool                `json:"foreign,omitempty"` // no document of aplomb in it: it may be a resource's data
-	Config    *Config             `json:"config,omitempty"`  // of a configuration without findings
+	Foreign   bool                `json:"foreign,omitempty"`   // no document of aplomb in it: it may be a resource's data
+	Config    *Config             `json:"config,omitempty"`    // of a configuration without findings
+	Unfold    []templateUse       `json:"unfold,omitempty"`    // uses of templates without findings
+	Unfolded  *unfolded           `json:"unfolded,omitempty"`  // of a use: what it is to others
+	Templates []Template          `json:"templates,omitempty"` // of the templates: what they are
 }
 
 // fileUse is a file or a folder that a resource's spec names.
@@ -138,9 +141,13 @@ func (c *checker) settle(d *document, res *fileResult) {
 		}
 		res.Uses = append(res.Uses, u)
 	}
-	if good {
+	switch {
+	case good && d.use != nil:
+		d.use.Declared = d.out
+		res.Unfold = append(res.Unfold, *d.use)
+	case good:
 		res.Resources = append(res.Resources, d.out)
-	} else {
+	default:
 		res.Broken = append(res.Broken, d.fragment())
 	}
 }

@@ -64,7 +64,7 @@ func New(o Options) *Compiler {
 	if o.Workers == nil {
 		o.Workers = worker.New(worker.Options{Services: worker.Services{Service: NewHandler}})
 	}
-	setup, err := json.Marshal(o.Limits)
+	setup, err := json.Marshal(handlerSetup{Limits: o.Limits})
 	if err != nil {
 		panic(err) // numbers
 	}
@@ -79,6 +79,10 @@ type Declarations struct {
 	// from beside or above it; nil: FS is all there is.
 	Root fs.FS
 	Path string // slash-separated; "" or "." where FS is Root
+
+	// Part says that FS is not all of it: uses of templates that it has not may
+	// be declared elsewhere.
+	Part bool
 
 	// Templates is the tree of the operator's templates; nil: those that are
 	// shipped.
@@ -107,18 +111,24 @@ func (c *Compiler) Compile(ctx context.Context, d Declarations) (Result, error) 
 		return Result{}, fmt.Errorf("read the declarations: %w", err)
 	}
 	inputs = append(inputs, packages...)
-	results, err := c.check(ctx, round, inputs)
+	results, err := c.check(ctx, round, c.setup, inputs)
 	if err != nil {
 		return Result{}, fmt.Errorf("check the declarations: %w", err)
 	}
+	files := len(inputs)
+	inputs, results, err = c.unfold(ctx, round, d, inputs, results)
+	if err != nil {
+		return Result{}, fmt.Errorf("unfold the templates: %w", err)
+	}
 	c.cache.save(round)
-	res := t.assemble(inputs, results)
+	t.part = d.Part
+	res := t.assemble(inputs, results, files)
 	res.Files, res.Outside = len(t.files)+len(t.cue), outside
 	return res, nil
 }
 
-// check answers a result for every input, in order.
-func (c *Compiler) check(ctx context.Context, round int, inputs []input) ([]fileResult, error) {
+// check answers a result for every input, in order. They share setup.
+func (c *Compiler) check(ctx context.Context, round int, setup []byte, inputs []input) ([]fileResult, error) {
 	results := make([]fileResult, len(inputs))
 	var missing []int
 	for i, in := range inputs {
@@ -142,7 +152,7 @@ func (c *Compiler) check(ctx context.Context, round int, inputs []input) ([]file
 			}
 			continue
 		}
-		if err := c.run(ctx, todo, func(n int, r fileResult, keep bool) {
+		if err := c.run(ctx, setup, todo, func(n int, r fileResult, keep bool) {
 			results[some[n]] = r
 			if keep {
 				c.cache.put(todo[n].key, round, r)
@@ -175,8 +185,8 @@ func portion(inputs []input, missing []int) int {
 	return len(missing)
 }
 
-// assemble puts the results of all files together.
-func (t *tree) assemble(inputs []input, results []fileResult) Result {
+// assemble puts the results together: of so many files, and then of uses.
+func (t *tree) assemble(inputs []input, results []fileResult, files int) Result {
 	named := uses{}
 	count := 0
 	for _, r := range results {
@@ -220,12 +230,15 @@ func (t *tree) assemble(inputs []input, results []fileResult) Result {
 	if t.holes {
 		all = append(all, schema.Resource{})
 	}
+	findings = append(findings, standIn(all, results, t.part)...)
 	if len(all) == 0 && len(findings) == 0 {
 		findings = []schema.Diagnostic{{Message: "no declaration is found below the root: an empty tree deletes nothing",
 			Hint: "declarations are files that end in .yaml, .yml, .json or .cue"}}
 	}
-	if len(findings) > 0 {
+	if len(findings) > 0 || len(results) > files {
 		slices.SortStableFunc(all, func(a, b schema.Resource) int { return a.Pos.Compare(b.Pos) })
+	}
+	if len(findings) > 0 {
 		return Result{Findings: bound(schema.SortDiagnostics(findings)), Seen: all}
 	}
 	return Result{Resources: all, Seen: all}

@@ -21,6 +21,9 @@ import (
 // daemon's configuration.
 const configPackage = "./config"
 
+// policiesPackage is the other one: the vocabulary of policies.
+const policiesPackage = "./policies"
+
 // Config is a daemon's configuration that its schema accepts.
 type Config struct {
 	JSON   json.RawMessage            `json:"json"`   // canonical, defaults filled in
@@ -34,7 +37,7 @@ type Config struct {
 func (c *Compiler) Config(ctx context.Context, name string, data []byte) (Config, []schema.Diagnostic, error) {
 	var got fileResult
 	in := input{Path: name, Data: data, Config: true}
-	err := c.run(ctx, []input{in}, func(_ int, r fileResult, _ bool) { got = r })
+	err := c.run(ctx, c.setup, []input{in}, func(_ int, r fileResult, _ bool) { got = r })
 	if err == nil && got.Config == nil && len(got.Findings) == 0 {
 		err = errors.New("no answer")
 	}

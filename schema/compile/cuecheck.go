@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"cuelang.org/go/cue"
+	"cuelang.org/go/cue/ast"
 	"cuelang.org/go/cue/build"
 	"cuelang.org/go/cue/cuecontext"
 	"cuelang.org/go/cue/errors"
@@ -33,6 +34,10 @@ func (c *checker) bundle(in input) (res fileResult) {
 			kinds: c.kinds,
 		},
 		checker: c, bundle: in.Bundle,
+	}
+	p.tree = make(map[string]bool, len(in.Bundle.Files))
+	for _, f := range in.Bundle.Files {
+		p.tree[f.Path] = true
 	}
 	defer func() {
 		if r := recover(); r != nil { // as in file
@@ -74,7 +79,18 @@ func (p *cuePackage) check() {
 	if v.Err() != nil {
 		p.unseen(v)
 	}
+	p.root = p.whole(inst.Files)
 	p.declarations(v, 1, p.declared, p.undeclared)
+}
+
+// whole is where a package stands: all of its files.
+func (p *cuePackage) whole(files []*ast.File) *spot {
+	s := p.top()
+	for _, f := range files {
+		s.exprs = append(s.exprs, &ast.StructLit{Elts: f.Decls})
+		s.lines = append(s.lines, p.lines(f)...)
+	}
+	return &s
 }
 
 // unseen reports the errors of definitions and of hidden fields, which no
@@ -129,8 +145,7 @@ func (p *cuePackage) undeclared(v cue.Value) {
 func (p *cuePackage) within(v cue.Value, at token.Pos) bool {
 	here, ok := p.placed(at)
 	if src := v.Source(); src != nil {
-		from, _ := p.placed(src.Pos())
-		return ok && lines{from.File, from.Line, src.End().Line()}.hold(here)
+		return ok && p.lines(src).hold(here)
 	}
 	return ok
 }
@@ -177,6 +192,7 @@ func (p *cuePackage) unbuilt(err error) {
 	p.res.Broken = append(p.res.Broken, fragment{})
 	seen := map[schema.Pos]bool{}
 	for _, e := range errors.Errors(err) {
+		e = said(e)
 		at, ok := p.firstPlace(e)
 		if !ok {
 			at = p.top().at

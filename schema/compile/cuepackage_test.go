@@ -41,7 +41,6 @@ import "aplomb.dev/schema/local"
 		"shop/web.cue", `package shop
 
 import (
-	"cmp"
 	"aplomb.dev/schema/local"
 	"example.org/fleet/lib/web"
 )
@@ -194,6 +193,61 @@ func TestCUEOutside(t *testing.T) {
 	}
 	if f := find(t, res, "local.file", "conf").Files; len(f) != 1 || f[0].Path != "conf.tmpl" {
 		t.Errorf("files %+v", f)
+	}
+}
+
+// A path stands for a file beside the one that it is written in, also as a
+// default or put together; from outside of the tree it means the package's
+// folder.
+func TestCUEFiles(t *testing.T) {
+	all := files("cue.mod/module.cue", fleetModule, "env/a.tmpl", "1", "env/b.tmpl", "1", "env/c.tmpl", "1", "env/lib/a.tmpl", "2", "env/lib/b.tmpl", "2", "lib/c.tmpl", "3",
+		"env/lib/lib.cue", `package lib
+
+import "aplomb.dev/schema/local"
+
+#A: local.#File & {
+	metadata: name: string
+	spec: {path: metadata.name, template: *"./a.tmpl" | string}
+}
+#B: {
+	apiVersion: "aplomb.dev/v1"
+	kind:       "local.file"
+	metadata: name: string
+	spec: {path: metadata.name, template: "./\(metadata.name).tmpl"}
+}
+`, "lib/lib.cue", `package lib
+
+#C: {
+	apiVersion: "aplomb.dev/v1"
+	kind:       "local.file"
+	metadata: name: "c"
+	spec: {path: "c", template: "c.tmpl"}
+}
+`, "env/env.cue", `package env
+
+import (
+	"example.org/fleet/env/lib"
+	out "example.org/fleet/lib"
+)
+
+a:   lib.#A & {metadata: name: "a"}
+own: lib.#A & {metadata: name: "own", spec: template: "a.tmpl"}
+b:   lib.#B & {metadata: name: "b"}
+c:   out.#C
+`)
+	sub, err := all.Sub("env")
+	if err != nil {
+		t.Fatal(err)
+	}
+	res, err := New(Options{}).Compile(t.Context(), Declarations{FS: sub, Root: all, Path: "env"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]string{"a": "lib/a.tmpl", "own": "a.tmpl", "b": "lib/b.tmpl", "c": "c.tmpl"} {
+		r := find(t, res, "local.file", name)
+		if len(r.Files) != 1 || r.Files[0].Path != want || !strings.Contains(string(r.Spec), `"`+want+`"`) {
+			t.Errorf("%s: files %v, want %s; %s", name, r.Files, want, r.Spec)
+		}
 	}
 }
 

@@ -1,6 +1,8 @@
 package compile
 
 import (
+	"slices"
+
 	"cuelang.org/go/cue"
 	"cuelang.org/go/cue/ast"
 	"cuelang.org/go/cue/token"
@@ -24,18 +26,31 @@ type spot struct {
 	lines   lines      // that the field takes up
 }
 
-// lines are some of a file.
-type lines struct {
+// lines are parts of files.
+type lines []span
+
+type span struct {
 	file     string
-	from, to int // 0 is not known
+	from, to int
 }
 
-func (l lines) hold(p schema.Pos) bool { return p.File == l.file && l.from <= p.Line && p.Line <= l.to }
+func (l lines) hold(p schema.Pos) bool {
+	return slices.ContainsFunc(l, func(s span) bool { return p.File == s.file && s.from <= p.Line && p.Line <= s.to })
+}
+
+// lines are those that a part of a file takes up.
+func (r *cueReader) lines(n ast.Node) lines {
+	from, ok := r.placed(n.Pos())
+	if !ok {
+		return nil
+	}
+	return lines{{from.File, from.Line, n.End().Line()}}
+}
 
 // placed is the place of an expression in the files of the tree; false where it
 // stands in a schema.
 func (r *cueReader) placed(p token.Pos) (schema.Pos, bool) {
-	if !p.IsValid() || !cueload.Own(p.Filename()) {
+	if !p.IsValid() || r.tree != nil && !r.tree[p.Filename()] || !cueload.Own(p.Filename()) {
 		return schema.Pos{}, false
 	}
 	return schema.Pos{File: relative(r.base, p.Filename()), Line: p.Line(), Col: p.Column()}, true
@@ -49,11 +64,11 @@ func (r *cueReader) spotOf(v cue.Value, up spot) spot {
 	}
 	switch src := v.Source().(type) {
 	case *ast.Field:
-		if s, ok := r.spotAt(src.Label.Pos(), src.Value); ok {
+		if s, ok := r.spotAt(src, src.Label.Pos(), src.Value); ok {
 			return s
 		}
 	case ast.Expr:
-		if s, ok := r.spotAt(src.Pos(), src); ok {
+		if s, ok := r.spotAt(src, src.Pos(), src); ok {
 			return s
 		}
 	}
@@ -73,7 +88,7 @@ func (r *cueReader) spotOf(v cue.Value, up spot) spot {
 // sourceOf is the spot of one conjunct.
 func (r *cueReader) sourceOf(part cue.Value) spot {
 	if f, ok := part.Source().(*ast.Field); ok {
-		if s, ok := r.spotAt(f.Label.Pos(), f.Value); ok {
+		if s, ok := r.spotAt(f, f.Label.Pos(), f.Value); ok {
 			return s
 		}
 	}
@@ -81,13 +96,13 @@ func (r *cueReader) sourceOf(part cue.Value) spot {
 	return spot{key: at, at: at, own: ok}
 }
 
-func (r *cueReader) spotAt(label token.Pos, e ast.Expr) (spot, bool) {
+func (r *cueReader) spotAt(n ast.Node, label token.Pos, e ast.Expr) (spot, bool) {
 	key, ok := r.placed(label)
 	at, is := r.placed(e.Pos())
 	if !ok || !is {
 		return spot{}, false
 	}
-	return spot{key: key, at: at, exprs: []ast.Expr{e}, own: true, lines: lines{key.File, key.Line, e.End().Line()}}, true
+	return spot{key: key, at: at, exprs: []ast.Expr{e}, own: true, lines: r.lines(n)}, true
 }
 
 // nearby is the spot of a field among those that declarations walks through.
@@ -118,7 +133,7 @@ func (r *cueReader) members(exprs []ast.Expr) map[string]spot {
 			if err != nil {
 				return
 			}
-			s, ok := r.spotAt(f.Label.Pos(), f.Value)
+			s, ok := r.spotAt(f, f.Label.Pos(), f.Value)
 			if !ok {
 				return
 			}
@@ -126,7 +141,7 @@ func (r *cueReader) members(exprs []ast.Expr) map[string]spot {
 				all = map[string]spot{}
 			}
 			if first, ok := all[name]; ok {
-				s.key, s.at, s.exprs = first.key, first.at, append(first.exprs, s.exprs...)
+				s.key, s.at, s.exprs, s.lines = first.key, first.at, append(first.exprs, s.exprs...), append(first.lines, s.lines...)
 			}
 			all[name] = s
 		})
@@ -179,7 +194,7 @@ func (r *cueReader) elements(exprs []ast.Expr) []spot {
 		if _, made := e.(*ast.Comprehension); made {
 			break
 		}
-		s, ok := r.spotAt(e.Pos(), e)
+		s, ok := r.spotAt(e, e.Pos(), e)
 		if !ok {
 			break
 		}

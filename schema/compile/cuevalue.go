@@ -3,6 +3,7 @@ package compile
 import (
 	"slices"
 	"strconv"
+	"strings"
 
 	"cuelang.org/go/cue"
 	"cuelang.org/go/cue/ast"
@@ -20,11 +21,15 @@ type cueReader struct {
 	// of the tree, which lies at base in what they are named from.
 	place func(cue.Value) schema.Pos
 	base  string
+	tree  map[string]bool // its files, where CUE may name others: text that it decodes has places too
 	// near says of a file, as findings name it, whether it belongs to the
 	// package itself and not to a library; nil is not to ask.
 	near func(file string) bool
 	// kinds are those whose models have words for what is wrong; nil is none.
 	kinds map[string]*kind
+
+	// root is where a whole package stands; nil is not known.
+	root *spot
 
 	// Of the declaration that is read:
 	spot    spot
@@ -156,7 +161,7 @@ func isRequired(it *cue.Iterator) bool {
 // ofSchema says whether nothing but a schema of this program speaks of a field.
 func ofSchema(v cue.Value) bool {
 	f, ok := v.Source().(*ast.Field)
-	return ok && f.Pos().IsValid() && !cueload.Own(f.Pos().Filename())
+	return ok && f.Pos().IsValid() && strings.HasPrefix(f.Pos().Filename(), cueload.ModulePath+"/")
 }
 
 func (r *cueReader) list(v cue.Value, out *value, depth int, s spot) *value {

@@ -15,7 +15,11 @@ import (
 // those. What has an error of its own, so that nobody can say what it declares,
 // is answered by wrong.
 func (r *cueReader) declarations(v cue.Value, depth int, found, wrong func(cue.Value)) {
-	r.walk(v, depth, r.nearby(v, r.top()), found, wrong)
+	s := r.nearby(v, r.top())
+	if depth == 1 && r.root != nil {
+		s = *r.root
+	}
+	r.walk(v, depth, s, found, wrong)
 }
 
 func (r *cueReader) walk(v cue.Value, depth int, s spot, found, wrong func(cue.Value)) {

@@ -75,7 +75,7 @@ func (r *cueReader) open(v cue.Value, s spot) *value {
 		want = named["#Name"].words
 	}
 	var also []schema.Pos
-	if r.spot.lines.from > 0 && !r.spot.lines.hold(s.at) {
+	if r.spot.lines != nil && !r.spot.lines.hold(s.at) {
 		also, s.at = []schema.Pos{s.at}, r.spot.key
 	}
 	b := r.find(v, s, "give it a value", "%s has no value yet: it wants %s", r.name(v), want)
@@ -292,7 +292,7 @@ func severalWords(all []errors.Error) (msg, hint string) {
 
 // cueWords are what people are told for an error of CUE.
 func cueWords(err errors.Error) (msg, hint string) {
-	format, args := err.Msg()
+	format, args := said(err).Msg()
 	arg := func(i int) string {
 		if i >= len(args) {
 			return "it"
@@ -328,10 +328,23 @@ func cueWords(err errors.Error) (msg, hint string) {
 	return plainWords(fmt.Sprintf(format, args...)), ""
 }
 
+// said is the first error of those that err wraps that says something.
+func said(err errors.Error) errors.Error {
+	for {
+		format, args := err.Msg()
+		var inner errors.Error
+		if fmt.Sprintf(format, args...) != "" || !errors.As(errors.Unwrap(err), &inner) {
+			return err
+		}
+		err = inner
+	}
+}
+
 // jargon is what CUE says, and what it means.
 var jargon = strings.NewReplacer(
 	"incomplete value", "a value that is not given:", "non-concrete value", "a value that is not given:", "conflicting values", "a contradiction:",
 	"in empty disjunction", "among the alternatives", "disjunction", "alternatives", "mismatched types", "types differ:",
+	"/nonexistent/aplomb/", "",
 )
 
 // plainWords is a message of CUE in one short line.

@@ -20,6 +20,7 @@ type document struct {
 	adrift  bool        // its targets are not known
 	subject string      // kind/name once it is known
 	kind    *kind
+	use     *templateUse // of a template; kind is nil then
 	out     schema.Resource
 	uses    []fileUse
 }
@@ -47,16 +48,20 @@ func (d *document) wrong(v *value, path schema.Path, want string) {
 func (d *document) check() bool {
 	before := len(d.findings)
 	d.envelope()
-	if spec := d.spec(); d.kind != nil {
+	switch spec := d.spec(); {
+	case d.use != nil:
+		d.use.Spec = spec
+	case d.kind != nil:
 		d.checkSpec(spec)
 	}
+	d.out.Lines = linesOf(d)
 	return len(d.findings) == before && !d.found
 }
 
 // identify fills in d.subject, as far as the document says it.
 func (d *document) identify() {
-	if k, n := d.root.get("kind"), d.root.get("metadata").get("name"); k != nil && n != nil && schema.ValidKind(k.text) && schema.ValidName(n.text) {
-		d.subject = k.text + "/" + n.text
+	if k, n := d.root.get("kind"), d.root.get("metadata").get("name"); k != nil && n != nil && schema.ValidKind(kindOnly(k.text)) && schema.ValidName(n.text) {
+		d.subject = kindOnly(k.text) + "/" + n.text
 	}
 }
 
@@ -85,13 +90,13 @@ func (d *document) readKind() {
 	switch {
 	case v == nil:
 		d.missing(d.root, "", "kind")
-	case v.kind != stringValue || !schema.ValidKind(v.text):
+	case v.kind != stringValue || !schema.ValidKind(kindOnly(v.text)):
 		d.wrong(v, "/kind", "a kind such as local.file")
+	case isTemplate(kindOnly(v.text)):
+		d.pinned(v)
 	case d.checker.kinds[v.text] != nil:
 		d.kind = d.checker.kinds[v.text]
 		d.out.ID.Kind, d.out.Data = v.text, d.kind.Data
-	case !strings.Contains(v.text, ".") && d.closestKind(v.text) == "":
-		d.find(v.pos(d.file), "/kind", "kinds have a dot, such as local.file", "unknown kind %s: templates are not read by this version", v.text)
 	default:
 		d.find(v.pos(d.file), "/kind", d.kindHint(v.text), "unknown kind %s", shorten(v.text))
 	}
@@ -165,6 +170,7 @@ func (d *document) metadata(m *value) {
 		d.out.ID.Name = v.text
 	}
 	d.targets(m)
+	d.useOnly(m)
 	d.labels(m.get("labels"))
 	for i, v := range d.list(m.get("needs"), "/metadata/needs") {
 		d.need(v, schema.Path("/metadata/needs").Index(i))
@@ -272,7 +278,11 @@ func (d *document) need(v *value, path schema.Path) {
 		d.wrong(v, path, "kind/name or kind/name@target")
 		return
 	}
-	if d.checker.kinds[id.Kind] == nil {
+	if isTemplate(id.Kind) && id.Target != "" {
+		d.find(v.pos(d.file), path, "", "%s: a use of a template has no target", path)
+		return
+	}
+	if d.checker.kinds[id.Kind] == nil && !isTemplate(id.Kind) {
 		d.find(v.pos(d.file), path, d.kindHint(id.Kind), "%s: unknown kind %s", path, id.Kind)
 		return
 	}

@@ -20,6 +20,12 @@ type fragment struct {
 
 // resource is the fragment as graph.Check knows it: without a spec.
 func (f fragment) resource() schema.Resource {
+	if isTemplate(f.Kind) { // what it yields is not known, but for what it would be named after
+		return schema.Resource{
+			ID: schema.ID{Name: f.Name}, Needs: f.Needs, Refs: f.Refs, Pos: f.Pos,
+			Use: &schema.Use{Template: f.Kind, Name: f.Name, Pos: f.Pos},
+		}
+	}
 	return schema.Resource{
 		ID: schema.ID{Kind: f.Kind, Name: f.Name}, Targets: f.Targets, Needs: f.Needs, Refs: f.Refs, Pos: f.Pos,
 	}

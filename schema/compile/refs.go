@@ -59,6 +59,9 @@ func (d *document) text(v *value, m *model, at schema.Path) {
 // declaredElsewhere says whether r names an output that only the declaration
 // which it refers to tells of.
 func (d *document) declaredElsewhere(r schema.Ref) bool {
+	if isTemplate(r.ID.Kind) {
+		return true
+	}
 	k := d.checker.kinds[r.ID.Kind]
 	_, fixed := k.Output(r.Output)
 	return !fixed && k.Declares()
@@ -80,10 +83,16 @@ func (d *document) takes(m *model) []string {
 
 // kindless says whether one of refs names a kind that there is not.
 func (d *document) kindless(refs []schema.Ref) bool {
-	return slices.ContainsFunc(refs, func(r schema.Ref) bool { return d.checker.kinds[r.ID.Kind] == nil })
+	return slices.ContainsFunc(refs, func(r schema.Ref) bool { return d.checker.kinds[r.ID.Kind] == nil && !isTemplate(r.ID.Kind) })
 }
 
 func (d *document) ref(r schema.Ref, m *model, pos schema.Pos, full schema.Path, single bool) {
+	if isTemplate(r.ID.Kind) {
+		if r.ID.Target != "" {
+			d.find(pos, full, "", "%s: @{%s}: a use of a template has no target", full, r)
+		}
+		return // what it stands for is known once the use is unfolded
+	}
 	k := d.checker.kinds[r.ID.Kind]
 	if k == nil {
 		d.find(pos, full, d.kindHint(r.ID.Kind), "%s: @{%s}: unknown kind %s", full, r, r.ID.Kind)

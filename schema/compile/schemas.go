@@ -39,7 +39,7 @@ func loadSchemas(module fs.FS) (*cue.Context, map[string]*kind, error) {
 	}
 	var packages []string
 	for _, file := range found {
-		if pkg := "./" + path.Dir(file); !slices.Contains(packages, pkg) && pkg != "./cue.mod" && pkg != configPackage {
+		if pkg := "./" + path.Dir(file); !slices.Contains(packages, pkg) && pkg != "./cue.mod" && pkg != configPackage && pkg != policiesPackage && pkg != "./templates" {
 			packages = append(packages, pkg)
 		}
 	}

@@ -18,20 +18,30 @@ const Service = "compile"
 // NewHandler makes the handler that checks files.
 func NewHandler() worker.Handler { return &handler{} }
 
-// handler checks one input after another.
-type handler struct{ checker *checker }
+// handlerSetup is what inputs share.
+type handlerSetup struct {
+	Limits    Limits         `json:"limits"`
+	Templates *templateSetup `json:"templates,omitempty"` // of uses
+}
 
-// Setup takes the limits.
+// handler checks one input after another.
+type handler struct {
+	checker   *checker
+	setup     handlerSetup
+	templates *templates // of setup; nil until a use wants them
+}
+
+// Setup takes the limits, and the templates that uses want.
 func (h *handler) Setup(setup []byte) error {
-	var l Limits
-	if err := json.Unmarshal(setup, &l); err != nil {
+	h.setup, h.templates = handlerSetup{}, nil
+	if err := json.Unmarshal(setup, &h.setup); err != nil {
 		return err
 	}
 	if h.checker != nil {
-		h.checker.limits = l
+		h.checker.limits = h.setup.Limits
 		return nil
 	}
-	c, err := newChecker(l)
+	c, err := newChecker(h.setup.Limits)
 	h.checker = c
 	return err
 }
@@ -42,12 +52,23 @@ func (h *handler) Handle(item []byte) any {
 	if err := json.Unmarshal(item, &in); err != nil {
 		return failed("", fmt.Sprintf("this file cannot be read: %s", err))
 	}
-	return h.checker.check(in)
+	if h.setup.Templates == nil {
+		return h.checker.check(in)
+	}
+	h.checker.fresh()
+	if h.templates == nil || h.templates.used >= recycleUses {
+		h.templates = newTemplates(*h.setup.Templates, h.setup.Limits, h.checker.kinds)
+	}
+	h.templates.used++
+	if in.Use == nil {
+		return fileResult{Findings: h.templates.findings, Templates: h.templates.all()}
+	}
+	return h.templates.unfold(h.checker, in.Use)
 }
 
-// run checks inputs in the workers. done is called once for each, from several
+// run checks inputs, which share setup, in the workers. done is called once for each, from several
 // goroutines at once; keep says whether the result depends on the file alone.
-func (c *Compiler) run(ctx context.Context, inputs []input, done func(i int, r fileResult, keep bool)) error {
+func (c *Compiler) run(ctx context.Context, setup []byte, inputs []input, done func(i int, r fileResult, keep bool)) error {
 	items := make([]worker.Item, len(inputs))
 	for i, in := range inputs {
 		data, err := json.Marshal(in)
@@ -57,7 +78,7 @@ func (c *Compiler) run(ctx context.Context, inputs []input, done func(i int, r f
 		items[i] = worker.Item{Name: in.Path, Data: data}
 	}
 	return c.options.Workers.Run(ctx, worker.Job{
-		Service: Service, Setup: c.setup, Items: items,
+		Service: Service, Setup: setup, Items: items,
 		Done: func(i int, answer []byte) error {
 			var r fileResult
 			if err := json.Unmarshal(answer, &r); err != nil {
@@ -66,7 +87,13 @@ func (c *Compiler) run(ctx context.Context, inputs []input, done func(i int, r f
 			done(i, r, true)
 			return nil
 		},
-		Blame: func(i int, why string) { done(i, failed(inputs[i].Path, "checking it "+why), false) },
+		Blame: func(i int, why string) {
+			if u := inputs[i].Use; u != nil {
+				done(i, u.blamed(why), false)
+				return
+			}
+			done(i, failed(inputs[i].Path, "checking it "+why), false)
+		},
 	})
 }
 

@@ -38,6 +38,10 @@ type input struct {
 	Bundle *cueload.Bundle `json:"bundle,omitempty"` // a CUE package, instead of Data; Path is its first file
 	Tree   string          `json:"tree,omitempty"`   // of a Bundle: where the tree lies in what its files are named from
 
+	// Use is a use of a template, of a file that was checked before: Data is
+	// nil.
+	Use *templateUse `json:"use,omitempty"`
+
 	key cacheKey
 	hit *fileResult // what is known of it already; Data is nil then
 }
@@ -50,6 +54,7 @@ type tree struct {
 	files    []listed
 	cue      []string // the .cue files
 	findings []schema.Diagnostic
+	part     bool // it is not all that there is
 	holes    bool // something that may hold declarations could not be read
 }
 

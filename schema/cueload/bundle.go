@@ -65,7 +65,9 @@ func (b *Bundle) Sum() [sha256.Size]byte {
 
 // Own says of a file, as positions name it, whether it is part of the tree, and
 // not of what this program brings.
-func Own(file string) bool { return file != "" && !strings.HasPrefix(file, modulePrefix) }
+func Own(file string) bool {
+	return file != "" && !strings.HasPrefix(file, modulePrefix) && !strings.HasPrefix(file, TemplatesPath+"/")
+}
 
 // modulePrefix is what the names of this program's own files begin with, in
 // positions.
@@ -112,29 +114,38 @@ func (b *Bundle) overlay() (map[string]load.Source, error) {
 	if err != nil {
 		return nil, err
 	}
+	shipped, err := shippedTemplates()
+	if err != nil {
+		return nil, err
+	}
 	all := map[string]load.Source{path.Join(nowhere, b.Module, moduleFile): load.FromString(unnamedModule)}
 	for _, f := range b.Files {
 		if !fs.ValidPath(f.Path) {
 			return nil, fmt.Errorf("load %s: %q is not a path", b.Dir, f.Path)
 		}
-		if !strings.HasPrefix(f.Path, b.vendor()+"/") { // this program's own are the truth
+		if !strings.HasPrefix(f.Path, b.vendor(ModulePath)+"/") && !strings.HasPrefix(f.Path, b.vendor(TemplatesPath)+"/") { // this program's own are the truth
 			all[path.Join(nowhere, f.Path)] = load.FromBytes(f.Data)
 		}
 	}
 	for _, f := range module {
-		all[path.Join(nowhere, b.vendor(), f.Path)] = load.FromBytes(f.Data)
+		all[path.Join(nowhere, b.vendor(ModulePath), f.Path)] = load.FromBytes(f.Data)
+	}
+	for _, f := range shipped {
+		all[path.Join(nowhere, b.vendor(TemplatesPath), f.Path)] = load.FromBytes(f.Data)
 	}
 	return all, nil
 }
 
-// vendor is where the schemas lie, from the root of the tree.
-func (b *Bundle) vendor() string { return path.Join(b.Module, "cue.mod/pkg", ModulePath) }
+// vendor is where what this program brings lies, from the root of the tree.
+func (b *Bundle) vendor(module string) string { return path.Join(b.Module, "cue.mod/pkg", module) }
 
 // shown is the name of a file in positions.
 func (b *Bundle) shown(name string) string {
 	name = strings.TrimPrefix(name, nowhere+"/")
-	if below, ok := strings.CutPrefix(name, b.vendor()+"/"); ok {
-		return modulePrefix + below
+	for _, own := range []string{ModulePath, TemplatesPath} {
+		if below, ok := strings.CutPrefix(name, b.vendor(own)+"/"); ok {
+			return own + "/" + below
+		}
 	}
 	return name
 }

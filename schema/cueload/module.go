@@ -19,6 +19,10 @@ import (
 // ModulePath is the path of the module of the schemas.
 const ModulePath = "aplomb.dev/schema"
 
+// policiesDir holds the vocabulary of policies and those that are shipped: no
+// kinds, so nothing in them takes references.
+const policiesDir = "policies"
+
 // Module is the module aplomb.dev/schema as repositories import it: the schemas
 // of all kinds, where every field that may hold a reference to another
 // resource's output takes one, whatever its type. Paths are from the module's
@@ -29,11 +33,11 @@ var Module = sync.OnceValues(func() ([]File, error) {
 		if err != nil {
 			return err
 		}
-		if e.IsDir() || path.Ext(name) != ".cue" || strings.HasPrefix(name, "cue.mod/") || path.Dir(name) == "config" {
+		if e.IsDir() || !IsSource(path.Base(name)) || strings.HasPrefix(name, "cue.mod/") || path.Dir(name) == "config" || path.Dir(name) == templatesDir {
 			return nil
 		}
 		data, err := fs.ReadFile(schema.FS(), name)
-		if err == nil && path.Dir(name) != "." {
+		if err == nil && path.Dir(name) != "." && !strings.HasPrefix(name, policiesDir+"/") {
 			data, err = referable(name, data)
 		}
 		if err != nil {
@@ -54,7 +58,7 @@ func referable(name string, data []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &referrer{}
+	r := &referrer{mark: func() ast.Expr { return ast.NewSel(ast.NewIdent("schema"), reference) }}
 	for _, decl := range f.Decls {
 		field, ok := decl.(*ast.Field)
 		if !ok {
@@ -82,7 +86,10 @@ func imports(f *ast.File, at string) bool {
 }
 
 // referrer alters the files of one package.
-type referrer struct{ used bool }
+type referrer struct {
+	mark func() ast.Expr // what a reference looks like
+	used bool
+}
 
 // definition alters a definition: of a kind, what lies below its spec; of
 // anything else, all of it.
@@ -153,5 +160,5 @@ func (r *referrer) expr(e ast.Expr) ast.Expr {
 		}
 	}
 	r.used = true
-	return ast.NewBinExpr(token.OR, e, ast.NewSel(ast.NewIdent("schema"), reference))
+	return ast.NewBinExpr(token.OR, e, r.mark())
 }

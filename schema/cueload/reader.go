@@ -346,7 +346,7 @@ func (g *gathering) take(name string) error {
 // resolve takes an imported package, if it lies in the tree.
 func (g *gathering) resolve(imported string) error {
 	at := ast.ParseImportPath(imported)
-	if at.Path == ModulePath || strings.HasPrefix(at.Path, ModulePath+"/") {
+	if at.Path == ModulePath || strings.HasPrefix(at.Path, ModulePath+"/") || at.Path == TemplatesPath {
 		return nil // of this program
 	}
 	below, ok := "", at.Path == g.module.path

@@ -52,6 +52,8 @@ func TestSnapshot(t *testing.T) {
 	write(t, root, ".git/config", "x")
 	write(t, root, ".aplomb/store", "x")
 	write(t, root, ".hidden.yaml", "x")
+	write(t, root, ".aplombignore", "x")
+	write(t, root, "sub/.aplombignore", "x")
 	write(t, root, "a.yaml~", "x")
 	write(t, root, ".a.yaml.swp", "x")
 	write(t, root, "run.sh", "#!/bin/sh\n")
@@ -63,7 +65,7 @@ func TestSnapshot(t *testing.T) {
 	}
 	s := &Source{Path: root}
 	snap := fetch(t, s)
-	if err := fstest.TestFS(snap.FS, "a.yaml", "sub/b.yaml", "run.sh", "link"); err != nil {
+	if err := fstest.TestFS(snap.FS, "a.yaml", "sub/b.yaml", "run.sh", "link", ".aplombignore"); err != nil {
 		t.Fatal(err)
 	}
 	var names []string
@@ -71,7 +73,7 @@ func TestSnapshot(t *testing.T) {
 		names = append(names, name)
 		return err
 	})
-	if err != nil || len(names) != 6 {
+	if err != nil || len(names) != 7 {
 		t.Fatalf("%v, %v", names, err)
 	}
 	info, err := fs.Stat(snap.FS, "link")

@@ -103,8 +103,15 @@ func (s *Source) settled(ctx context.Context, keep bool) (*copied, error) {
 
 var errMoved = errors.New("the folder changes while it is read")
 
+// ignoreFile, at the root, says what is no declaration: it is content, though
+// its name begins with a dot.
+const ignoreFile = ".aplombignore"
+
 // skip leaves out what is not content.
 func (s *Source) skip(name string) bool {
+	if name == ignoreFile {
+		return false
+	}
 	base := path.Base(name)
 	return strings.HasPrefix(base, ".") || editors(base) || s.Ignore != nil && s.Ignore(name)
 }

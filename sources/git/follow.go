@@ -60,6 +60,9 @@ func (s *Source) admit(ctx context.Context, h plumbing.Hash) error {
 }
 
 func (s *Source) accept(ctx context.Context, h, force plumbing.Hash) error {
+	if err := s.signed(h); err != nil {
+		return err
+	}
 	if s.cfg.AllowRewind && !force.IsZero() {
 		if ok, err := s.contains(ctx, h, force); err == nil && !ok {
 			s.log.WithField("revision", h.String()).Warn("the branch was rewound, which is allowed")

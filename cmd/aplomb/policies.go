@@ -1,0 +1,101 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+
+	"github.com/aplomb-dev/aplomb/reconciler"
+	"github.com/aplomb-dev/aplomb/schema"
+	"github.com/aplomb-dev/aplomb/schema/policy"
+	"github.com/aplomb-dev/aplomb/sources"
+)
+
+// guard judges what an environment declares and plans by its policies. The zero
+// value, without a Judge, judges nothing.
+type guard struct {
+	judge *policy.Judge
+	env   string // the environment's name, as policies see it
+
+	mu   sync.Mutex
+	last *policy.Set
+	of   sources.Revision // what last was loaded of
+}
+
+// set loads the policies of a snapshot, unless they are those of before.
+func (g *guard) set(ctx context.Context, snap *sources.Snapshot) (*policy.Set, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if rev := snap.Revision; g.last != nil && rev.ID != "" && rev.ID == g.of.ID {
+		return g.last, nil
+	}
+	s, _, err := g.judge.Load(ctx, snap.FS) // its findings are what it refuses with
+	if err != nil {
+		return nil, err
+	}
+	g.last, g.of = s, snap.Revision
+	return s, nil
+}
+
+// guarded lets the policies of a snapshot judge what was compiled. nil is no
+// policies.
+func (g *guard) guarded(ctx context.Context, snap *sources.Snapshot, c *reconciler.Compiled) error {
+	if snap == nil {
+		return nil
+	}
+	s, err := g.set(ctx, snap)
+	if err != nil {
+		return err
+	}
+	if err := attach(ctx, s, g.env, c.Resources); err != nil {
+		return err
+	}
+	c.Judge = judgeOf(s, g.env)
+	return nil
+}
+
+// attach puts what policies say of resources beside them.
+func attach(ctx context.Context, s *policy.Set, env string, resources []schema.Resource) error {
+	said, err := s.Resources(ctx, env, resources)
+	if err != nil {
+		return err
+	}
+	for i := range resources {
+		resources[i].Violations = slices.Concat(resources[i].Violations, said[i])
+	}
+	return nil
+}
+
+// judgeOf is a Set as the reconciler wants it.
+func judgeOf(s *policy.Set, env string) *reconciler.Judge {
+	j := &reconciler.Judge{}
+	if s.Has(policy.Changes) {
+		j.Wants = func(c *schema.ChangeFacts) bool { return s.Wants(env, c) }
+		j.Changes = s.Changes
+	}
+	if s.Has(policy.Plans) {
+		j.Plan = s.Plan
+	}
+	return j
+}
+
+// remarks are violations as findings are told: at the line, of what, by which
+// policy.
+func remarks(resources []schema.Resource) (refusals, advice []schema.Diagnostic) {
+	for _, r := range resources {
+		for _, v := range r.Violations {
+			if v.Policy == policy.Unloaded { // of everything the same: once is enough
+				d := schema.Diagnostic{Message: v.Message, Hint: v.Hint}
+				return []schema.Diagnostic{d}, nil
+			}
+			d := schema.Diagnostic{Pos: v.Pos, Subject: r.ID.Short(), Path: v.Path, Hint: v.Hint, Message: fmt.Sprintf("policy %s (%s): %s", v.Policy, v.Level, v.Message)}
+			if v.Level == schema.Advisory || v.Approvers > 0 {
+				advice = append(advice, d)
+				continue
+			}
+			refusals = append(refusals, d)
+		}
+	}
+	return schema.SortDiagnostics(refusals), schema.SortDiagnostics(advice)
+}

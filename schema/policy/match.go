@@ -1,0 +1,93 @@
+package policy
+
+import (
+	"slices"
+
+	"github.com/aplomb-dev/aplomb/schema"
+)
+
+// Over is what a policy judges.
+type Over string
+
+// The things that are judged.
+const (
+	Resources Over = "resource"
+	Changes   Over = "change"
+	Plans     Over = "plan"
+)
+
+// Match is which of those a policy judges, as it is written; patterns are those
+// of schema.Glob.
+type Match struct {
+	Kinds        []string          `json:"kinds,omitempty"`
+	Labels       map[string]string `json:"labels,omitempty"`
+	Paths        []string          `json:"paths,omitempty"`
+	Environments []string          `json:"environments,omitempty"`
+	Actions      []schema.Action   `json:"actions,omitempty"`
+	Suspects     bool              `json:"suspects,omitempty"`
+}
+
+func newGlobs(texts []string) ([]schema.Glob, error) {
+	globs := make([]schema.Glob, 0, len(texts))
+	for _, t := range texts {
+		g, err := schema.ParseGlob(t)
+		if err != nil {
+			return nil, err
+		}
+		globs = append(globs, g)
+	}
+	return globs, nil
+}
+
+// matcher is a Match that is ready.
+type matcher struct {
+	kinds, paths, environments []schema.Glob
+	labels                     map[string]schema.Glob
+	actions                    []schema.Action
+}
+
+func newMatcher(m Match) (*matcher, error) {
+	out := &matcher{labels: map[string]schema.Glob{}, actions: m.Actions}
+	var err error
+	if out.kinds, err = newGlobs(m.Kinds); err != nil {
+		return nil, err
+	}
+	if out.paths, err = newGlobs(m.Paths); err != nil {
+		return nil, err
+	}
+	if out.environments, err = newGlobs(m.Environments); err != nil {
+		return nil, err
+	}
+	for k, v := range m.Labels {
+		if out.labels[k], err = schema.ParseGlob(v); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+func anyOf(globs []schema.Glob, s string) bool {
+	return len(globs) == 0 || slices.ContainsFunc(globs, func(g schema.Glob) bool { return g.Match(s) })
+}
+
+// subject is what a matcher goes by.
+type subject struct {
+	kind, file string
+	labels     map[string]string
+	action     schema.Action // "" of a resource
+}
+
+func (m *matcher) matches(s subject) bool {
+	if !anyOf(m.kinds, s.kind) || !anyOf(m.paths, s.file) {
+		return false
+	}
+	if s.action != "" && len(m.actions) > 0 && !slices.Contains(m.actions, s.action) {
+		return false
+	}
+	for k, g := range m.labels {
+		if v, ok := s.labels[k]; !ok || !g.Match(v) {
+			return false
+		}
+	}
+	return true
+}

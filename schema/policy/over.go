@@ -1,0 +1,248 @@
+package policy
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/aplomb-dev/aplomb/schema"
+)
+
+// Unloaded is the name under which a Set that does not load refuses everything:
+// no policy's.
+const Unloaded = "policies"
+
+// refusal is what a Set that does not load says of everything.
+func (s *Set) refusal() []schema.Violation {
+	if len(s.findings) == 0 {
+		return nil
+	}
+	more := ""
+	if n := len(s.findings) - 1; n > 0 {
+		more = fmt.Sprintf(" (and %d more)", n)
+	}
+	return []schema.Violation{{Policy: Unloaded, Level: schema.HardMandatory, Message: "the policies do not load: " + s.findings[0].String() + more, Hint: s.findings[0].Hint}}
+}
+
+// judging are the policies over something in an environment.
+func (s *Set) judging(over Over, env string) []*Policy {
+	var all []*Policy
+	for _, p := range s.policies {
+		if p.Over == over && anyOf(p.matcher.environments, env) {
+			all = append(all, p)
+		}
+	}
+	return all
+}
+
+// Resources says what the policies over resources say of each, in order.
+func (s *Set) Resources(ctx context.Context, env string, resources []schema.Resource) ([][]schema.Violation, error) {
+	out := make([][]schema.Violation, len(resources))
+	if refusal := s.refusal(); refusal != nil {
+		for i := range out {
+			out[i] = placed(slices.Clone(refusal), &resources[i])
+		}
+		return out, nil
+	}
+	policies := s.judging(Resources, env)
+	var queries []query
+	var of []int
+	for i := range resources {
+		q, ok, err := s.about(policies, env, &resources[i])
+		if err != nil {
+			return nil, err
+		}
+		if ok {
+			queries, of = append(queries, q), append(of, i)
+		}
+	}
+	answers, err := s.ask(ctx, queries)
+	if err != nil {
+		return nil, err
+	}
+	for n, i := range of {
+		out[i] = placed(violations(queries[n].policies, answers[n]), &resources[i])
+	}
+	return out, nil
+}
+
+// about is the query about a resource; false where no policy judges it.
+func (s *Set) about(policies []*Policy, env string, r *schema.Resource) (query, bool, error) {
+	var who []*Policy
+	var suspects []Suspect
+	scanned, files := false, false
+	for _, p := range policies {
+		if !p.matcher.matches(subject{kind: r.ID.Kind, file: r.Pos.File, labels: r.Labels}) {
+			continue
+		}
+		if p.Match.Suspects && !scanned {
+			suspects, scanned = suspectsOf(r), true
+		}
+		if p.Match.Suspects && len(suspects) == 0 {
+			continue
+		}
+		who, files = append(who, p), files || p.Files
+	}
+	if len(who) == 0 {
+		return query{}, false, nil
+	}
+	q, err := s.newQuery(who, struct {
+		Resource    resourceInput `json:"resource"`
+		Environment string        `json:"environment"`
+	}{inputOf(r, files, suspects), env})
+	return q, true, err
+}
+
+// violations puts what policies said into the words of the vocabulary.
+func violations(policies []*Policy, answers []said) []schema.Violation {
+	var all []schema.Violation
+	for i, p := range policies {
+		a := answers[i]
+		if a.Broken != "" {
+			level := schema.HardMandatory
+			if p.Level == schema.Advisory { // it could have refused nothing
+				level = schema.Advisory
+			}
+			all = append(all, schema.Violation{Policy: p.Name, Level: level, Message: fmt.Sprintf("the policy %s cannot be judged: %s", p.Name, a.Broken),
+				Hint: "its rule is at " + p.Pos.String() + " of the policies"})
+			continue
+		}
+		for n, d := range a.Denials {
+			v := schema.Violation{Policy: p.Name, Level: p.Level, Message: schema.Mask(clip(d.Message)), Hint: schema.Mask(clip(d.Hint)), Path: d.Path}
+			if v.Message == "" {
+				v.Message = "it is not what the policy requires"
+			}
+			if a.Approvers > 0 && n == len(a.Denials)-1 {
+				v.Approvers = a.Approvers
+			}
+			all = append(all, v)
+		}
+	}
+	return all
+}
+
+// placed fills in where each violation stands.
+func placed(all []schema.Violation, r *schema.Resource) []schema.Violation {
+	for i := range all {
+		all[i].Pos = r.Lines.At(r.Pos, all[i].Path)
+	}
+	return all
+}
+
+// Wants says whether some policy over changes would judge such a change, so
+// that others need not be told of.
+func (s *Set) Wants(env string, c *schema.ChangeFacts) bool {
+	if len(s.findings) > 0 {
+		return true
+	}
+	return slices.ContainsFunc(s.policies, func(p *Policy) bool { return p.Over == Changes && anyOf(p.matcher.environments, env) && p.of(c) })
+}
+
+func (p *Policy) of(c *schema.ChangeFacts) bool {
+	return p.matcher.matches(subject{kind: c.Kind, file: c.File, labels: c.Labels, action: c.Action})
+}
+
+// changeInput is what is filled into a policy over changes.
+type changeInput struct {
+	Change      *schema.ChangeFacts `json:"change"`
+	Resource    *resourceInput      `json:"resource"` // null of a deletion
+	Plan        planInput           `json:"plan"`
+	Environment string              `json:"environment"`
+}
+
+// planInput is what does not change while a plan unfolds.
+type planInput struct {
+	Author string `json:"author"`
+}
+
+// Changes says what the policies over changes say of each, in order. Positions
+// are those of the declarations; a deletion has none.
+func (s *Set) Changes(ctx context.Context, plan schema.PlanFacts, changes []schema.ChangeFacts) ([][]schema.Violation, error) {
+	out := make([][]schema.Violation, len(changes))
+	if refusal := s.refusal(); refusal != nil {
+		for i := range out {
+			if changes[i].Declared == nil { // what is declared is refused already
+				out[i] = refusal
+			}
+		}
+		return out, nil
+	}
+	policies := s.judging(Changes, plan.Environment)
+	var queries []query
+	var of []int
+	for i := range changes {
+		c := &changes[i]
+		who := slices.DeleteFunc(slices.Clone(policies), func(p *Policy) bool { return !p.of(c) })
+		if len(who) == 0 {
+			continue
+		}
+		in := changeInput{Change: normal(c), Plan: planInput{Author: plan.Author}, Environment: plan.Environment}
+		if c.Declared != nil {
+			r := inputOf(c.Declared, slices.ContainsFunc(who, func(p *Policy) bool { return p.Files }), nil)
+			in.Resource = &r
+		}
+		q, err := s.newQuery(who, in)
+		if err != nil {
+			return nil, err
+		}
+		queries, of = append(queries, q), append(of, i)
+	}
+	answers, err := s.ask(ctx, queries)
+	if err != nil {
+		return nil, err
+	}
+	for n, i := range of {
+		if out[i] = violations(queries[n].policies, answers[n]); changes[i].Declared != nil {
+			out[i] = placed(out[i], changes[i].Declared)
+		}
+	}
+	return out, nil
+}
+
+// normal has empty lists and mappings where there are none.
+func normal(c *schema.ChangeFacts) *schema.ChangeFacts {
+	n := *c
+	if n.Deltas == nil {
+		n.Deltas = []schema.DeltaFacts{}
+	}
+	if n.Held == nil {
+		n.Held = []string{}
+	}
+	if n.Labels == nil {
+		n.Labels = map[string]string{}
+	}
+	return &n
+}
+
+// planQuery is what is filled into a policy over plans.
+type planQuery struct {
+	Plan        schema.PlanFacts `json:"plan"`
+	Environment string           `json:"environment"`
+}
+
+// Plan says what the policies over plans say of one, and of which of its
+// changes each holds. What a Set that does not load refuses, it refuses one by
+// one.
+func (s *Set) Plan(ctx context.Context, plan schema.PlanFacts) ([]schema.PlanViolation, error) {
+	policies := s.judging(Plans, plan.Environment)
+	if len(policies) == 0 {
+		return nil, nil
+	}
+	q, err := s.newQuery(policies, planQuery{plan, plan.Environment})
+	if err != nil {
+		return nil, err
+	}
+	answers, err := s.ask(ctx, []query{q})
+	if err != nil {
+		return nil, err
+	}
+	var all []schema.PlanViolation
+	for i, p := range policies {
+		for _, v := range violations(policies[i:i+1], answers[0][i:i+1]) {
+			all = append(all, schema.PlanViolation{Violation: v, Applies: func(kind string, a schema.Action) bool {
+				return anyOf(p.matcher.kinds, kind) && (len(p.matcher.actions) == 0 || slices.Contains(p.matcher.actions, a))
+			}})
+		}
+	}
+	return all, nil
+}

@@ -1,0 +1,129 @@
+package policy
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+	"testing/quick"
+
+	"github.com/aplomb-dev/aplomb/schema"
+)
+
+// secret puts a text together, so that this file holds nothing that looks like
+// one.
+func secret(parts ...string) string { return strings.Join(parts, "") }
+
+func TestScanFinds(t *testing.T) {
+	for _, c := range []struct{ text, key, want string }{
+		{secret("-----BEGIN RSA ", "PRIVATE KEY-----\nMII"), "", "a private key"},
+		{secret("-----BEGIN ", "PRIVATE KEY-----"), "", "a private key"},
+		{secret("id=AKIA", "IOSFODNN7EXAMPLE"), "", "an AWS access key"},
+		{secret("ghp_", "abcdefghijklmnopqrstuvwxyzABCDEFGHIJ"), "", "a GitHub token"},
+		{secret("glpat-", "abcdefghij0123456789"), "", "a GitLab token"},
+		{secret("xoxb-", "123456789012-abcdef"), "", "a Slack token"},
+		{secret("sk_live_", "abcdefghijklmnop0123"), "", "a Stripe key"},
+		{secret("hvs.", "CAESIJ4nTq2vYw8LkXzQ"), "", "a Vault token"},
+		{secret("token: eyJhbGciOiJIUzI1NiJ9", ".eyJzdWIiOiIxMjM0NTY3ODkwIn0", ".dozjgNryP4J3jVmNHl0w5N"), "", "a JSON web token"},
+		{"postgres://app:hunter22@db:5432/shop", "", "a password in a URL"},
+		{"tr0ub4dor&3", "DB_PASSWORD", "the value of DB_PASSWORD"},
+		{"9a8B7c6D5e", "apiKey", "the value of apiKey"},
+		{secret("wJalrXUtnFEMI7K7MDENG", "2bPxRfiCYq9EXAMP1EKEY"), "", "a random text"},
+		{secret("secret = \"q7Zr3LkP9sXw2V", "b8Nf5Tj1Hd6Gm4Yc0R\""), "", "a random text"},
+	} {
+		if got, _ := scan(c.text, c.key); got != c.want {
+			t.Errorf("%s %q: %q, want %q", c.key, c.text, got, c.want)
+		}
+	}
+}
+
+// What is public, or stands for a secret, is none.
+func TestScanPasses(t *testing.T) {
+	certificate := "-----BEGIN CERTIFICATE-----\nMIIBszCCAVmgAwIBAgIUQ3Zr9sD8fKq2W1xH7bTjP0yNnLwwCgYIKoZIzj0EAwIw\nQ3Zr9sD8fKq2W1xH7bTjP0yNnLwwCgYI\n-----END CERTIFICATE-----\n"
+	for _, c := range []struct{ text, key string }{
+		{"da39a3ee5e6b4b0d3255bfef95601890afd80709", ""},                                           // a commit
+		{"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855", ""},                   // SHA-256
+		{"E3B0C44298FC1C149AFBF4C8996FB92427AE41E4649B934CA495991B7852B855", ""},                   // likewise
+		{"7f3a1c9e-4b1d-4f0a-9c57-2f1e6a3d8b90", "id"},                                             // a UUID
+		{"nginx@sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855", "image"}, // an image
+		{"sha384-oqVuAfXRKap7fdgcCY5uykM6+R9GqQ8K/uxy9rlHhpHq6vQ0yWvP4G6z3h2xQ1Zb", "integrity"},   // of a script
+		{"h1:2nXGZ9dKq7F3hR8sJ5LwPcVbM4tYxA6eU1oN0iDkQ2g=", ""},                                    // go.sum
+		{certificate, "content"}, //
+		{"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl ana", ""}, // a public key
+		{"AAAAB3NzaC1yc2EAAAADAQABAAABgQC7xF9Zr3LkP2sXw8Vb", ""},                                     //
+		{"@{local.secret/db.value}", "PASSWORD"},
+		{"${DB_PASSWORD}", "password"},
+		{"{{ with secret \"db\" }}{{ .Data.password }}{{ end }}", "password"},
+		{"/run/secrets/db", "password"},
+		{"vault.kv/web", "secret"},
+		{"database-password", "secret"},
+		{"changes-the-way", "token"},
+		{"true", "token"},
+		{"postgres://app:@{local.secret/db.value}@db/shop", ""},
+		{"postgres://app:${PASSWORD}@db/shop", ""},
+		{"https://git.example.org/fleet.git", ""},
+		{"https://user@example.org:8443/a", ""},
+		{"environments/production/services/web-frontend/deployment.nomad.hcl", ""},
+		{"ThisIsAVeryLongIdentifierNameForAClass2", ""},
+		{"arn:aws:iam::123456789012:role/service-role/MyLambdaExecutionRole", ""},
+		{"com.example.shop.ConfigurationManagerFactoryBean", ""},
+		{"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ", ""},
+		{"2026-11-28T18:00:00.000Z 192.168.100.200 2001:0db8:85a3:0000:0000:8a2e:0370:7334", ""},
+		{"the quick brown fox jumps over the lazy dog", "passphrase"},
+		{strings.Repeat("=", 80), ""},
+	} {
+		if got, _ := scan(c.text, c.key); got != "" {
+			t.Errorf("%s %q is taken for %s", c.key, c.text, got)
+		}
+	}
+}
+
+func TestSuspects(t *testing.T) {
+	key := secret("AKIA", "IOSFODNN7EXAMPLE")
+	r := schema.Resource{
+		Spec:   json.RawMessage(`{"env":{"A":"fine","KEY":"` + key + `"},"list":["x","a\nb\n` + key + `"],"n":1,"PASSWORD":"tr0ub4dor3"}`),
+		Labels: map[string]string{"k": key},
+		Files:  schema.Tree{{Path: "a.conf", Data: []byte("x\ny\nz=" + key + "\n")}, {Path: "b.bin", Data: []byte{0xff, 0, 'A'}}, {Path: "c.pem", Data: []byte("-----BEGIN CERTIFICATE-----\nQ3Zr9sD8fKq2W1xH7bTjP0yNnLwwCgYI\n-----END CERTIFICATE-----\n" + key)}},
+	}
+	var got []string
+	for _, s := range suspectsOf(&r) {
+		got = append(got, s.String())
+		if raw, err := json.Marshal(s); err != nil || strings.Contains(string(raw), key[4:]) {
+			t.Errorf("the value is told: %s, %v", raw, err)
+		}
+	}
+	equal(t, got, "spec.PASSWORD: looks like the value of PASSWORD", "spec.env.KEY: looks like an AWS access key", "spec.list[1]: looks like an AWS access key",
+		"metadata.labels.k: looks like an AWS access key", "a.conf:3: looks like an AWS access key", "c.pem:4: looks like an AWS access key")
+}
+
+func FuzzScan(f *testing.F) {
+	for _, s := range []string{"", "a", "-----BEGIN CERTIFICATE-----\nx", "eyJ.eyJ.", "://a:b@c", strings.Repeat("aB3", 100)} {
+		f.Add(s, "password")
+	}
+	f.Fuzz(func(t *testing.T, text, key string) {
+		shape, at := scan(text, key)
+		if at < 0 || at > len(text) || shape == "" && at != 0 {
+			t.Errorf("%q at %d of %d", shape, at, len(text))
+		}
+		s := &scanner{}
+		s.file(schema.File{Path: "f", Data: []byte(text)})
+		for _, found := range s.found {
+			if found.Line < 1 || found.Line > 1+strings.Count(text, "\n") {
+				t.Errorf("line %d", found.Line)
+			}
+		}
+	})
+}
+
+// The lines of a declaration find what was added, whatever the keys are.
+func TestLinesQuick(t *testing.T) {
+	if err := quick.Check(func(key string, line uint8, col uint8) bool {
+		l := schema.Lines("").Add(0, 1, 1, "other").Add(0, int(line), int(col), key).Add(1, int(line)+1, 1, "below")
+		at := l.At(schema.Pos{File: "f", Line: 10}, schema.Path("").Child(key).Child("below"))
+		if strings.ContainsAny(key, "\n\r") || key == "other" {
+			return true
+		}
+		return at == schema.Pos{File: "f", Line: 10 + int(line) + 1, Col: 1}
+	}, nil); err != nil {
+		t.Error(err)
+	}
+}

@@ -1,0 +1,148 @@
+package git
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/aplomb-dev/aplomb/internal/gittest"
+	"github.com/aplomb-dev/aplomb/sources"
+)
+
+// sshKey makes a key with ssh-keygen, and answers its file and its public half.
+func sshKey(t testing.TB, name string, args ...string) (file, public string) {
+	t.Helper()
+	file = filepath.Join(t.TempDir(), name)
+	cmd := exec.Command("ssh-keygen", append([]string{"-q", "-N", "", "-C", name, "-f", file}, args...)...)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("ssh-keygen: %v: %s", err, out)
+	}
+	b, err := os.ReadFile(file + ".pub")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return file, strings.TrimSpace(string(b))
+}
+
+// signs makes a repository sign each commit with a key.
+func signs(r *gittest.Repo, key string) {
+	r.Git("config", "gpg.format", "ssh")
+	r.Git("config", "user.signingkey", key)
+	r.Git("config", "commit.gpgsign", "true")
+}
+
+// TestSigners: a tip is followed only if a key of the list has signed it, as
+// real git and ssh-keygen do; the one before stays in force.
+func TestSigners(t *testing.T) {
+	everywhere(t, func(t *testing.T, repo *served) {
+		ana, anas := sshKey(t, "ana", "-t", "ed25519")
+		eve, _ := sshKey(t, "eve", "-t", "ed25519")
+		rsa, rsas := sshKey(t, "ben", "-t", "rsa", "-b", "2048")
+		cfg := repo.cfg
+		cfg.Signers = []string{write(t, filepath.Join(t.TempDir(), "allowed"), "# security\nana@example.org "+anas+"\n"),
+			write(t, filepath.Join(t.TempDir(), "more"), "ben@example.org namespaces=\"file,git\" "+rsas+"\n")}
+		s := open(t, cfg)
+		refused := func(what, words string) {
+			t.Helper()
+			_, err := try(t, s)
+			if !errors.Is(err, sources.ErrUnsigned) || !strings.Contains(err.Error(), words) || HintOf(err) == "" {
+				t.Errorf("%s: %v", what, err)
+			}
+		}
+		repo.work.Commit("unsigned", "a", "0")
+		repo.push("main")
+		refused("unsigned", errNoSignature.Error())
+		signs(repo.work, ana)
+		repo.work.Commit("ana", "a", "1")
+		repo.push("main")
+		first := take(t, s)
+		wantFile(t, first, "a", "1")
+		signs(repo.work, eve)
+		repo.work.Commit("eve", "a", "2")
+		repo.push("main")
+		refused("a stranger", errOtherKey.Error())
+		if _, err := s.Fetch(t.Context(), first.Revision); err != nil {
+			t.Errorf("what was in force: %v", err)
+		}
+		signs(repo.work, rsa)
+		repo.work.Commit("ben\n\ngpgsig of nothing\n", "a", "3")
+		repo.push("main")
+		wantFile(t, take(t, s), "a", "3")
+
+		write(t, cfg.Signers[1], "ben@example.org namespaces=\"file\" "+rsas+"\n")
+		repo.work.Commit("ben again", "a", "4")
+		repo.push("main")
+		if _, err := try(t, s); err == nil || !strings.Contains(err.Error(), "no key for commits") {
+			t.Errorf("a key for files: %v", err)
+		}
+	})
+}
+
+// TestForged: a signature of one commit is none of another.
+func TestForged(t *testing.T) {
+	key, public := sshKey(t, "ana", "-t", "ed25519")
+	work := gittest.New(t)
+	signs(work, key)
+	work.Commit("one", "a", "1")
+	s := open(t, Config{URL: work.Dir, Signers: []string{write(t, filepath.Join(t.TempDir(), "allowed"), "ana "+public+"\n")}})
+	keys, err := parseSigners("ana " + public)
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw := []byte(work.Git("cat-file", "commit", "HEAD") + "\n")
+	if err := verify(raw, keys); err != nil {
+		t.Fatal(err)
+	}
+	forged := bytes.Replace(raw, []byte("\none"), []byte("\ntwo"), 1)
+	if err := verify(forged, keys); !errors.Is(err, errForged) {
+		t.Errorf("another message: %v", err)
+	}
+	twice := bytes.Replace(raw, []byte("gpgsig "), []byte("gpgsig x\ngpgsig "), 1)
+	if err := verify(twice, keys); !errors.Is(err, errNoSignature) {
+		t.Errorf("two signatures: %v", err)
+	}
+	pgp := bytes.ReplaceAll(raw, []byte("SSH SIGNATURE"), []byte("PGP SIGNATURE"))
+	if err := verify(pgp, keys); !errors.Is(err, errOtherFormat) {
+		t.Errorf("another format: %v", err)
+	}
+	take(t, s)
+}
+
+func TestParseSigners(t *testing.T) {
+	_, key := sshKey(t, "ana", "-t", "ed25519")
+	for text, want := range map[string]int{
+		"ana " + key: 1, "# x\n\n*@example.org " + key + "\n\"a b\" " + key: 2, `ana namespaces="git" ` + key: 1,
+		"": -1, "ana": -1, key: -1, "ana cert-authority " + key: -1, `ana valid-before="20200101" ` + key: -1,
+		`ana namespaces="file" ` + key: -1, "ana ssh-ed25519 AAAA": -1, "ana " + key + "\nben": -1,
+	} {
+		if keys, err := parseSigners(text); len(keys) != max(want, 0) || (err != nil) != (want < 0) {
+			t.Errorf("%q: %d keys, %v", text, len(keys), err)
+		}
+	}
+}
+
+// FuzzSigned: whatever a commit and a list hold, nothing passes without a
+// signature, and taking a commit apart loses nothing but signatures.
+func FuzzSigned(f *testing.F) {
+	f.Add([]byte("tree 4b825dc642cb6eb9a060e54bf8d69288fbee4904\ngpgsig -----BEGIN SSH SIGNATURE-----\n AAAA\n -----END SSH SIGNATURE-----\n\nx\n"), "ana ssh-ed25519 AAAA")
+	f.Add([]byte("gpgsig-sha256 x\n y\ngpgsig z\n"), "\"a b\" namespaces=\"git\" ssh-rsa AAAA")
+	_, key := sshKey(f, "ana", "-t", "ed25519")
+	keys, err := parseSigners("ana " + key)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, raw []byte, list string) {
+		_, _ = parseSigners(list)
+		payload, signature := unsign(raw)
+		if !bytes.Contains(raw, []byte("gpgsig")) && (!bytes.Equal(payload, raw) || signature != nil) {
+			t.Fatalf("%q became %q", raw, payload)
+		}
+		if verify(raw, keys) == nil {
+			t.Fatalf("%q passes", raw)
+		}
+	})
+}
