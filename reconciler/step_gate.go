@@ -13,7 +13,11 @@ import (
 func (t *turn) gate(n *Node, e *Eval) bool {
 	c := &n.Plan.Change
 	e.Drift = n.drift()
-	e.Held = gate.Judge(t.judgement(n, e.Drift), t.approved)
+	in := t.judgement(n, e.Drift)
+	e.Held = gate.Judge(in, t.approved)
+	if !e.Drift && !in.Finishing && !(t.State.Down && n.Decl == nil) {
+		e.Held = append(e.Held, gate.JudgeReviews(n.Plan.Masked, t.Env.Gates.Reviews, t.approved)...)
+	}
 	judged := false
 	if e.Said, judged = t.judged(n, e); !judged {
 		return false

@@ -25,6 +25,7 @@ type Config struct {
 	Destroys  int  // zero: DefaultDestroys; negative: none is free
 	Share     int  // percent; zero: DefaultShare; negative: none is free
 	Unlimited bool // no budget at all
+	Reviews   int  // how many different people must have approved what is newly declared
 }
 
 // Budget is what an environment has left to destroy without a person.
