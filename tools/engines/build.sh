@@ -33,6 +33,7 @@ engine consul consul github.com/hashicorp/consul
 engine nomad nomad github.com/hashicorp/nomad
 engine vault vault github.com/hashicorp/vault -tags minimal
 engine postgresql-database-plugin vault github.com/hashicorp/vault/plugins/database/postgresql/postgresql-database-plugin
+engine gitea gitea code.gitea.io/gitea -tags 'sqlite sqlite_unlock_notify'
 
 # PostgreSQL comes from the distribution, the server's programs off PATH.
 if ! ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 && ! command -v initdb >/dev/null 2>&1; then
