@@ -1,6 +1,6 @@
-// Package enginetest starts the real engines for tests: Vault, Consul, Nomad
-// and PostgreSQL on loopback, at most one of each a test process, and stops
-// them by process id. The binaries are those of `make engines`, or those on
+// Package enginetest starts the real engines for tests: Vault, Consul, Nomad,
+// PostgreSQL and Gitea on loopback, at most one of each a test process, and
+// stops them by process id. The binaries are those of `make engines`, or those on
 // PATH; one that is missing fails the test, since a skipped proof is none.
 //
 // A package that uses it has

@@ -2,7 +2,6 @@ package gitea
 
 import (
 	"context"
-	"errors"
 	"strconv"
 	"strings"
 	"time"
@@ -122,30 +121,4 @@ func (f *Forge) Members(ctx context.Context, team string) ([]forge.Account, erro
 		return out, forge.Fail(op, org+"/"+name, err)
 	}
 	return nil, forge.Fail(op, org+"/"+name, &forge.Error{Class: forge.ErrGone, Help: "the organisation has no such team, or the token may not see it"})
-}
-
-// Permission asks for somebody's access, teams and ownership counted in.
-func (f *Forge) Permission(ctx context.Context, name string) (forge.Permission, error) {
-	c, err := f.client(ctx)
-	if err != nil {
-		return forge.None, err
-	}
-	got, _, err := c.CollaboratorPermission(f.owner, f.name, name)
-	switch {
-	case errors.Is(err, forge.ErrGone):
-		return forge.None, nil
-	case err != nil:
-		return forge.None, forge.Fail("ask for the access of", name+" to "+f.subject(), err)
-	case got == nil:
-		return forge.None, nil
-	}
-	switch got.Permission {
-	case api.AccessModeOwner, api.AccessModeAdmin:
-		return forge.Admin, nil
-	case api.AccessModeWrite:
-		return forge.Write, nil
-	case api.AccessModeRead:
-		return forge.Read, nil
-	}
-	return forge.None, nil
 }
