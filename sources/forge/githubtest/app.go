@@ -23,7 +23,8 @@ import (
 type App struct {
 	ID           string
 	Installation int64
-	PEM          []byte // its private key
+	PEM          []byte        // its private key
+	Life         time.Duration // of the tokens that it is given
 
 	key *rsa.PrivateKey
 
@@ -40,7 +41,7 @@ func NewApp(t testing.TB) *App {
 		t.Fatal(err)
 	}
 	block := &pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(key)}
-	return &App{ID: "4711", Installation: 99, PEM: pem.EncodeToMemory(block), key: key, tokens: map[string]time.Time{}}
+	return &App{ID: "4711", Installation: 99, PEM: pem.EncodeToMemory(block), key: key, Life: time.Hour, tokens: map[string]time.Time{}}
 }
 
 // Account is under what the app comments.
@@ -97,7 +98,7 @@ func (s *Server) accessToken(w http.ResponseWriter, r *http.Request) {
 	s.App.mu.Lock()
 	defer s.App.mu.Unlock()
 	s.App.made++
-	token, until := fmt.Sprintf("ghs_example%d", s.App.made), time.Now().Add(time.Hour)
+	token, until := fmt.Sprintf("ghs_example%d", s.App.made), time.Now().Add(s.App.Life)
 	s.App.tokens[token] = until
 	forgetest.Reply(w, r, http.StatusCreated, forgetest.JSON{"token": token, "expires_at": forgetest.Stamp(until)})
 }
