@@ -43,6 +43,18 @@ var importRules = []importRule{
 		why: "sources are alternatives: one that needs another cannot be chosen without it",
 	},
 	{
+		from: []string{"./sources/forge/*/..."}, not: []string{"./sources/forge/*/..."}, own: 3,
+		why: "forges are alternatives: what they share is the contract and its transport, in the package above them",
+	},
+	{
+		from: []string{"./sources/forge"}, not: []string{"./...", "third-party"}, but: []string{"./schema"},
+		why: "the contract of a forge fits one without an API, too: no forge's client has a place in it",
+	},
+	{
+		from: []string{"./sources/webhook/..."}, not: []string{"./...", "third-party"}, but: []string{"./schema", "./sources/webhook/...", "github.com/sirupsen/logrus"},
+		why: "what listens to the outside stays small enough to be read at a sitting, and can only kick",
+	},
+	{
 		from: []string{"./drivers"}, not: []string{"./...", "third-party"}, but: []string{"./schema", "github.com/sirupsen/logrus", "golang.org/x/..."},
 		why: "the contract and its decorators are shared by every driver: an engine's needs have no place in them",
 	},
@@ -113,6 +125,18 @@ var importRules = []importRule{
 	{
 		from: []string{"./..."}, except: []string{"./drivers/secret/vault/..."}, not: []string{"github.com/hashicorp/vault/...", "github.com/openbao/..."},
 		why: "an engine's API client stays in its own driver",
+	},
+	{
+		from: []string{"./..."}, except: []string{"./sources/forge/github/..."}, not: []string{"github.com/google/go-github/...", "github.com/golang-jwt/..."},
+		why: "a forge's client library, and the proof of being its app, stay in the package of that forge",
+	},
+	{
+		from: []string{"./..."}, except: []string{"./sources/forge/gitlab/..."}, not: []string{"gitlab.com/gitlab-org/..."},
+		why: "a forge's client library stays in the package of that forge",
+	},
+	{
+		from: []string{"./..."}, except: []string{"./sources/forge/gitea/..."}, not: []string{"code.gitea.io/..."},
+		why: "a forge's client library stays in the package of that forge",
 	},
 	{
 		from: []string{"./..."}, except: []string{"./internal/metrics/..."}, not: []string{"github.com/prometheus/..."},
@@ -206,6 +230,11 @@ func TestImportsBroken(t *testing.T) {
 		"schema/compile/a.go":               file("compile", "./schema", "./drivers", "cuelang.org/go/cue", "gopkg.in/yaml.v3"),
 		"sources/git/a.go":                  file("git", "./sources", "./sources/git/internal", "./sources/dir", "github.com/go-git/go-git/v5"),
 		"sources/dir/a.go":                  file("dir", "./reconciler"),
+		"sources/forge/a.go":                file("forge", "./schema", "./sources", "github.com/google/go-querystring/query"),
+		"sources/forge/github/a.go":         file("github", "./sources/forge", "./sources/forge/gitlab", "github.com/google/go-github/v89/github", "code.gitea.io/sdk/gitea"),
+		"sources/forge/gitlab/a.go":         file("gitlab", "gitlab.com/gitlab-org/api/client-go/v2", "github.com/golang-jwt/jwt/v5"),
+		"sources/forge/githubtest/a.go":     file("githubtest", "./sources/forge/forgetest", "github.com/golang-jwt/jwt/v5", "testing"),
+		"sources/webhook/a.go":              file("webhook", "./schema", "./sources/forge", "github.com/sirupsen/logrus", "gitlab.com/gitlab-org/api/client-go/v2"),
 		"drivers/a.go":                      file("drivers", "./schema", "github.com/sirupsen/logrus", "go.etcd.io/bbolt"),
 		"drivers/memory/a.go":               file("memory", "./drivers", "./drivers/mesh/local"),
 		"drivers/mesh/local/a.go":           file("local", "./drivers", "./drivers/mesh/local/catalog", "./internal/detached", "./drivers/scheduler/local"),
@@ -244,6 +273,15 @@ func TestImportsBroken(t *testing.T) {
 		"schema/a.go:3: schema imports gopkg.in/yaml.v3: the vocabulary",
 		"schema/compile/a.go:3: schema/compile imports ./drivers",
 		"sources/dir/a.go:2: sources/dir imports ./reconciler",
+		"sources/forge/a.go:3: sources/forge imports ./sources: the contract",
+		"sources/forge/a.go:4: sources/forge imports github.com/google/go-querystring/query",
+		"sources/forge/github/a.go:3: sources/forge/github imports ./sources/forge/gitlab",
+		"sources/forge/github/a.go:5: sources/forge/github imports code.gitea.io/sdk/gitea",
+		"sources/forge/gitlab/a.go:3: sources/forge/gitlab imports github.com/golang-jwt/jwt/v5",
+		"sources/webhook/a.go:3: sources/webhook imports ./sources/forge: sources are",
+		"sources/webhook/a.go:3: sources/webhook imports ./sources/forge: what listens",
+		"sources/webhook/a.go:5: sources/webhook imports gitlab.com/gitlab-org/api/client-go/v2: what listens",
+		"sources/webhook/a.go:5: sources/webhook imports gitlab.com/gitlab-org/api/client-go/v2: a forge",
 		"sources/git/a.go:4: sources/git imports ./sources/dir",
 	)
 }

@@ -89,12 +89,12 @@ func (s Server) Client() (*http.Client, error) {
 	}
 	t := &transport{
 		home: u, credential: s.Credential, timeout: s.Timeout, base: &trusting{caFile: s.CAFile},
-		slots: make(chan struct{}, max(s.Concurrency, 0)),
+		slots: make(chan struct{}, max(s.Concurrency, 1)),
 	}
 	if s.Concurrency == 0 {
 		t.slots = make(chan struct{}, 4)
 	}
-	if s.Timeout == 0 {
+	if s.Timeout <= 0 {
 		t.timeout = 30 * time.Second
 	}
 	if _, err := t.base.current(); err != nil {

@@ -121,7 +121,7 @@ func (t *transport) exchange(req *http.Request) (answer, error) {
 // context of the caller, whose end is the caller's own doing.
 func (t *transport) broken(outer context.Context, err error) error {
 	if outer.Err() != nil {
-		return context.Cause(outer)
+		return outer.Err()
 	}
 	if errors.Is(err, context.DeadlineExceeded) {
 		err = fmt.Errorf("no answer within %s", t.timeout)

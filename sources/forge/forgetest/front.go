@@ -53,6 +53,7 @@ func (f *Front) Counts() (reads, writes, unchanged int) {
 	return f.reads, f.writes, f.unchanged
 }
 
+// ServeHTTP counts a request, and breaks it or lets it through.
 func (f *Front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	f.mu.Lock()
 	if r.Method == http.MethodGet {

@@ -72,6 +72,7 @@ func (s *Server) LimitTo(n int) {
 	s.left = n
 }
 
+// ServeHTTP answers a call of the API.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("X-GitHub-Request-Id", "0000:0000")
 	if !s.known(r) {

@@ -60,6 +60,7 @@ func New() *Server {
 // Team is the group by GitLab's word.
 func (s *Server) Team() string { return "acme/" + forgetest.Team }
 
+// ServeHTTP answers a call of the API.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if forgetest.Bearer(r) != Token {
 		forgetest.Deny(w, r, http.StatusUnauthorized, "401 Unauthorized")
