@@ -14,10 +14,14 @@ func TestGitea(t *testing.T) {
 	if first, second := g.User(t, "ana"), g.User(t, "ana"); first != second {
 		t.Error("a user was made twice")
 	}
-	g.Must(t, g.User(t, "ana"), http.MethodPost, "/user/repos", map[string]any{"name": "fleet", "auto_init": true, "default_branch": "main"}, nil)
-	work := g.Clone(t, "ana", "ana/fleet")
-	head := work.Commit("a change", "web.yaml", "kind: local.file\n")
-	work.Git("push", "-q", "origin", "HEAD:main")
+	repository := g.Repository(t, "ana", "fleet", "bo")
+	work := g.Clone(t, "bo", repository)
+	work.Commit("a change", "web.yaml", "kind: local.file\n")
+	work.Git("push", "-q", "origin", "HEAD:topic")
+	n := g.Propose(t, "bo", repository, "topic", "main", "A change")
+	g.Review(t, "ana", repository, n, "APPROVED")
+	g.Say(t, "ana", repository, n, "thank you")
+	head := g.Merge(t, "ana", repository, n)
 	var branch struct {
 		Commit struct {
 			ID string `json:"id"`

@@ -47,12 +47,11 @@ func TestGitea(t *testing.T) {
 	}))
 	defer s.Close()
 
-	ana, bo := g.User(t, "ana"), g.User(t, "bo")
-	g.Must(t, ana, http.MethodPost, "/user/repos", object{"name": "hooked", "auto_init": true, "default_branch": "main"}, nil)
+	g.Repository(t, "ana", "hooked")
 	var made struct {
 		ID int64 `json:"id"`
 	}
-	g.Must(t, ana, http.MethodPost, "/repos/ana/hooked/hooks", object{
+	g.Must(t, g.User(t, "ana"), http.MethodPost, "/repos/ana/hooked/hooks", object{
 		"type": "gitea", "active": true, "config": object{"url": s.URL, "content_type": "json", "secret": secret},
 		"events": []string{"push", "pull_request", "pull_request_sync", "pull_request_review_approved", "pull_request_comment", "issue_comment"},
 	}, &made)
@@ -83,17 +82,17 @@ func TestGitea(t *testing.T) {
 	work.Commit("a change", "web.yaml", "kind: local.file\n")
 	work.Git("push", "-q", "origin", "topic")
 	heard("push", good)
-	g.Must(t, ana, http.MethodPost, "/repos/ana/hooked/pulls", object{"head": "topic", "base": "main", "title": "A change"}, nil)
+	n := g.Propose(t, "ana", "ana/hooked", "topic", "main", "A change")
 	heard("pull_request", good)
-	g.Must(t, bo, http.MethodPost, "/repos/ana/hooked/pulls/1/reviews", object{"event": "APPROVED", "body": "yes"}, nil)
+	g.Review(t, "bo", "ana/hooked", n, "APPROVED")
 	heard("pull_request_approved", good)
-	g.Must(t, bo, http.MethodPost, "/repos/ana/hooked/issues/1/comments", object{"body": "aplomb approve 5e0c7a1f93b2"}, nil)
+	g.Say(t, "bo", "ana/hooked", n, "aplomb approve 5e0c7a1f93b2")
 	heard("issue_comment", good)
 
 	if err := os.WriteFile(file, []byte("another secret"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	g.Must(t, bo, http.MethodPost, "/repos/ana/hooked/issues/1/comments", object{"body": "again"}, nil)
+	g.Say(t, "bo", "ana/hooked", n, "again")
 	heard("issue_comment", answer{code: http.StatusUnauthorized})
 }
 

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -65,13 +66,25 @@ func newServer(t testing.TB) *server {
 	for _, name := range []string{forgetest.Us, forgetest.Bo} { // access is told to those who administer the repository
 		g.Must(t, g.Token, http.MethodPut, s.repo("/collaborators/"+name), object{"permission": "admin"}, nil)
 	}
-	s.work = g.Clone(t, forgetest.Ana, s.org+"/fleet")
+	s.work = g.Clone(t, forgetest.Ana, s.name())
 	return s
+}
+
+func (s *server) name() string { return s.org + "/fleet" }
+
+// number is an id as the harness takes it.
+func number(t testing.TB, id string) int64 {
+	t.Helper()
+	n, err := strconv.ParseInt(id, 10, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
 }
 
 type object = map[string]any
 
-func (s *server) repo(path string) string { return "/repos/" + s.org + "/fleet" + path }
+func (s *server) repo(path string) string { return "/repos/" + s.name() + path }
 
 func (s *server) Connect(t testing.TB, at string, right bool) forge.Forge {
 	t.Helper()
@@ -83,7 +96,7 @@ func (s *server) Connect(t testing.TB, at string, right bool) forge.Forge {
 	if err := os.WriteFile(file, []byte(token), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	f, err := gitea.New(gitea.Config{URL: at, Repository: s.org + "/fleet", TokenFile: file})
+	f, err := gitea.New(gitea.Config{URL: at, Repository: s.name(), TokenFile: file})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -93,18 +106,6 @@ func (s *server) Connect(t testing.TB, at string, right bool) forge.Forge {
 func (s *server) Team() string      { return s.org + "/" + forgetest.Team }
 func (s *server) Cheap() bool       { return false }
 func (s *server) Conditional() bool { return false }
-
-// eventually asks until Gitea, which does much behind its answers, has done it.
-func eventually(t testing.TB, what string, done func() bool) {
-	t.Helper()
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	for end := time.Now().Add(30 * time.Second); !done(); <-tick.C {
-		if time.Now().After(end) {
-			t.Fatalf("gitea never came to: %s", what)
-		}
-	}
-}
 
 // grow makes a commit on a branch, from start, and pushes it.
 func (s *server) grow(work *gittest.Repo, branch, start string) string {
@@ -143,18 +144,11 @@ func (s *server) Propose(t testing.TB, w forgetest.Wish) string {
 	if w.Draft {
 		w.Title = "WIP: " + w.Title
 	}
-	var made struct {
-		Number int64 `json:"number"`
-	}
-	s.Must(t, s.User(t, w.By), http.MethodPost, s.repo("/pulls"), object{"head": head, "base": w.Into, "title": w.Title}, &made)
-	return fmt.Sprint(made.Number)
+	return fmt.Sprint(s.GiteaServer.Propose(t, w.By, s.name(), head, w.Into, w.Title))
 }
 
 type pull struct {
-	State  string `json:"state"`
-	Merged bool   `json:"merged"`
-	Commit string `json:"merge_commit_sha"`
-	Head   struct {
+	Head struct {
 		Ref string `json:"ref"`
 		SHA string `json:"sha"`
 	} `json:"head"`
@@ -173,7 +167,7 @@ func (s *server) Push(t testing.TB, id string) string {
 	t.Helper()
 	branch := s.pull(t, id).Head.Ref
 	head := s.grow(s.work, branch, "origin/"+branch)
-	eventually(t, "the proposal follows its branch", func() bool {
+	enginetest.Eventually(t, "the proposal follows its branch", func() bool {
 		return strings.HasPrefix(s.work.Git("ls-remote", "origin", "refs/pull/"+id+"/head"), head)
 	})
 	return head
@@ -181,11 +175,7 @@ func (s *server) Push(t testing.TB, id string) string {
 
 func (s *server) Merge(t testing.TB, id string) string {
 	t.Helper()
-	eventually(t, "merged", func() bool {
-		status := s.Call(t, s.User(t, forgetest.Bo), http.MethodPost, s.repo("/pulls/"+id+"/merge"), object{"Do": "merge"}, nil)
-		return status < 300 || s.pull(t, id).Merged
-	})
-	return s.pull(t, id).Commit
+	return s.GiteaServer.Merge(t, forgetest.Bo, s.name(), number(t, id))
 }
 
 func (s *server) Close(t testing.TB, id string) {
@@ -195,7 +185,7 @@ func (s *server) Close(t testing.TB, id string) {
 
 func (s *server) Say(t testing.TB, id, by, body string) {
 	t.Helper()
-	s.Must(t, s.User(t, by), http.MethodPost, s.repo("/issues/"+id+"/comments"), object{"body": body}, nil)
+	s.GiteaServer.Say(t, by, s.name(), number(t, id), body)
 }
 
 type comment struct {
@@ -223,7 +213,7 @@ func (s *server) Edit(t testing.TB, id, by, body string) {
 			continue
 		}
 		n := 0
-		eventually(t, "the edit is later than the comment", func() bool {
+		enginetest.Eventually(t, "the edit is later than the comment", func() bool {
 			n++ // an equal text is no edit
 			s.Must(t, s.User(t, forgetest.Bo), http.MethodPatch, s.repo(fmt.Sprintf("/issues/comments/%d", c.ID)), object{"body": body + strings.Repeat("!", n)}, &c)
 			return c.Updated.After(c.Created)
@@ -249,7 +239,7 @@ func (s *server) Review(t testing.TB, id, by string, v forge.Verdict) {
 		return
 	}
 	event := map[forge.Verdict]string{forge.Approved: "APPROVED", forge.Changes: "REQUEST_CHANGES"}[v]
-	s.Must(t, s.User(t, by), http.MethodPost, s.repo("/pulls/"+id+"/reviews"), object{"event": event, "body": "so I say"}, nil)
+	s.GiteaServer.Review(t, by, s.name(), number(t, id), event)
 }
 
 func (s *server) dismiss(t testing.TB, id, by string) {
@@ -273,7 +263,7 @@ func (s *server) dismiss(t testing.TB, id, by string) {
 
 func (s *server) Remark(t testing.TB, id, by string) {
 	t.Helper()
-	s.Must(t, s.User(t, by), http.MethodPost, s.repo("/pulls/"+id+"/reviews"), object{"event": "COMMENT", "body": "I see"}, nil)
+	s.GiteaServer.Review(t, by, s.name(), number(t, id), "COMMENT")
 }
 
 type status struct {
