@@ -1,8 +1,9 @@
 // Package compile turns a tree of declarations into checked resources: every
-// YAML, JSON and CUE file below the root is read, uses of templates are unfolded, each document is checked against
-// the CUE schema of its kind, defaults are filled in, references are found and
-// their types and secrecy checked, and files that specs name are loaded. It
-// answers either all resources or all findings, never some of both.
+// YAML, JSON and CUE file below the root is read, each document is checked
+// against the CUE schema of its kind, uses of templates are unfolded, defaults
+// are filled in, references are found and their types and secrecy checked, and
+// files that specs name are loaded. It answers either all resources or all
+// findings, never some of both.
 //
 // Reading and checking what others wrote happens in a worker process (worker.go),
 // which has a memory limit and a deadline and is killed on excess, since a CUE
