@@ -105,7 +105,7 @@ func (r *cueReader) contradicted(v cue.Value, depth int, s spot) *value {
 		r.clash(v, s.key, "unknown field "+r.name(v))
 		return &value{file: s.at.File, line: s.at.Line, col: s.at.Col, nodes: 1, height: 1}
 	}
-	if r.elsewhere(v) {
+	if r.place == nil && r.elsewhere(v) {
 		before := len(r.findings)
 		b := r.wrong(v, s)
 		r.derived = append(r.derived, r.findings[before:]...)
