@@ -4,6 +4,7 @@
 package examples
 
 import (
+	"bytes"
 	"encoding/json"
 	"io/fs"
 	"os"
@@ -140,6 +141,32 @@ func TestShopSecretElsewhere(t *testing.T) {
 	}
 	if len(compiled.Findings) != 1 || compiled.Findings[0].Pos.File != "web.yaml" {
 		t.Errorf("a secret in argv gives %v, want one finding in web.yaml", compiled.Findings)
+	}
+}
+
+// The fleet in CUE, and the finding that its README promises.
+func TestCUE(t *testing.T) {
+	if ids := order(t, os.DirFS("cue")); len(ids) != 10 {
+		t.Errorf("the fleet declares %v, want 10 resources", ids)
+	}
+	tree := fstest.MapFS{}
+	err := fs.WalkDir(os.DirFS("cue"), ".", func(name string, e fs.DirEntry, err error) error {
+		if err != nil || e.IsDir() {
+			return err
+		}
+		data, err := os.ReadFile(filepath.Join("cue", name))
+		tree[name] = &fstest.MapFile{Data: bytes.ReplaceAll(data, []byte("#count: 2"), []byte("#count: 5"))}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	compiled, err := compile.New(compile.Options{}).Compile(t.Context(), compile.Declarations{FS: tree})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(compiled.Findings) == 0 || compiled.Findings[0].Pos.String() != "teams/shop.cue:10:20" || len(compiled.Findings[0].Also) == 0 {
+		t.Errorf("findings %v", compiled.Findings)
 	}
 }
 

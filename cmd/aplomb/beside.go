@@ -1,12 +1,15 @@
 package main
 
 import (
+	"archive/zip"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/sirupsen/logrus"
@@ -134,11 +137,41 @@ func (u under) declarations(all reconciler.Snapshots) compile.Declarations {
 	return d
 }
 
+// noFiles is a tree without any.
+var noFiles fs.FS = &zip.Reader{}
+
 // lookedAt are trees of templates and policies as they can be had without asking
 // anybody, for validate.
 type lookedAt struct {
 	reconciler.Snapshots
 	unchecked []string // what could not be had, and why
+	blind     bool     // templates could not: nothing is known of their uses
+}
+
+// sound is how many declarations are.
+func (l lookedAt) sound(got compile.Result) int {
+	n := len(got.Resources)
+	if l.blind {
+		n = 0
+		for _, r := range got.Seen {
+			if r.Spec != nil {
+				n++
+			}
+		}
+	}
+	return n
+}
+
+// known leaves out of the findings that a template is unknown where none could
+// be had.
+func (l lookedAt) known(findings []schema.Diagnostic) []schema.Diagnostic {
+	if !l.blind {
+		return findings
+	}
+	return slices.DeleteFunc(findings, func(d schema.Diagnostic) bool {
+		kind, _, _ := strings.Cut(d.Subject, "/")
+		return d.Path == "/kind" && !strings.Contains(kind, ".")
+	})
 }
 
 // offline reads templates and policies that lie on this machine, or lie there
@@ -149,7 +182,12 @@ func (u under) offline(ctx context.Context, data string, c *closers) (lookedAt, 
 		s := u.besides()[name]
 		snap, err := kept(ctx, data, name, *s, c)
 		if errors.Is(err, sources.ErrGone) && s.Dir == "" {
-			all.unchecked = append(all.unchecked, fmt.Sprintf("%s of %s: nothing of them was fetched yet", name, follow{Git: s.Git}.where()))
+			what := fmt.Sprintf("%s of %s: nothing of them was fetched yet", name, follow{Git: s.Git}.where())
+			if name == "templates" {
+				all.Templates, all.blind = &sources.Snapshot{FS: noFiles}, true
+				what += "; nothing is known of what uses them"
+			}
+			all.unchecked = append(all.unchecked, what)
 			continue
 		}
 		if err != nil {

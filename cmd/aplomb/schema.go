@@ -18,10 +18,10 @@ func (a *app) schema() *cobra.Command {
 		Long: `Writes the schemas of all kinds for editors and other tools; aplomb itself needs
 none of it.
 
-With --cue DIR they are the CUE module ` + cueload.ModulePath + `, below DIR/cue.mod/pkg,
-where cue vet and editors of a repository with its root at DIR find it; a
-DIR/cue.mod/module.cue is written if there is none. What an earlier aplomb wrote
-there is replaced.
+With --cue DIR they are the CUE package ` + cueload.ModulePath + ` and those below it, with
+the templates that are shipped, in DIR/cue.mod/pkg: there cue vet and editors
+find them, where DIR is the root of a repository. A DIR/cue.mod/module.cue is
+written if there is none. What an earlier aplomb wrote there is replaced.
 
 With --json-schema they are one JSON Schema of a declaration of any kind, on
 standard output or in FILE. Name it in a YAML file's first line:

@@ -181,7 +181,7 @@ func check(ctx context.Context, how validating) (_ validation, err error) {
 	if err != nil {
 		return validation{}, fmt.Errorf("validate %s: %w", how.path, err)
 	}
-	v := validation{Files: got.Files, Resources: len(got.Resources), Findings: got.Findings, Unchecked: all.unchecked}
+	v := validation{Files: got.Files, Resources: all.sound(got), Findings: all.known(got.Findings), Unchecked: all.unchecked}
 	t, err := newTargets(nowhere(), make([]byte, keySize), how.targets, closers, quiet)
 	if err != nil {
 		return v, err

@@ -81,6 +81,9 @@ func (p *cuePackage) check() {
 	}
 	p.root = p.whole(inst.Files)
 	p.declarations(v, 1, p.declared, p.undeclared)
+	if len(p.findings) == 0 {
+		p.findings = p.derived
+	}
 }
 
 // whole is where a package stands: all of its files.
@@ -96,16 +99,34 @@ func (p *cuePackage) whole(files []*ast.File) *spot {
 // unseen reports the errors of definitions and of hidden fields, which no
 // declaration shows.
 func (p *cuePackage) unseen(v cue.Value) {
+	var order []string
+	groups := map[string][]errors.Error{}
 	for _, err := range errors.Errors(v.Validate(cue.All())) {
 		path := err.Path()
-		at, ok := p.firstPlace(err)
-		if !ok || isHeading(err) || !slices.ContainsFunc(path, func(s string) bool { return s[0] == '#' || s[0] == '_' }) {
+		if !slices.ContainsFunc(path, func(s string) bool { return s[0] == '#' || s[0] == '_' }) {
 			continue
 		}
-		msg, hint := cueWords(err)
-		p.findings = append(p.findings, schema.Diagnostic{
-			Pos: at, Message: strings.Join(path, ".") + ": " + msg, Hint: hint, Also: p.otherPlaces(err, at),
-		})
+		name := strings.Join(path, ".")
+		if groups[name] == nil {
+			order = append(order, name)
+		}
+		groups[name] = append(groups[name], err)
+	}
+	for _, name := range order {
+		p.unseenAt(name, v.LookupPath(cue.ParsePath(name)), groups[name])
+	}
+}
+
+// unseenAt reports the errors of one field; v is it, where it can be found.
+func (p *cuePackage) unseenAt(name string, v cue.Value, all []errors.Error) {
+	first := firstOf(all)
+	at, ok := p.firstPlace(first)
+	msg, hint := severalWords(all)
+	if mine, against := p.against(v); against != "" {
+		at, ok, msg, hint = p.sourceOf(mine).at, true, against, ""
+	}
+	if ok {
+		p.findings = append(p.findings, schema.Diagnostic{Pos: at, Message: name + ": " + msg, Hint: hint, Also: p.otherPlaces(first, at)})
 	}
 }
 
@@ -160,7 +181,7 @@ func (p *cuePackage) mentions() bool {
 func (p *cuePackage) declared(v cue.Value) {
 	from := len(p.findings)
 	root := p.declaration(v)
-	d := &document{builder: p.builder, checker: p.checker, root: root, base: "/spec", found: len(p.findings) > from || len(p.clashes) > 0}
+	d := &document{builder: p.builder, checker: p.checker, root: root, base: "/spec", found: len(p.findings) > from || len(p.clashes) > 0 || p.follows}
 	d.identify()
 	for i := range p.findings[from:] {
 		p.findings[from+i].Subject = d.subject

@@ -97,7 +97,7 @@ func resources(t *testing.T, fsys fstest.MapFS) map[string]schema.Resource {
 	}
 	all := map[string]schema.Resource{}
 	for _, r := range res.Resources {
-		r.Pos = schema.Pos{}
+		r.Pos, r.Lines = schema.Pos{}, ""
 		for i := range r.Refs {
 			r.Refs[i].Pos = schema.Pos{}
 		}

@@ -36,6 +36,11 @@ type cueReader struct {
 	outer   int   // selectors of its path
 	kind    *kind // nil is not known
 	clashes []clash
+	follows bool // something in it is wrong since something else is
+
+	// derived are the findings about such things: they are told where nothing
+	// else is.
+	derived []schema.Diagnostic
 }
 
 // clash is a value of a declaration that something in CUE contradicts. Where
@@ -48,7 +53,7 @@ type clash struct {
 
 // declaration makes a value of v, which declarations found.
 func (r *cueReader) declaration(v cue.Value) *value {
-	r.outer, r.clashes, r.kind = len(v.Path().Selectors()), nil, nil
+	r.outer, r.clashes, r.kind, r.follows = len(v.Path().Selectors()), nil, nil, false
 	if name, err := v.LookupPath(kindPath).String(); err == nil {
 		r.kind = r.kinds[name]
 	}

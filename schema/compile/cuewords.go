@@ -105,6 +105,13 @@ func (r *cueReader) contradicted(v cue.Value, depth int, s spot) *value {
 		r.clash(v, s.key, "unknown field "+r.name(v))
 		return &value{file: s.at.File, line: s.at.Line, col: s.at.Col, nodes: 1, height: 1}
 	}
+	if r.place == nil && r.elsewhere(v) {
+		before := len(r.findings)
+		b := r.wrong(v, s)
+		r.derived = append(r.derived, r.findings[before:]...)
+		r.findings, r.follows = r.findings[:before], true
+		return b
+	}
 	mine, message := r.against(v)
 	if message == "" || r.place != nil {
 		return r.wrong(v, s)
@@ -125,13 +132,13 @@ const unfit = "the value does not fit what else is said of it"
 // against finds the literal of the user's in a value that has an error, and
 // says what stands against it; "" where there is none.
 func (r *cueReader) against(v cue.Value) (mine cue.Value, message string) {
-	if cue.IsIncomplete(v.Err()) {
+	if v.Err() == nil || cue.IsIncomplete(v.Err()) {
 		return mine, ""
 	}
 	parts := conjuncts(v)
 	at := slices.IndexFunc(parts, func(part cue.Value) bool {
 		_, own := r.placed(part.Pos())
-		return own && part.Err() == nil && scalar(part)
+		return own && sound(part) && scalar(part)
 	})
 	if at < 0 {
 		return mine, ""
@@ -140,7 +147,7 @@ func (r *cueReader) against(v cue.Value) (mine cue.Value, message string) {
 	var others []string
 	both := false
 	for _, part := range parts {
-		if part.Err() == nil && mine.Unify(part).Err() != nil {
+		if sound(part) && mine.Unify(part).Err() != nil {
 			others = append(others, typeText(part))
 			both = both || scalar(part)
 		}
@@ -157,6 +164,8 @@ func (r *cueReader) against(v cue.Value) (mine cue.Value, message string) {
 func unfits(what string, others []string, between string) string {
 	return fmt.Sprintf("%s does not fit %s", shorten(what), shortenTo(strings.Join(others, between), 200))
 }
+
+func sound(v cue.Value) bool { return v.Err() == nil && v.IncompleteKind() != cue.BottomKind }
 
 func scalar(v cue.Value) bool {
 	return v.IsConcrete() && v.IncompleteKind()&(cue.StructKind|cue.ListKind) == 0
@@ -177,14 +186,29 @@ func (r *cueReader) wrong(v cue.Value, s spot) *value {
 }
 
 // firstError is the first of errors that says something.
-func firstError(err error) errors.Error {
-	all := errors.Errors(err)
-	for _, e := range all {
-		if !isHeading(e) {
-			return e
-		}
+func firstError(err error) errors.Error { return firstOf(errors.Errors(err)) }
+
+func firstOf(all []errors.Error) errors.Error {
+	if i := slices.IndexFunc(all, func(e errors.Error) bool { return !isHeading(e) }); i >= 0 {
+		return all[i]
 	}
 	return all[0]
+}
+
+// elsewhere says whether what is wrong with v is an error of another field, to
+// which v refers: that one is told, and not what follows from it.
+func (r *cueReader) elsewhere(v cue.Value) bool {
+	var own []string
+	for _, sel := range v.Path().Selectors() {
+		own = append(own, sel.String())
+	}
+	for _, e := range errors.Errors(v.Err()) {
+		if p := e.Path(); len(p) < len(own) || !slices.Equal(p[:len(own)], own) {
+			continue
+		}
+		return false
+	}
+	return !cue.IsIncomplete(v.Err())
 }
 
 // isHeading says of an error that it only counts those that follow it.
@@ -248,14 +272,7 @@ func (r *cueReader) otherPlaces(err errors.Error, at schema.Pos) []schema.Pos {
 // severalWords are the words for one value's errors: those of the alternatives
 // that it fits none of become one.
 func severalWords(all []errors.Error) (msg, hint string) {
-	first := all[0]
-	for _, e := range all {
-		if !isHeading(e) {
-			first = e
-			break
-		}
-	}
-	msg, hint = cueWords(first)
+	msg, hint = cueWords(firstOf(all))
 	if !isHeading(all[0]) {
 		return msg, hint
 	}

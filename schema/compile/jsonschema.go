@@ -52,7 +52,7 @@ func (w *schemaWriter) packages(module fs.FS) ([]node, error) {
 	conditions := map[string]node{}
 	for _, name := range append([]string{"schema.cue"}, files...) {
 		w.pkg = path.Dir(name)
-		if w.pkg == "cue.mod" || "./"+w.pkg == configPackage {
+		if !ofKinds("./" + w.pkg) {
 			continue
 		}
 		data, err := fs.ReadFile(module, name)

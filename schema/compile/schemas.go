@@ -28,6 +28,11 @@ func Kinds() ([]schema.Kind, error) {
 	return all, err
 }
 
+// ofKinds says of a folder of the module whether its package declares kinds.
+func ofKinds(pkg string) bool {
+	return !slices.Contains([]string{"./cue.mod", configPackage, policiesPackage, "./templates"}, pkg)
+}
+
 // loadSchemas evaluates the module of the schemas in a context of its own. No
 // registry is configured: nothing is ever fetched.
 func loadSchemas(module fs.FS) (*cue.Context, map[string]*kind, error) {
@@ -39,7 +44,7 @@ func loadSchemas(module fs.FS) (*cue.Context, map[string]*kind, error) {
 	}
 	var packages []string
 	for _, file := range found {
-		if pkg := "./" + path.Dir(file); !slices.Contains(packages, pkg) && pkg != "./cue.mod" && pkg != configPackage && pkg != policiesPackage && pkg != "./templates" {
+		if pkg := "./" + path.Dir(file); !slices.Contains(packages, pkg) && ofKinds(pkg) {
 			packages = append(packages, pkg)
 		}
 	}

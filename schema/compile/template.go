@@ -66,7 +66,8 @@ type template struct {
 type templates struct {
 	templateSetup
 	limits   Limits
-	input    *checker // of inputs; its context is theirs
+	cctx     *cue.Context // in which they are unfolded
+	input    *checker     // of inputs; its context is another
 	named    map[string][]*template
 	faulty   map[string]schema.Pos // templates with findings, by their name
 	findings []schema.Diagnostic
@@ -76,14 +77,13 @@ type templates struct {
 func newTemplates(s templateSetup, limits Limits, kinds map[string]*kind) *templates {
 	t := &templates{
 		templateSetup: s, limits: limits, named: map[string][]*template{}, faulty: map[string]schema.Pos{},
-		input: &checker{limits: limits, cctx: cuecontext.New(), kinds: kinds},
+		cctx: cuecontext.New(), input: &checker{limits: limits, cctx: cuecontext.New(), kinds: kinds},
 	}
-	unfolding := cuecontext.New()
 	if s.Shipped {
-		t.bundle(cueload.Shipped(), unfolding)
+		t.bundle(cueload.Shipped())
 	}
 	for _, b := range s.Bundles {
-		t.bundle(b, unfolding)
+		t.bundle(b)
 	}
 	for _, versions := range t.named {
 		slices.SortFunc(versions, func(a, b *template) int { return newer(a.Version, b.Version) })
@@ -106,7 +106,7 @@ func versionNumber(v string) int {
 // bundle reads the templates of one package. It is evaluated twice: inputs are
 // checked against what the template says, and unfolded where it takes
 // references in their place.
-func (t *templates) bundle(b *cueload.Bundle, unfolding *cue.Context) {
+func (t *templates) bundle(b *cueload.Bundle) {
 	defer func() {
 		if r := recover(); r != nil { // a fault of CUE is a finding too
 			t.find(schema.Pos{File: templatePrefix + cmp.Or(b.File, b.Dir), Line: 1, Col: 1}, "", "the templates cannot be read: %s", shorten(fmt.Sprint(r)))
@@ -124,7 +124,7 @@ func (t *templates) bundle(b *cueload.Bundle, unfolding *cue.Context) {
 		return
 	}
 	cueload.TakeReferences(open)
-	root, taking := t.input.cctx.BuildInstance(plain), unfolding.BuildInstance(open)
+	root, taking := t.input.cctx.BuildInstance(plain), t.cctx.BuildInstance(open)
 	if err := cmp.Or(root.Err(), taking.Err()); err != nil {
 		t.cueErrors(b, err)
 		t.lost(b, plain)

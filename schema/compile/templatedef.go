@@ -171,9 +171,7 @@ func outputsIn(e ast.Expr, all []schema.Field) []schema.Field {
 				all = append(all, schema.Field{Path: at, Type: "any", Doc: docOf(x), Secret: secret})
 			}
 		case *ast.Comprehension:
-			if body, ok := x.Value.(ast.Expr); ok {
-				all = outputsIn(body, all)
-			}
+			all = outputsIn(x.Value, all)
 		}
 	}
 	return all

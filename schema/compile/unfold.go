@@ -175,7 +175,7 @@ func (x *unfolding) fill(input json.RawMessage) cue.Value {
 		x.tell(told, x.Values[name], "environment", "values", name)
 	}
 	told.Elts = append(told.Elts, &ast.Field{Label: ast.NewString("spec"), Value: asCUE(input)})
-	v := x.template.value.Unify(x.template.value.Context().BuildExpr(told))
+	v := x.template.value.Unify(x.cctx.BuildExpr(told))
 	x.values(v)
 	return v
 }

@@ -137,6 +137,9 @@ func TestUse(t *testing.T) {
 		if r.ID.String() != want || r.Use == nil || r.Use.String() != "Pair/web" || r.Use.Version != "v1" || r.Use.Pos != r.Pos || r.Pos.String() != "a/b.yaml:1:1" {
 			t.Errorf("%s: %+v, use %+v", r.ID, r, r.Use)
 		}
+		if r.Lines != "" {
+			t.Errorf("%s: its fields seem to stand in the file of the use: %q", r.ID, r.Lines)
+		}
 		if r.Labels["team"] != "shop" || len(r.Needs) != 1 || !slices.Equal(r.Hold, []schema.Action{schema.Delete}) || !r.Adopt || !r.Expires.Equal(time.Date(2027, 2, 1, 0, 0, 0, 0, time.UTC)) {
 			t.Errorf("%s: %+v", r.ID, r)
 		}

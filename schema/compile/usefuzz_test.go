@@ -94,7 +94,9 @@ func BenchmarkUses(b *testing.B) {
 		change func(n int)
 	}{
 		{"cold", nil},
-		{"one use changed", func(n int) { fsys["f7.yaml"] = files("x", useOf("Pair@v1", fmt.Sprintf("n%d", n), "{text: hello}"))["x"] }},
+		{"one use changed", func(n int) {
+			fsys["f7.yaml"] = files("x", useOf("Pair@v1", fmt.Sprintf("n%d", n), "{text: hello}"))["x"]
+		}},
 		{"templates changed", func(n int) { templates["web.cue"] = files("x", fmt.Sprintf("%s\n// %d\n", pair, n))["x"] }},
 	} {
 		b.Run(c.name, func(b *testing.B) {

@@ -216,6 +216,7 @@ func (x *unfolding) resource(root *value) {
 func (x *unfolding) keep(d *document) {
 	u, res := x.use.Declared, d.out
 	res.Pos, res.Origin, res.Use = u.Pos, u.Origin, &x.out
+	res.Lines = "" // of the template
 	res.Share = append(res.Share, u.Share...)
 	for i, ref := range res.Refs {
 		res.Refs[i].Pos = u.Pos

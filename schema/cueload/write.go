@@ -10,14 +10,11 @@ import (
 	"strings"
 )
 
-// Write writes Module into the repository whose root is dir, where CUE's own
-// tools find it: below cue.mod/pkg, in place of what was there. A module file is
-// written where there is none. It answers the files that were written.
+// Write writes what this program brings, Module and the shipped templates, into
+// the repository whose root is dir, where CUE's own tools find it: below
+// cue.mod/pkg, in place of what was there. A module file is written where there
+// is none. It answers the files that were written.
 func Write(dir string) ([]string, error) {
-	files, err := Module()
-	if err != nil {
-		return nil, fmt.Errorf("write the schemas: %w", err)
-	}
 	var written []string
 	write := func(name string, data []byte) error {
 		err := os.MkdirAll(filepath.Dir(name), 0o755)
@@ -36,13 +33,22 @@ func Write(dir string) ([]string, error) {
 			return nil, err
 		}
 	}
-	root := filepath.Join(dir, "cue.mod", "pkg", filepath.FromSlash(ModulePath))
-	if err := os.RemoveAll(root); err != nil {
-		return written, fmt.Errorf("write the schemas: %w", err)
-	}
-	for _, f := range files {
-		if err := write(filepath.Join(root, filepath.FromSlash(f.Path)), f.Data); err != nil {
-			return written, err
+	for _, m := range []struct {
+		path  string
+		files func() ([]File, error)
+	}{{ModulePath, Module}, {TemplatesPath, shippedTemplates}} {
+		files, err := m.files()
+		root := filepath.Join(dir, "cue.mod", "pkg", filepath.FromSlash(m.path))
+		if err == nil {
+			err = os.RemoveAll(root)
+		}
+		if err != nil {
+			return written, fmt.Errorf("write the schemas: %w", err)
+		}
+		for _, f := range files {
+			if err := write(filepath.Join(root, filepath.FromSlash(f.Path)), f.Data); err != nil {
+				return written, err
+			}
 		}
 	}
 	return written, nil

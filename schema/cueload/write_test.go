@@ -49,7 +49,10 @@ func TestWrite(t *testing.T) {
 import (
 	"aplomb.dev/schema/local"
 	"aplomb.dev/schema/nomad"
+	"aplomb.dev/templates"
 )
+
+#Own: templates.#WebService
 
 web: local.#Process & {
 	metadata: name: "web"
