@@ -103,7 +103,7 @@ func (b *Book) seen(head string, at time.Time) (page, bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, p := range slices.Backward(b.pages[head]) {
-		if !p.At.After(at) {
+		if !p.At.Truncate(time.Second).After(at) { // a forge's times are of whole seconds
 			return p, true
 		}
 	}
