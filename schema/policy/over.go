@@ -48,11 +48,7 @@ func (s *Set) Resources(ctx context.Context, env string, resources []schema.Reso
 	var queries []query
 	var of []int
 	for i := range resources {
-		q, ok, err := s.about(policies, env, &resources[i])
-		if err != nil {
-			return nil, err
-		}
-		if ok {
+		if q, ok := s.about(policies, env, &resources[i]); ok {
 			queries, of = append(queries, q), append(of, i)
 		}
 	}
@@ -61,43 +57,49 @@ func (s *Set) Resources(ctx context.Context, env string, resources []schema.Reso
 		return nil, err
 	}
 	for n, i := range of {
-		out[i] = placed(violations(queries[n].policies, answers[n]), &resources[i])
+		out[i] = placed(violations(answers[n]), &resources[i])
 	}
 	return out, nil
 }
 
 // about is the query about a resource; false where no policy judges it.
-func (s *Set) about(policies []*Policy, env string, r *schema.Resource) (query, bool, error) {
+func (s *Set) about(policies []*Policy, env string, r *schema.Resource) (query, bool) {
 	var who []*Policy
-	var suspects []Suspect
 	scanned, files := false, false
 	for _, p := range policies {
-		if !p.matcher.matches(subject{kind: r.ID.Kind, file: r.Pos.File, labels: r.Labels}) {
-			continue
+		if p.matcher.matches(subject{kind: r.ID.Kind, file: r.Pos.File, labels: r.Labels}) {
+			who, scanned, files = append(who, p), scanned || p.Match.Suspects, files || p.Files
 		}
-		if p.Match.Suspects && !scanned {
-			suspects, scanned = suspectsOf(r), true
-		}
-		if p.Match.Suspects && len(suspects) == 0 {
-			continue
-		}
-		who, files = append(who, p), files || p.Files
 	}
 	if len(who) == 0 {
-		return query{}, false, nil
+		return query{}, false
 	}
-	q, err := s.newQuery(who, struct {
-		Resource    resourceInput `json:"resource"`
-		Environment string        `json:"environment"`
-	}{inputOf(r, files, suspects), env})
-	return q, true, err
+	build := func() ([]*Policy, any) {
+		var suspects []Suspect
+		if scanned {
+			suspects = suspectsOf(r)
+		}
+		asked := slices.DeleteFunc(slices.Clone(who), func(p *Policy) bool { return p.Match.Suspects && len(suspects) == 0 })
+		return asked, struct {
+			Resource    resourceInput `json:"resource"`
+			Environment string        `json:"environment"`
+		}{inputOf(r, files, suspects), env}
+	}
+	in := inputOf(r, false, nil)
+	in.Spec = nil // it is hashed as it stands
+	rest, _ := encode(in)
+	tree := ""
+	if files || scanned {
+		tree = r.Files.Hash()
+	}
+	return query{key: keyOf(s.sum[:], namesOf(who), []byte(env), r.Spec, rest, []byte(tree)), build: build}, true
 }
 
 // violations puts what policies said into the words of the vocabulary.
-func violations(policies []*Policy, answers []said) []schema.Violation {
+func violations(by answer) []schema.Violation {
 	var all []schema.Violation
-	for i, p := range policies {
-		a := answers[i]
+	for i, p := range by.policies {
+		a := by.said[i]
 		if a.Broken != "" {
 			level := schema.HardMandatory
 			if p.Level == schema.Advisory { // it could have refused nothing
@@ -192,7 +194,7 @@ func (s *Set) Changes(ctx context.Context, plan schema.PlanFacts, changes []sche
 		return nil, err
 	}
 	for n, i := range of {
-		if out[i] = violations(queries[n].policies, answers[n]); changes[i].Declared != nil {
+		if out[i] = violations(answers[n]); changes[i].Declared != nil {
 			out[i] = placed(out[i], changes[i].Declared)
 		}
 	}
@@ -237,8 +239,8 @@ func (s *Set) Plan(ctx context.Context, plan schema.PlanFacts) ([]schema.PlanVio
 		return nil, err
 	}
 	var all []schema.PlanViolation
-	for i, p := range policies {
-		for _, v := range violations(policies[i:i+1], answers[0][i:i+1]) {
+	for i, p := range answers[0].policies {
+		for _, v := range violations(answer{answers[0].policies[i : i+1], answers[0].said[i : i+1]}) {
 			all = append(all, schema.PlanViolation{Violation: v, Applies: func(kind string, a schema.Action) bool {
 				return anyOf(p.matcher.kinds, kind) && (len(p.matcher.actions) == 0 || slices.Contains(p.matcher.actions, a))
 			}})
