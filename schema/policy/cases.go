@@ -259,6 +259,9 @@ func (t *trial) queryOf(p *Policy, c testCase) (query, bool, error) {
 			return query{}, false, errors.New("it has no resource, which the policy is over")
 		}
 		r := c.Resource.resource()
+		if p.Sees == seesLabels {
+			return t.aboutLabels([]*Policy{p}, env, &r)
+		}
 		q, ok := t.about([]*Policy{p}, env, &r)
 		return q, ok, nil
 	case Changes:

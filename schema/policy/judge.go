@@ -52,8 +52,14 @@ func (s *Set) ask(ctx context.Context, queries []query) ([]answer, error) {
 	round := c.begin()
 	answers := make([]answer, len(queries))
 	var todo []int
+	first := map[key]int{}   // the query that is asked, of those that are the same
+	again := map[int][]int{} // the others
 	for i := range queries {
 		q := &queries[i]
+		if at, asked := first[q.key]; asked {
+			again[at] = append(again[at], i)
+			continue
+		}
 		if e := c.get(q.key, round); e != nil {
 			answers[i] = *e
 			continue
@@ -68,6 +74,7 @@ func (s *Set) ask(ctx context.Context, queries []query) ([]answer, error) {
 			return nil, err
 		}
 		q.policies, q.input = policies, raw
+		first[q.key] = i
 		todo = append(todo, i)
 	}
 	torn, err := s.evaluate(ctx, queries, todo, func(i int, said []said) {
@@ -80,7 +87,13 @@ func (s *Set) ask(ctx context.Context, queries []query) ([]answer, error) {
 	for _, i := range torn {
 		answers[i] = answer{queries[i].policies, make([]said, len(queries[i].policies))}
 	}
-	return answers, s.apart(ctx, queries, torn, answers)
+	err = s.oneByOne(ctx, queries, torn, answers)
+	for at, same := range again {
+		for _, i := range same {
+			answers[i] = answers[at]
+		}
+	}
+	return answers, err
 }
 
 // evaluate lets the workers judge queries[todo...], in batches. It answers
@@ -119,9 +132,9 @@ func (s *Set) evaluate(ctx context.Context, queries []query, todo []int, done fu
 	return torn, err
 }
 
-// apart lets every policy judge the queries of torn by itself, so that the one
+// oneByOne lets every policy judge the queries of torn by itself, so that the one
 // that ends its worker is found, and refuses, and no other.
-func (s *Set) apart(ctx context.Context, queries []query, torn []int, answers []answer) error {
+func (s *Set) oneByOne(ctx context.Context, queries []query, torn []int, answers []answer) error {
 	type place struct{ query, policy int }
 	byPolicy := map[*Policy][]place{}
 	for _, i := range torn {

@@ -45,10 +45,16 @@ func (s *Set) Resources(ctx context.Context, env string, resources []schema.Reso
 		return out, nil
 	}
 	policies := s.judging(Resources, env)
+	whole, labels := apart(policies)
 	var queries []query
 	var of []int
 	for i := range resources {
-		if q, ok := s.about(policies, env, &resources[i]); ok {
+		if q, ok := s.about(whole, env, &resources[i]); ok {
+			queries, of = append(queries, q), append(of, i)
+		}
+		if q, ok, err := s.aboutLabels(labels, env, &resources[i]); err != nil {
+			return nil, err
+		} else if ok {
 			queries, of = append(queries, q), append(of, i)
 		}
 	}
@@ -57,20 +63,57 @@ func (s *Set) Resources(ctx context.Context, env string, resources []schema.Reso
 		return nil, err
 	}
 	for n, i := range of {
-		out[i] = placed(violations(answers[n]), &resources[i])
+		out[i] = append(out[i], placed(violations(answers[n]), &resources[i])...)
 	}
 	return out, nil
 }
 
-// about is the query about a resource; false where no policy judges it.
-func (s *Set) about(policies []*Policy, env string, r *schema.Resource) (query, bool) {
-	var who []*Policy
-	scanned, files := false, false
+// seesLabels is what a policy sees that needs no more than labels.
+const seesLabels = "labels"
+
+// apart are the policies that see all of a resource, and those that see labels.
+func apart(policies []*Policy) (whole, labels []*Policy) {
 	for _, p := range policies {
-		if p.matcher.matches(subject{kind: r.ID.Kind, file: r.Pos.File, labels: r.Labels}) {
-			who, scanned, files = append(who, p), scanned || p.Match.Suspects, files || p.Files
+		if p.Sees == seesLabels {
+			labels = append(labels, p)
+		} else {
+			whole = append(whole, p)
 		}
 	}
+	return whole, labels
+}
+
+// aboutLabels is the query about the labels of a resource: the same for all
+// that have them.
+func (s *Set) aboutLabels(policies []*Policy, env string, r *schema.Resource) (query, bool, error) {
+	who := matching(policies, r)
+	if len(who) == 0 {
+		return query{}, false, nil
+	}
+	in := labelsInput{Environment: env}
+	in.Resource.Kind, in.Resource.Metadata.Labels = r.ID.Kind, r.Labels
+	if r.Labels == nil {
+		in.Resource.Metadata.Labels = map[string]string{}
+	}
+	q, err := s.newQuery(who, in)
+	return q, true, err
+}
+
+func matching(policies []*Policy, r *schema.Resource) []*Policy {
+	var who []*Policy
+	for _, p := range policies {
+		if p.matcher.matches(subject{kind: r.ID.Kind, file: r.Pos.File, labels: r.Labels}) {
+			who = append(who, p)
+		}
+	}
+	return who
+}
+
+// about is the query about a resource; false where no policy judges it.
+func (s *Set) about(policies []*Policy, env string, r *schema.Resource) (query, bool) {
+	who := matching(policies, r)
+	scanned := slices.ContainsFunc(who, func(p *Policy) bool { return p.Match.Suspects })
+	files := slices.ContainsFunc(who, func(p *Policy) bool { return p.Files })
 	if len(who) == 0 {
 		return query{}, false
 	}

@@ -57,6 +57,7 @@ type Policy struct {
 	Over    Over         `json:"over"`
 	Match   Match        `json:"match"`
 	Files   bool         `json:"files,omitempty"` // it sees the texts of files
+	Sees    string       `json:"sees"`            // "all" or "labels"
 	Pos     schema.Pos   `json:"pos"`
 	Package string       `json:"package"`           // the folder of its package
 	Clauses []string     `json:"clauses,omitempty"` // where its denials are written, as far as that is in its package
