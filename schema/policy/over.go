@@ -166,10 +166,14 @@ func violations(by answer) []schema.Violation {
 	return all
 }
 
-// placed fills in where each violation stands.
+// placed fills in where each violation stands: of what a template yielded, at
+// its use, whose author knows no other place.
 func placed(all []schema.Violation, r *schema.Resource) []schema.Violation {
 	for i := range all {
-		all[i].Pos = r.Lines.At(r.Pos, all[i].Path)
+		all[i].Pos = r.Pos
+		if r.Use == nil {
+			all[i].Pos = r.Lines.At(r.Pos, all[i].Path)
+		}
 	}
 	return all
 }
