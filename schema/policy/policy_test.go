@@ -177,6 +177,21 @@ func TestPackages(t *testing.T) {
 	}
 }
 
+// Policies at a path import from their repository.
+func TestLoadAt(t *testing.T) {
+	tree := fstest.MapFS{
+		"cue.mod/module.cue": {Data: []byte("module: \"example.org/rules\"\nlanguage: version: \"v0.9.0\"\n")},
+		"lib/l.cue":          {Data: []byte("package lib\nwords: \"said\"\n")},
+		"prod/p.cue":         {Data: []byte(head + "import \"example.org/rules/lib\"\np: policies.#Policy & {level: \"advisory\", rule: deny: [{message: lib.words}]}\n")},
+		"other/q.cue":        {Data: []byte("package q\nq: {")},
+	}
+	s, findings, err := New(Options{}).LoadAt(t.Context(), tree, "prod")
+	if err != nil || len(findings) > 0 || !s.Outside() || s.Policies()[0].Pos.File != "prod/p.cue" {
+		t.Fatal(err, findings)
+	}
+	equal(t, judge(t, s, "prod", file("x", `{}`, nil)), "a/x.yaml:3:1 x: p advisory : said")
+}
+
 // A policy whose rule fails refuses what it matches and nothing else; one that
 // could only have advised does not refuse.
 func TestBroken(t *testing.T) {
