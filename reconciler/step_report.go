@@ -215,7 +215,30 @@ func reportPage(s Status) []byte {
 		}
 		_, _ = fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", cell(r.ID.Short()), cell(state), minute(r.Since), cell(lastChange(r)))
 	}
+	reportPolicies(&b, s)
 	return b.Bytes()
+}
+
+// mostReported is how many things that policies say the page holds.
+const mostReported = 100
+
+// reportPolicies is what policies say, at its lines.
+func reportPolicies(b *bytes.Buffer, s Status) {
+	n := 0
+	for _, r := range s.Resources {
+		for _, v := range r.Violations {
+			if n++; n > mostReported {
+				continue
+			}
+			if n == 1 {
+				b.WriteString("\n| policy | level | resource | says | at |\n|---|---|---|---|---|\n")
+			}
+			_, _ = fmt.Fprintf(b, "| %s | %s | %s | %s | %s |\n", cell(v.Policy), v.Level, cell(r.ID.Short()), cell(v.Message), cell(v.Pos.String()))
+		}
+	}
+	if n > mostReported {
+		_, _ = fmt.Fprintf(b, "\nand %d more: `aplomb status --all`\n", n-mostReported)
+	}
 }
 
 // underPage says what the revision was compiled under.

@@ -30,7 +30,11 @@ func (g *guard) set(ctx context.Context, snap *sources.Snapshot) (*policy.Set, e
 	if rev := snap.Revision; g.last != nil && rev.ID != "" && rev.ID == g.of.ID {
 		return g.last, nil
 	}
-	s, _, err := g.judge.Load(ctx, snap.FS) // its findings are what it refuses with
+	root, at := snap.FS, "."
+	if snap.Root != nil && snap.Path != "" {
+		root, at = snap.Root, snap.Path
+	}
+	s, _, err := g.judge.LoadAt(ctx, root, at) // its findings are what it refuses with
 	if err != nil {
 		return nil, err
 	}
@@ -51,7 +55,7 @@ func (g *guard) guarded(ctx context.Context, snap *sources.Snapshot, c *reconcil
 	if err := attach(ctx, s, g.env, c.Resources); err != nil {
 		return err
 	}
-	c.Judge = judgeOf(s, g.env)
+	c.Judge, c.Outside = judgeOf(s, g.env), c.Outside || s.Outside()
 	return nil
 }
 

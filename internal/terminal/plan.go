@@ -47,8 +47,9 @@ func (p *Printer) Plan(v reconciler.PlanView, full bool) {
 	if len(v.Changes)+len(v.Unplanned) > 0 {
 		p.blank()
 	}
-	p.prose(2, text("  "+Tally(v.Counts)), text(policyTally(v)))
-	p.policies(v, n)
+	said := judgements(v, n)
+	p.prose(2, text(join("  "+Tally(v.Counts), policyTally(said), "        ")))
+	p.policies(said)
 	if !v.Complete {
 		p.line(styled("  not everything could be looked at: the plan is not complete", yellow))
 	}
@@ -195,7 +196,7 @@ func (p *Printer) planDigest(v reconciler.PlanView) {
 		switch {
 		case c.Refused: // no approval helps
 		case len(c.Blocked) > 0:
-			overrides += overridesOf(c)
+			overrides = overridesOf(c, overrides)
 			held = append(held, c)
 		case len(c.Held) > 0:
 			held = append(held, c)
@@ -205,9 +206,9 @@ func (p *Printer) planDigest(v reconciler.PlanView) {
 	switch len(held) {
 	case 0:
 	case 1:
-		cells = append(cells, text("   approve the held change with: aplomb approve "+digest(held[0].Digest)+overrides))
+		cells = append(cells, text("   approve the held change with: aplomb approve "+digest(held[0].Digest)+withReason(overrides)))
 	default:
-		cells = append(cells, text(fmt.Sprintf("   approve the %d held changes with: aplomb approve %s", len(held), digest(v.Digest))))
+		cells = append(cells, text(fmt.Sprintf("   approve the %d held changes with: aplomb approve %s%s", len(held), digest(v.Digest), withReason(overrides))))
 	}
 	p.blank()
 	p.flow(2, cells...)

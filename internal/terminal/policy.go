@@ -21,12 +21,36 @@ func levelStyle(l schema.Level) style {
 	}
 }
 
-// policies are what policies say about the changes of a plan, one a line.
-func (p *Printer) policies(v reconciler.PlanView, n namer) {
-	rows := [][]cell{}
+// judged is what policies say of one resource, or of its change.
+type judged struct {
+	name string
+	said []schema.Violation
+}
+
+// judgements are those of a plan.
+func judgements(v reconciler.PlanView, n namer) []judged {
+	var all []judged
 	for _, c := range v.Changes {
-		for _, s := range c.Violations {
-			about := n.of(c.ID) + ": " + s.Message
+		all = append(all, judged{n.of(c.ID), c.Violations})
+	}
+	return all
+}
+
+// standing are those of a status.
+func standing(s reconciler.Status, n namer) []judged {
+	var all []judged
+	for _, r := range s.Resources {
+		all = append(all, judged{n.of(r.ID), r.Violations})
+	}
+	return all
+}
+
+// policies are what policies say, one a line.
+func (p *Printer) policies(all []judged) {
+	rows := [][]cell{}
+	for _, j := range all {
+		for _, s := range j.said {
+			about := j.name + ": " + s.Message
 			if at := s.Pos.String(); s.Pos.Line > 0 {
 				about += "   " + at
 			}
@@ -40,10 +64,10 @@ func (p *Printer) policies(v reconciler.PlanView, n namer) {
 }
 
 // policyTally is "policies: 1 hard-mandatory, 2 advisory", or "".
-func policyTally(v reconciler.PlanView) string {
+func policyTally(all []judged) string {
 	count := map[schema.Level]int{}
-	for _, c := range v.Changes {
-		for _, s := range c.Violations {
+	for _, j := range all {
+		for _, s := range j.said {
 			count[s.Level]++
 		}
 	}
@@ -56,22 +80,26 @@ func policyTally(v reconciler.PlanView) string {
 	if len(parts) == 0 {
 		return ""
 	}
-	return "        policies: " + strings.Join(parts, ", ")
+	return "policies: " + strings.Join(parts, ", ")
 }
 
-// overridesOf are the flags that override what refuses a change.
-func overridesOf(c reconciler.PlannedChange) string {
-	flags := ""
+// overridesOf adds the flags that override what refuses a change.
+func overridesOf(c reconciler.PlannedChange, flags string) string {
 	for _, v := range c.Violations {
 		flag := " --override " + v.Policy
 		if v.Level == schema.SoftMandatory && v.Approvers == 0 && slices.Contains(c.Blocked, v.Policy) && !strings.Contains(flags+" ", flag+" ") {
 			flags += flag
 		}
 	}
-	if flags != "" {
-		flags += ` --reason "…"`
-	}
 	return flags
+}
+
+// withReason adds the reason that overriding wants.
+func withReason(flags string) string {
+	if flags == "" {
+		return ""
+	}
+	return flags + ` --reason "…"`
 }
 
 // Judged writes what policies refuse of declarations, and what they advise, one

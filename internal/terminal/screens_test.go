@@ -14,6 +14,7 @@ import (
 	"github.com/aplomb-dev/aplomb/drivers"
 	"github.com/aplomb-dev/aplomb/reconciler"
 	"github.com/aplomb-dev/aplomb/schema"
+	"github.com/aplomb-dev/aplomb/schema/policy"
 	"github.com/aplomb-dev/aplomb/sources"
 )
 
@@ -79,6 +80,43 @@ func aStatus() reconciler.Status {
 		Counts: map[reconciler.State]int{reconciler.Converged: 1, reconciler.Progressing: 1, reconciler.Held: 1, reconciler.Degraded: 1, reconciler.Waiting: 1},
 		Policies: &reconciler.FollowedStatus{Revision: sources.Revision{ID: "5ec0de110"}, Source: reconciler.SourceStatus{
 			Error: "fetch https://git.example.org/security.git: 503", Since: now.Add(-2 * time.Minute), At: now}},
+	}
+}
+
+// judgedBy is what policies say of something.
+func judgedBy(levels ...schema.Level) []schema.Violation {
+	var all []schema.Violation
+	for i, l := range levels {
+		all = append(all, schema.Violation{Policy: "cost-label", Level: l, Message: `it has no label "cost-centre"`, Hint: "labels: {cost-centre: …}", Pos: schema.Pos{File: "web.yaml", Line: 7 + i, Col: 3}})
+	}
+	return all
+}
+
+// aRefusedPlan is one that policies have much to say about.
+func aRefusedPlan() reconciler.PlanView {
+	v := aPlan()
+	v.Changes[0].Violations = judgedBy(schema.Advisory)
+	v.Changes[1].Violations, v.Changes[1].Blocked = judgedBy(schema.SoftMandatory), []string{"cost-label"}
+	v.Changes[1].Held = []string{`policy cost-label (soft-mandatory) refuses it: it has no label "cost-centre"`}
+	v.Changes[2].Violations, v.Changes[2].Blocked, v.Changes[2].Refused = judgedBy(schema.HardMandatory), []string{"cost-label"}, true
+	v.Changes[2].Held = []string{`policy cost-label (hard-mandatory) refuses it: it has no label "cost-centre"`}
+	return v
+}
+
+// aJudgedStatus is one of which policies have something to say.
+func aJudgedStatus() reconciler.Status {
+	s := aStatus()
+	s.Resources[0].Violations = judgedBy(schema.Advisory, schema.SoftMandatory)
+	return s
+}
+
+func cases() *policy.Report {
+	return &policy.Report{
+		Policies: []policy.Coverage{
+			{Policy: "noLatest", Level: schema.SoftMandatory, Pass: 2, Fail: 3, Unseen: []string{"p.cue:12"}},
+			{Policy: "owner", Level: schema.Advisory, Fail: 1}, {Policy: "untried", Level: schema.HardMandatory},
+		},
+		Cases: []policy.CaseResult{{OK: true}, {Policy: "owner", Name: "none", Want: "fail", Reason: "it passes"}},
 	}
 }
 
@@ -191,6 +229,10 @@ var screens = map[string]func(*Printer){
 	"kind":          func(p *Printer) { p.Kind(aKind()) },
 	"kinds":         func(p *Printer) { p.Kinds([]schema.Kind{aKind()}) },
 	"field":         func(p *Printer) { p.Field(aKind(), aKind().Fields[1]) },
+	"plan-refused":  func(p *Printer) { p.Plan(aRefusedPlan(), false) },
+	"status-judged": func(p *Printer) { p.Status(aJudgedStatus(), false); p.Status(aJudgedStatus(), true) },
+	"judged":        func(p *Printer) { p.Judged(findings()[:1], findings()[1:]); p.Refused(1) },
+	"policy-test":   func(p *Printer) { p.PolicyTest(cases()) },
 	"events": func(p *Printer) {
 		for _, e := range events() {
 			p.Event(e)
@@ -273,7 +315,7 @@ func screen(show func(*Printer), width int, colour bool) []byte {
 // narrow wants every line of a screen within its width, where it may be cut.
 func narrow(t *testing.T, name string, b []byte, width int) {
 	switch name {
-	case "error", "diagnostics", "lint", "graph-dot", "graph-mermaid": // whole, or for programs
+	case "error", "diagnostics", "lint", "judged", "graph-dot", "graph-mermaid": // whole, or for programs
 		return
 	}
 	for line := range strings.Lines(string(b)) {

@@ -40,6 +40,10 @@ func (p *Printer) Show(d reconciler.Detail) {
 	p.outputs(d)
 	p.spec("declared", d.Declared)
 	p.spec("live", d.Live)
+	if len(s.Violations) > 0 {
+		p.section("policies")
+		p.policies([]judged{{s.ID.Short(), s.Violations}})
+	}
 	if c := d.Change; c != nil {
 		p.section("difference")
 		p.change(*c, names(c.ID), 24, true)

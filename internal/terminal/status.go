@@ -56,6 +56,13 @@ func (p *Printer) Status(s reconciler.Status, all bool) {
 			rows = append(rows, r)
 		}
 	}
+	said := standing(s, names(ids...))
+	if tally := policyTally(said); tally != "" && all {
+		p.line(text("  " + tally))
+		p.policies(said)
+	} else if tally != "" {
+		p.flow(4, text("  "+tally), styled(": aplomb status --all", dim))
+	}
 	if len(rows) == 0 {
 		return
 	}

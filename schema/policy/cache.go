@@ -31,8 +31,8 @@ type cache struct {
 }
 
 type entry struct {
-	round int // that asked for it last
-	said  []said
+	round  int // that asked for it last
+	answer answer
 }
 
 func newCache() *cache { return &cache{entries: map[key]*entry{}} }
@@ -53,7 +53,7 @@ func (c *cache) begin() int {
 }
 
 // get answers nil for what is not known.
-func (c *cache) get(k key, round int) []said {
+func (c *cache) get(k key, round int) *answer {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	e := c.entries[k]
@@ -61,11 +61,11 @@ func (c *cache) get(k key, round int) []said {
 		return nil
 	}
 	e.round = round
-	return e.said
+	return &e.answer
 }
 
-func (c *cache) put(k key, round int, s []said) {
+func (c *cache) put(k key, round int, a answer) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.entries[k] = &entry{round: round, said: s}
+	c.entries[k] = &entry{round: round, answer: a}
 }

@@ -210,7 +210,9 @@ func (t *trial) try(ctx context.Context, p *Policy, want, name string, raw json.
 		if err != nil {
 			return err
 		}
-		got = answers[0][0]
+		if judged = len(answers[0].said) > 0; judged {
+			got = answers[0].said[0]
+		}
 	}
 	for _, at := range slices.Concat(got.At, got.Leaves) {
 		t.seen[p.Name][at] = true
@@ -257,7 +259,11 @@ func (t *trial) queryOf(p *Policy, c testCase) (query, bool, error) {
 			return query{}, false, errors.New("it has no resource, which the policy is over")
 		}
 		r := c.Resource.resource()
-		return t.about([]*Policy{p}, env, &r)
+		if p.Sees == seesLabels {
+			return t.aboutLabels([]*Policy{p}, env, &r)
+		}
+		q, ok := t.about([]*Policy{p}, env, &r)
+		return q, ok, nil
 	case Changes:
 		var change schema.ChangeFacts
 		if err := json.Unmarshal(c.Change, &change); err != nil {

@@ -36,6 +36,17 @@ type metadataInput struct {
 	Adopt   bool              `json:"adopt"`
 }
 
+// labelsInput is what a policy sees that needs no more than labels.
+type labelsInput struct {
+	Resource struct {
+		Kind     string `json:"kind"`
+		Metadata struct {
+			Labels map[string]string `json:"labels"`
+		} `json:"metadata"`
+	} `json:"resource"`
+	Environment string `json:"environment"`
+}
+
 type useInput struct {
 	Template string `json:"template"`
 	Version  string `json:"version,omitempty"`

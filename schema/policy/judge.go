@@ -9,25 +9,37 @@ import (
 	"github.com/aplomb-dev/aplomb/schema/worker"
 )
 
-// query is one thing that policies judge.
+// query is one thing that policies judge. Its key stands for the Set, who
+// judges, and what is judged.
 type query struct {
+	key   key
+	build func() (policies []*Policy, input any) // what it takes to ask: only where nobody has before
+
 	policies []*Policy
 	input    json.RawMessage
-	key      key
 }
 
-// newQuery makes a query. The key stands for the Set, who judges, and what is
-// judged.
+// answer is what policies said.
+type answer struct {
+	policies []*Policy
+	said     []said
+}
+
+// newQuery makes a query of an input that is there already.
 func (s *Set) newQuery(policies []*Policy, input any) (query, error) {
 	raw, err := encode(input)
 	if err != nil {
 		return query{}, err
 	}
+	return query{key: keyOf(s.sum[:], namesOf(policies), raw), build: func() ([]*Policy, any) { return policies, json.RawMessage(raw) }}, nil
+}
+
+func namesOf(policies []*Policy) []byte {
 	var names []byte
 	for _, p := range policies {
 		names = append(append(names, p.Name...), 0)
 	}
-	return query{policies: policies, input: raw, key: keyOf(s.sum[:], names, raw)}, nil
+	return names
 }
 
 // batch is how many things one item of a job holds: enough that sending them
@@ -35,27 +47,53 @@ func (s *Set) newQuery(policies []*Policy, input any) (query, error) {
 const batch = 16
 
 // ask answers what the policies of every query say, in order.
-func (s *Set) ask(ctx context.Context, queries []query) ([][]said, error) {
+func (s *Set) ask(ctx context.Context, queries []query) ([]answer, error) {
 	c := s.judge.cache
 	round := c.begin()
-	answers := make([][]said, len(queries))
+	answers := make([]answer, len(queries))
 	var todo []int
-	for i, q := range queries {
-		if answers[i] = c.get(q.key, round); answers[i] == nil {
-			todo = append(todo, i)
+	first := map[key]int{}   // the query that is asked, of those that are the same
+	again := map[int][]int{} // the others
+	for i := range queries {
+		q := &queries[i]
+		if at, asked := first[q.key]; asked {
+			again[at] = append(again[at], i)
+			continue
 		}
+		if e := c.get(q.key, round); e != nil {
+			answers[i] = *e
+			continue
+		}
+		policies, input := q.build()
+		if len(policies) == 0 {
+			c.put(q.key, round, answer{})
+			continue
+		}
+		raw, err := encode(input)
+		if err != nil {
+			return nil, err
+		}
+		q.policies, q.input = policies, raw
+		first[q.key] = i
+		todo = append(todo, i)
 	}
 	torn, err := s.evaluate(ctx, queries, todo, func(i int, said []said) {
-		answers[i] = said
-		c.put(queries[i].key, round, said)
+		answers[i] = answer{queries[i].policies, said}
+		c.put(queries[i].key, round, answers[i])
 	})
 	if err != nil {
 		return nil, err
 	}
 	for _, i := range torn {
-		answers[i] = make([]said, len(queries[i].policies))
+		answers[i] = answer{queries[i].policies, make([]said, len(queries[i].policies))}
 	}
-	return answers, s.apart(ctx, queries, torn, answers)
+	err = s.oneByOne(ctx, queries, torn, answers)
+	for at, same := range again {
+		for _, i := range same {
+			answers[i] = answers[at]
+		}
+	}
+	return answers, err
 }
 
 // evaluate lets the workers judge queries[todo...], in batches. It answers
@@ -94,9 +132,9 @@ func (s *Set) evaluate(ctx context.Context, queries []query, todo []int, done fu
 	return torn, err
 }
 
-// apart lets every policy judge the queries of torn by itself, so that the one
+// oneByOne lets every policy judge the queries of torn by itself, so that the one
 // that ends its worker is found, and refuses, and no other.
-func (s *Set) apart(ctx context.Context, queries []query, torn []int, answers [][]said) error {
+func (s *Set) oneByOne(ctx context.Context, queries []query, torn []int, answers []answer) error {
 	type place struct{ query, policy int }
 	byPolicy := map[*Policy][]place{}
 	for _, i := range torn {
@@ -119,13 +157,13 @@ func (s *Set) apart(ctx context.Context, queries []query, torn []int, answers []
 					return fmt.Errorf("a worker judged %d things of %d", len(all), len(places))
 				}
 				for n, at := range places {
-					answers[at.query][at.policy] = all[n][0]
+					answers[at.query].said[at.policy] = all[n][0]
 				}
 				return nil
 			},
 			func(_ int, why string) {
 				for _, at := range places {
-					answers[at.query][at.policy] = said{Broken: "it " + why}
+					answers[at.query].said[at.policy] = said{Broken: "it " + why}
 				}
 			})
 		if err != nil {

@@ -73,10 +73,13 @@ func readPolicy(name string, v cue.Value) (*Policy, error) {
 	if !policyName(name) {
 		return nil, fmt.Errorf("its name has other letters than a-z, A-Z, 0-9, - and _")
 	}
-	for field, into := range map[string]any{"level": &p.Level, "over": &p.Over, "match": &p.Match, "files": &p.Files} {
+	for field, into := range map[string]any{"level": &p.Level, "over": &p.Over, "match": &p.Match, "files": &p.Files, "sees": &p.Sees} {
 		if err := v.LookupPath(cue.MakePath(cue.Str(field))).Decode(into); err != nil {
 			return nil, fmt.Errorf("%s: %s", field, words(err))
 		}
+	}
+	if p.Sees == seesLabels && (p.Files || p.Match.Suspects || p.Over != Resources) {
+		return nil, fmt.Errorf("it sees labels alone, and wants more")
 	}
 	judges := false
 	for _, field := range []string{"require", "deny", "approvers"} {

@@ -45,14 +45,16 @@ func (s *Set) Resources(ctx context.Context, env string, resources []schema.Reso
 		return out, nil
 	}
 	policies := s.judging(Resources, env)
+	whole, labels := apart(policies)
 	var queries []query
 	var of []int
 	for i := range resources {
-		q, ok, err := s.about(policies, env, &resources[i])
-		if err != nil {
-			return nil, err
+		if q, ok := s.about(whole, env, &resources[i]); ok {
+			queries, of = append(queries, q), append(of, i)
 		}
-		if ok {
+		if q, ok, err := s.aboutLabels(labels, env, &resources[i]); err != nil {
+			return nil, err
+		} else if ok {
 			queries, of = append(queries, q), append(of, i)
 		}
 	}
@@ -61,43 +63,86 @@ func (s *Set) Resources(ctx context.Context, env string, resources []schema.Reso
 		return nil, err
 	}
 	for n, i := range of {
-		out[i] = placed(violations(queries[n].policies, answers[n]), &resources[i])
+		out[i] = append(out[i], placed(violations(answers[n]), &resources[i])...)
 	}
 	return out, nil
 }
 
-// about is the query about a resource; false where no policy judges it.
-func (s *Set) about(policies []*Policy, env string, r *schema.Resource) (query, bool, error) {
-	var who []*Policy
-	var suspects []Suspect
-	scanned, files := false, false
+// seesLabels is what a policy sees that needs no more than labels.
+const seesLabels = "labels"
+
+// apart are the policies that see all of a resource, and those that see labels.
+func apart(policies []*Policy) (whole, labels []*Policy) {
 	for _, p := range policies {
-		if !p.matcher.matches(subject{kind: r.ID.Kind, file: r.Pos.File, labels: r.Labels}) {
-			continue
+		if p.Sees == seesLabels {
+			labels = append(labels, p)
+		} else {
+			whole = append(whole, p)
 		}
-		if p.Match.Suspects && !scanned {
-			suspects, scanned = suspectsOf(r), true
-		}
-		if p.Match.Suspects && len(suspects) == 0 {
-			continue
-		}
-		who, files = append(who, p), files || p.Files
 	}
+	return whole, labels
+}
+
+// aboutLabels is the query about the labels of a resource: the same for all
+// that have them.
+func (s *Set) aboutLabels(policies []*Policy, env string, r *schema.Resource) (query, bool, error) {
+	who := matching(policies, r)
 	if len(who) == 0 {
 		return query{}, false, nil
 	}
-	q, err := s.newQuery(who, struct {
-		Resource    resourceInput `json:"resource"`
-		Environment string        `json:"environment"`
-	}{inputOf(r, files, suspects), env})
+	in := labelsInput{Environment: env}
+	in.Resource.Kind, in.Resource.Metadata.Labels = r.ID.Kind, r.Labels
+	if r.Labels == nil {
+		in.Resource.Metadata.Labels = map[string]string{}
+	}
+	q, err := s.newQuery(who, in)
 	return q, true, err
 }
 
+func matching(policies []*Policy, r *schema.Resource) []*Policy {
+	var who []*Policy
+	for _, p := range policies {
+		if p.matcher.matches(subject{kind: r.ID.Kind, file: r.Pos.File, labels: r.Labels}) {
+			who = append(who, p)
+		}
+	}
+	return who
+}
+
+// about is the query about a resource; false where no policy judges it.
+func (s *Set) about(policies []*Policy, env string, r *schema.Resource) (query, bool) {
+	who := matching(policies, r)
+	scanned := slices.ContainsFunc(who, func(p *Policy) bool { return p.Match.Suspects })
+	files := slices.ContainsFunc(who, func(p *Policy) bool { return p.Files })
+	if len(who) == 0 {
+		return query{}, false
+	}
+	build := func() ([]*Policy, any) {
+		var suspects []Suspect
+		if scanned {
+			suspects = suspectsOf(r)
+		}
+		asked := slices.DeleteFunc(slices.Clone(who), func(p *Policy) bool { return p.Match.Suspects && len(suspects) == 0 })
+		return asked, struct {
+			Resource    resourceInput `json:"resource"`
+			Environment string        `json:"environment"`
+		}{inputOf(r, files, suspects), env}
+	}
+	in := inputOf(r, false, nil)
+	in.Spec = nil // it is hashed as it stands
+	rest, _ := encode(in)
+	tree := ""
+	if files || scanned {
+		tree = r.Files.Hash()
+	}
+	return query{key: keyOf(s.sum[:], namesOf(who), []byte(env), r.Spec, rest, []byte(tree)), build: build}, true
+}
+
 // violations puts what policies said into the words of the vocabulary.
-func violations(policies []*Policy, answers []said) []schema.Violation {
+func violations(by answer) []schema.Violation {
 	var all []schema.Violation
-	for i, p := range policies {
-		a := answers[i]
+	for i, p := range by.policies {
+		a := by.said[i]
 		if a.Broken != "" {
 			level := schema.HardMandatory
 			if p.Level == schema.Advisory { // it could have refused nothing
@@ -121,10 +166,14 @@ func violations(policies []*Policy, answers []said) []schema.Violation {
 	return all
 }
 
-// placed fills in where each violation stands.
+// placed fills in where each violation stands: of what a template yielded, at
+// its use, whose author knows no other place.
 func placed(all []schema.Violation, r *schema.Resource) []schema.Violation {
 	for i := range all {
-		all[i].Pos = r.Lines.At(r.Pos, all[i].Path)
+		all[i].Pos = r.Pos
+		if r.Use == nil {
+			all[i].Pos = r.Lines.At(r.Pos, all[i].Path)
+		}
 	}
 	return all
 }
@@ -192,7 +241,7 @@ func (s *Set) Changes(ctx context.Context, plan schema.PlanFacts, changes []sche
 		return nil, err
 	}
 	for n, i := range of {
-		if out[i] = violations(queries[n].policies, answers[n]); changes[i].Declared != nil {
+		if out[i] = violations(answers[n]); changes[i].Declared != nil {
 			out[i] = placed(out[i], changes[i].Declared)
 		}
 	}
@@ -237,8 +286,8 @@ func (s *Set) Plan(ctx context.Context, plan schema.PlanFacts) ([]schema.PlanVio
 		return nil, err
 	}
 	var all []schema.PlanViolation
-	for i, p := range policies {
-		for _, v := range violations(policies[i:i+1], answers[0][i:i+1]) {
+	for i, p := range answers[0].policies {
+		for _, v := range violations(answer{answers[0].policies[i : i+1], answers[0].said[i : i+1]}) {
 			all = append(all, schema.PlanViolation{Violation: v, Applies: func(kind string, a schema.Action) bool {
 				return anyOf(p.matcher.kinds, kind) && (len(p.matcher.actions) == 0 || slices.Contains(p.matcher.actions, a))
 			}})

@@ -96,6 +96,28 @@ slash: policies.#Policy & {level: "advisory", rule: {resource: _, deny: [{path: 
 	)
 }
 
+// What a template yielded is found at its use.
+func TestLinesOfUses(t *testing.T) {
+	r := file("web", `{}`, nil)
+	r.Use, r.Lines = &schema.Use{Template: "WebService", Name: "web"}, schema.Lines("").Add(0, 5, 7, "spec")
+	s := load(t, New(Options{}), `p: policies.#Policy & {level: "advisory", rule: deny: [{path: "/spec", message: "said"}]}`)
+	equal(t, judge(t, s, "prod", r), "a/web.yaml:3:1 web: p advisory spec: said")
+	r.Use = nil
+	equal(t, judge(t, s, "prod", r), "a/web.yaml:8:7 web: p advisory spec: said")
+}
+
+// What needs labels only sees nothing else, and is asked once for each set.
+func TestSeesLabels(t *testing.T) {
+	var n atomic.Int64
+	j := New(Options{Workers: worker.New(worker.Options{Services: worker.Services{Service: func() worker.Handler { return counting{NewHandler(), &n} }}})})
+	s := load(t, j, `p: policies.#Policy & {level: "advisory", sees: "labels", rule: {resource: _, deny: [if resource.metadata.labels.a == "1" {message: "\(resource)"}]}}`)
+	one, two := map[string]string{"a": "1"}, map[string]string{"a": "2"}
+	got := judge(t, s, "prod", file("x", `{"n":1}`, one), file("y", `{"n":2}`, one), file("z", `{"n":3}`, two))
+	if len(got) != 2 || n.Load() != 2 || strings.Contains(got[0], "spec") {
+		t.Errorf("%d were judged: %q", n.Load(), got)
+	}
+}
+
 // Which policy judges what is decided before CUE.
 func TestMatch(t *testing.T) {
 	s := load(t, New(Options{}), `
@@ -153,6 +175,21 @@ func TestPackages(t *testing.T) {
 	if err != nil || len(findings) != 1 || !strings.Contains(findings[0].Message, "stands twice") {
 		t.Error(err, findings)
 	}
+}
+
+// Policies at a path import from their repository.
+func TestLoadAt(t *testing.T) {
+	tree := fstest.MapFS{
+		"cue.mod/module.cue": {Data: []byte("module: \"example.org/rules\"\nlanguage: version: \"v0.9.0\"\n")},
+		"lib/l.cue":          {Data: []byte("package lib\nwords: \"said\"\n")},
+		"prod/p.cue":         {Data: []byte(head + "import \"example.org/rules/lib\"\np: policies.#Policy & {level: \"advisory\", rule: deny: [{message: lib.words}]}\n")},
+		"other/q.cue":        {Data: []byte("package q\nq: {")},
+	}
+	s, findings, err := New(Options{}).LoadAt(t.Context(), tree, "prod")
+	if err != nil || len(findings) > 0 || !s.Outside() || s.Policies()[0].Pos.File != "prod/p.cue" {
+		t.Fatal(err, findings)
+	}
+	equal(t, judge(t, s, "prod", file("x", `{}`, nil)), "a/x.yaml:3:1 x: p advisory : said")
 }
 
 // A policy whose rule fails refuses what it matches and nothing else; one that

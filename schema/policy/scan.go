@@ -21,6 +21,7 @@ type Suspect struct {
 	File  string      `json:"file,omitempty"` // that the resource names
 	Line  int         `json:"line,omitempty"` // in the file, or in a text of several lines
 	Shape string      `json:"shape"`          // what it looks like, in words
+	Where string      `json:"where"`          // the place for people: spec.env.KEY, a.conf:3
 }
 
 // Bounds of what is scanned for one resource.
@@ -183,6 +184,10 @@ func suspectsOf(r *schema.Resource) []Suspect {
 type scanner struct{ found []Suspect }
 
 func (s *scanner) add(found Suspect) {
+	found.Where = found.Path.String()
+	if found.File != "" {
+		found.Where = fmt.Sprintf("%s:%d", found.File, found.Line)
+	}
 	if len(s.found) < mostSuspects {
 		s.found = append(s.found, found)
 	}
@@ -234,8 +239,5 @@ func (s *scanner) file(f schema.File) {
 
 // String is what a finding says of a suspect.
 func (s Suspect) String() string {
-	if s.File != "" {
-		return fmt.Sprintf("%s:%d: looks like %s", s.File, s.Line, s.Shape)
-	}
-	return fmt.Sprintf("%s: looks like %s", s.Path, s.Shape)
+	return s.Where + ": looks like " + s.Shape
 }

@@ -57,6 +57,7 @@ type Policy struct {
 	Over    Over         `json:"over"`
 	Match   Match        `json:"match"`
 	Files   bool         `json:"files,omitempty"` // it sees the texts of files
+	Sees    string       `json:"sees"`            // "all" or "labels"
 	Pos     schema.Pos   `json:"pos"`
 	Package string       `json:"package"`           // the folder of its package
 	Clauses []string     `json:"clauses,omitempty"` // where its denials are written, as far as that is in its package
@@ -73,7 +74,12 @@ type Set struct {
 	findings []schema.Diagnostic
 	bundles  []*cueload.Bundle
 	sum      [sha256.Size]byte
+	outside  bool
 }
+
+// Outside says whether something outside of the tree, but in its repository, has
+// a part in it.
+func (s *Set) Outside() bool { return s.outside }
 
 // Policies are the policies, by name.
 func (s *Set) Policies() []*Policy { return s.policies }
@@ -95,12 +101,18 @@ const (
 	mostPolicies  = 1000
 )
 
-// Load reads a tree of policies. What is wrong with it is in the findings, and
+// Load reads a tree of policies: all of it; see LoadAt.
+func (j *Judge) Load(ctx context.Context, fsys fs.FS) (*Set, []schema.Diagnostic, error) {
+	return j.LoadAt(ctx, fsys, ".")
+}
+
+// LoadAt reads the tree of policies at a path of a repository, whose other
+// packages they may import. Positions are from the repository's root. What is wrong with it is in the findings, and
 // the Set then refuses everything. An error means that it could not be looked
 // at: ctx ended, or no worker could be started.
-func (j *Judge) Load(ctx context.Context, fsys fs.FS) (*Set, []schema.Diagnostic, error) {
+func (j *Judge) LoadAt(ctx context.Context, root fs.FS, at string) (*Set, []schema.Diagnostic, error) {
 	s := &Set{judge: j}
-	s.gather(fsys)
+	s.gather(root, path.Clean(at))
 	if err := s.load(ctx); err != nil {
 		return nil, nil, fmt.Errorf("load the policies: %w", err)
 	}
@@ -132,16 +144,16 @@ func (s *Set) seal() {
 }
 
 // gather finds the packages of the tree, those above before those below.
-func (s *Set) gather(fsys fs.FS) {
-	r := cueload.NewReader(fsys, mostFileBytes)
+func (s *Set) gather(root fs.FS, at string) {
+	r := cueload.NewReader(root, mostFileBytes)
 	folders := 0
-	err := fs.WalkDir(fsys, ".", func(name string, e fs.DirEntry, err error) error {
+	err := fs.WalkDir(root, at, func(name string, e fs.DirEntry, err error) error {
 		switch {
 		case err != nil:
 			return err
 		case !e.IsDir():
 			return nil
-		case name != "." && (strings.HasPrefix(e.Name(), ".") || strings.HasPrefix(e.Name(), "_")) || e.Name() == "cue.mod":
+		case name != at && (strings.HasPrefix(e.Name(), ".") || strings.HasPrefix(e.Name(), "_")) || e.Name() == "cue.mod":
 			return fs.SkipDir
 		}
 		if folders++; folders > mostFolders {
@@ -151,6 +163,9 @@ func (s *Set) gather(fsys fs.FS) {
 	})
 	if err != nil {
 		s.find(schema.Pos{}, "", "the policies cannot be read: %s", err)
+	}
+	for _, b := range s.bundles {
+		s.outside = s.outside || at != "." && slices.ContainsFunc(b.Files, func(f cueload.File) bool { return !strings.HasPrefix(f.Path, at+"/") })
 	}
 }
 
