@@ -176,7 +176,7 @@ func count(in map[string]map[schema.Action]int, key string, a schema.Action) {
 }
 
 func (w *World) planFacts() schema.PlanFacts {
-	return schema.PlanFacts{Environment: w.Env.Name, Revision: w.Revision.ID, Title: w.Revision.Title, Author: w.Revision.Author}
+	return schema.PlanFacts{Environment: w.Env.Name, Revision: w.Revision.ID, Title: w.Revision.Title, Author: w.Revision.Author, Signer: w.Revision.Signer}
 }
 
 // factsOf is a pending change as policies see it.

@@ -40,7 +40,8 @@ type PlanFacts struct {
 	Environment string                    `json:"environment"`
 	Revision    string                    `json:"revision"`
 	Title       string                    `json:"title"`
-	Author      string                    `json:"author"`
+	Author      string                    `json:"author"`  // as the commit says, which anybody may write
+	Signer      string                    `json:"signer"`  // who signed it, of the operator's list; "" where there is none
 	Owned       int                       `json:"owned"`   // things that the environment owns
 	Changes     int                       `json:"changes"` // of any action
 	Actions     map[Action]int            `json:"actions"`

@@ -17,7 +17,8 @@ type Revision struct {
 	Tree   string    `json:"tree"`            // hash of what lies under the configured path: equal means nothing to read
 	Title  string    `json:"title,omitempty"` // first line of the commit message
 	Author string    `json:"author,omitempty"`
-	At     time.Time `json:"at,omitzero"` // of the commit; of a folder: when it was read
+	Signer string    `json:"signer,omitempty"` // who signed it, of the operator's list; "" where there is none
+	At     time.Time `json:"at,omitzero"`      // of the commit; of a folder: when it was read
 }
 
 // Short is what screens show of a revision.

@@ -202,6 +202,7 @@ type changeInput struct {
 // planInput is what does not change while a plan unfolds.
 type planInput struct {
 	Author string `json:"author"`
+	Signer string `json:"signer"`
 }
 
 // Changes says what the policies over changes say of each, in order. Positions
@@ -225,7 +226,7 @@ func (s *Set) Changes(ctx context.Context, plan schema.PlanFacts, changes []sche
 		if len(who) == 0 {
 			continue
 		}
-		in := changeInput{Change: normal(c), Plan: planInput{Author: plan.Author}, Environment: plan.Environment}
+		in := changeInput{Change: normal(c), Plan: planInput{Author: plan.Author, Signer: plan.Signer}, Environment: plan.Environment}
 		if c.Declared != nil {
 			r := inputOf(c.Declared, slices.ContainsFunc(who, func(p *Policy) bool { return p.Files }), nil)
 			in.Resource = &r

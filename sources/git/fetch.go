@@ -185,6 +185,9 @@ func (s *Source) describe(h plumbing.Hash) (sources.Revision, plumbing.Hash, err
 		return sources.Revision{}, plumbing.ZeroHash, err
 	}
 	rev := sources.Revision{ID: h.String(), Title: title(c.Message), Author: author(c), At: c.Committer.When}
+	if who, err := s.signed(h); err == nil { // what nobody signed is refused where it would be put in force
+		rev.Signer = who
+	}
 	if !root.IsZero() {
 		rev.Tree = root.String()
 	}

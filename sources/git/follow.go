@@ -60,7 +60,7 @@ func (s *Source) admit(ctx context.Context, h plumbing.Hash) error {
 }
 
 func (s *Source) accept(ctx context.Context, h, force plumbing.Hash) error {
-	if err := s.signed(h); err != nil {
+	if _, err := s.signed(h); err != nil {
 		return err
 	}
 	if s.cfg.AllowRewind && !force.IsZero() {

@@ -17,36 +17,44 @@ import (
 // else is none over a commit.
 const namespace = "git"
 
-// signed refuses a commit that none of the keys in Config.Signers has signed.
-// The files are read anew: a key that is taken out is out.
-func (s *Source) signed(h plumbing.Hash) error {
+// signer is one line of a list: a key, and whose it is.
+type signer struct {
+	who string
+	key ssh.PublicKey
+}
+
+// signed tells who of those in Config.Signers has signed a commit, and refuses
+// one that nobody has; where there is no list nobody is asked for. The files are
+// read anew: a key that is taken out is out.
+func (s *Source) signed(h plumbing.Hash) (who string, err error) {
 	if len(s.cfg.Signers) == 0 {
-		return nil
+		return "", nil
 	}
-	var keys []ssh.PublicKey
+	var all []signer
 	for _, file := range s.cfg.Signers {
 		text, err := readSmall(file)
 		if err != nil {
-			return fmt.Errorf("read the keys that may sign: %w", err)
+			return "", fmt.Errorf("read the keys that may sign: %w", err)
 		}
 		more, err := parseSigners(text)
 		if err != nil {
-			return withHint(fmt.Errorf("read the keys that may sign: %s: %w", file, err), "a line is: WHO ssh-ed25519 AAAA…")
+			return "", withHint(fmt.Errorf("read the keys that may sign: %s: %w", file, err), "a line is: WHO ssh-ed25519 AAAA…")
 		}
-		keys = append(keys, more...)
+		all = append(all, more...)
 	}
 	raw, err := s.store.read(plumbing.CommitObject, h, maxCommit)
 	if err != nil {
-		return err
+		return "", err
 	}
 	if plumbing.ComputeHash(plumbing.CommitObject, raw) != h {
-		return fmt.Errorf("commit %s: %w", h, errDamaged)
+		return "", fmt.Errorf("commit %s: %w", h, errDamaged)
 	}
-	if err := verify(raw, keys); err != nil {
-		return withHint(fmt.Errorf("commit %s of %s: %w: %w", h.String()[:7], s.followed(), sources.ErrUnsigned, err),
+	who, err = verify(raw, all)
+	if err != nil {
+		return "", withHint(fmt.Errorf("commit %s of %s: %w: %w", h.String()[:7], s.followed(), sources.ErrUnsigned, err),
 			"sign it with ssh: git commit --amend -S, with gpg.format ssh; a merge made on the server is signed by nobody here")
 	}
-	return nil
+	return who, nil
 }
 
 var (
@@ -56,29 +64,29 @@ var (
 	errForged      = errors.New("its signature is not over this commit")
 )
 
-// verify says why a commit, as it is stored, is not signed by one of the keys.
-func verify(raw []byte, keys []ssh.PublicKey) error {
+// verify says who has signed a commit, as it is stored, or why nobody of all has.
+func verify(raw []byte, all []signer) (who string, err error) {
 	payload, armored := unsign(raw)
 	switch {
 	case len(armored) == 0:
-		return errNoSignature
+		return "", errNoSignature
 	case !bytes.HasPrefix(armored, []byte("-----BEGIN "+sshsig.PEMType+"-----")):
-		return errOtherFormat
+		return "", errOtherFormat
 	}
 	sig, err := sshsig.Unarmor(armored)
 	if err != nil {
-		return fmt.Errorf("%w: %w", errOtherFormat, err)
+		return "", fmt.Errorf("%w: %w", errOtherFormat, err)
 	}
-	for _, key := range keys {
-		if !bytes.Equal(key.Marshal(), sig.PublicKey.Marshal()) {
+	for _, s := range all {
+		if !bytes.Equal(s.key.Marshal(), sig.PublicKey.Marshal()) {
 			continue
 		}
-		if err := sshsig.Verify(bytes.NewReader(payload), sig, key, sig.HashAlgorithm, namespace); err != nil {
-			return fmt.Errorf("%w: %w", errForged, err)
+		if err := sshsig.Verify(bytes.NewReader(payload), sig, s.key, sig.HashAlgorithm, namespace); err != nil {
+			return "", fmt.Errorf("%w: %w", errForged, err)
 		}
-		return nil
+		return s.who, nil
 	}
-	return fmt.Errorf("%w: %s", errOtherKey, ssh.FingerprintSHA256(sig.PublicKey))
+	return "", fmt.Errorf("%w: %s", errOtherKey, ssh.FingerprintSHA256(sig.PublicKey))
 }
 
 // unsign takes a commit apart: what was signed, which is all but the headers
@@ -128,8 +136,8 @@ const maxSigners = 1000
 // parseSigners reads a list of keys as ssh-keygen has it (ALLOWED SIGNERS in its
 // manual). What it could say and is not understood here, such as authorities
 // and times, is refused: passing over it would allow more than was meant.
-func parseSigners(text string) ([]ssh.PublicKey, error) {
-	var keys []ssh.PublicKey
+func parseSigners(text string) ([]signer, error) {
+	var keys []signer
 	for i, line := range strings.Split(text, "\n") {
 		line = strings.TrimSpace(line)
 		if line == "" || line[0] == '#' {
@@ -138,12 +146,12 @@ func parseSigners(text string) ([]ssh.PublicKey, error) {
 		if len(keys) == maxSigners {
 			return nil, fmt.Errorf("more than %d keys", maxSigners)
 		}
-		key, err := parseSigner(line)
+		who, key, err := parseSigner(line)
 		if err != nil {
 			return nil, fmt.Errorf("line %d: %w", i+1, err)
 		}
 		if key != nil {
-			keys = append(keys, key)
+			keys = append(keys, signer{printable(who, maxTitle), key})
 		}
 	}
 	if len(keys) == 0 {
@@ -152,30 +160,30 @@ func parseSigners(text string) ([]ssh.PublicKey, error) {
 	return keys, nil
 }
 
-// parseSigner reads one line; nil is a key for something else than commits.
-func parseSigner(line string) (ssh.PublicKey, error) {
+// parseSigner reads one line; no key is one for something else than commits.
+func parseSigner(line string) (who string, key ssh.PublicKey, err error) {
 	who, rest, ok := strings.Cut(line, " ")
 	if strings.HasPrefix(line, `"`) {
 		who, rest, ok = strings.Cut(line[1:], `" `)
 	}
 	if !ok || who == "" {
-		return nil, errors.New("it is not WHO and a key")
+		return "", nil, errors.New("it is not WHO and a key")
 	}
 	key, _, options, more, err := ssh.ParseAuthorizedKey([]byte(rest))
 	if err != nil || len(more) > 0 {
-		return nil, errors.New("it is not WHO and a key")
+		return "", nil, errors.New("it is not WHO and a key")
 	}
 	for _, o := range options {
 		list, is := strings.CutPrefix(o, "namespaces=")
 		if !is {
-			return nil, fmt.Errorf("the option %q is not understood", printable(o, 64))
+			return "", nil, fmt.Errorf("the option %q is not understood", printable(o, 64))
 		}
 		for _, ns := range strings.Split(strings.Trim(list, `"`), ",") {
 			if ns == namespace {
-				return key, nil
+				return who, key, nil
 			}
 		}
-		return nil, nil
+		return "", nil, nil
 	}
-	return key, nil
+	return who, key, nil
 }

@@ -61,6 +61,9 @@ func TestSigners(t *testing.T) {
 		repo.push("main")
 		first := take(t, s)
 		wantFile(t, first, "a", "1")
+		if rev, err := s.Head(t.Context()); err != nil || rev.Signer != "ana@example.org" || first.Revision.Signer != rev.Signer {
+			t.Errorf("signed by %q and %q, %v", rev.Signer, first.Revision.Signer, err)
+		}
 		signs(repo.work, eve)
 		repo.work.Commit("eve", "a", "2")
 		repo.push("main")
@@ -94,19 +97,19 @@ func TestForged(t *testing.T) {
 		t.Fatal(err)
 	}
 	raw := []byte(work.Git("cat-file", "commit", "HEAD") + "\n")
-	if err := verify(raw, keys); err != nil {
+	if who, err := verify(raw, keys); err != nil || who != "ana" {
 		t.Fatal(err)
 	}
 	forged := bytes.Replace(raw, []byte("\none"), []byte("\ntwo"), 1)
-	if err := verify(forged, keys); !errors.Is(err, errForged) {
+	if _, err := verify(forged, keys); !errors.Is(err, errForged) {
 		t.Errorf("another message: %v", err)
 	}
 	twice := bytes.Replace(raw, []byte("gpgsig "), []byte("gpgsig x\ngpgsig "), 1)
-	if err := verify(twice, keys); !errors.Is(err, errNoSignature) {
+	if _, err := verify(twice, keys); !errors.Is(err, errNoSignature) {
 		t.Errorf("two signatures: %v", err)
 	}
 	pgp := bytes.ReplaceAll(raw, []byte("SSH SIGNATURE"), []byte("PGP SIGNATURE"))
-	if err := verify(pgp, keys); !errors.Is(err, errOtherFormat) {
+	if _, err := verify(pgp, keys); !errors.Is(err, errOtherFormat) {
 		t.Errorf("another format: %v", err)
 	}
 	take(t, s)
@@ -141,7 +144,7 @@ func FuzzSigned(f *testing.F) {
 		if !bytes.Contains(raw, []byte("gpgsig")) && (!bytes.Equal(payload, raw) || signature != nil) {
 			t.Fatalf("%q became %q", raw, payload)
 		}
-		if verify(raw, keys) == nil {
+		if _, err := verify(raw, keys); err == nil {
 			t.Fatalf("%q passes", raw)
 		}
 	})
