@@ -94,8 +94,7 @@ func readPolicy(name string, v cue.Value) (*Policy, error) {
 // conditional says whether more fields come into being with what is filled in.
 func conditional(v cue.Value) bool {
 	found := false
-	var look func(n ast.Node) bool
-	look = func(n ast.Node) bool {
+	look := func(n ast.Node) bool {
 		if _, ok := n.(*ast.Comprehension); ok {
 			found = true
 		}

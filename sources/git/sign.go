@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/go-git/go-git/v5/plumbing"
@@ -178,12 +179,9 @@ func parseSigner(line string) (who string, key ssh.PublicKey, err error) {
 		if !is {
 			return "", nil, fmt.Errorf("the option %q is not understood", printable(o, 64))
 		}
-		for _, ns := range strings.Split(strings.Trim(list, `"`), ",") {
-			if ns == namespace {
-				return who, key, nil
-			}
+		if !slices.Contains(strings.Split(strings.Trim(list, `"`), ","), namespace) {
+			return "", nil, nil
 		}
-		return "", nil, nil
 	}
 	return who, key, nil
 }
