@@ -241,6 +241,31 @@ func TestBesideRefused(t *testing.T) {
 	})
 }
 
+// TestPoliciesOverABrokenTip: a commit that is refused does not keep newer
+// policies from being in force over what is.
+func TestPoliciesOverABrokenTip(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		r := newRuled(t, decl("a", `{}`))
+		good := r.tip()
+		r.converged(good)
+		broken := r.commit(decl("a", `{}`), decl("a", `{}`)) // twice
+		r.until("refused", func(s Status) bool { return s.Refused != nil && s.Refused.Revision.ID == broken.ID })
+		r.policies.add("p2")
+		r.templates.add("t2", decl("t2", `{}`))
+		r.Kick()
+		later(2 * DefaultInterval)
+		s := r.until("under the new ones", func(s Status) bool { return s.Policies.Revision.Tree == "p2" && s.Templates.Revision.Tree == "t2" && s.Settled })
+		if s.Revision.ID != good.ID || s.Refused == nil || s.Refused.Revision.ID != broken.ID || r.live() != "a t2" {
+			t.Errorf("at %s, refused %+v, live are %s", s.Revision.Short(), s.Refused, r.live())
+		}
+		compiles := r.compiles.Load()
+		later(3 * DefaultInterval)
+		if n := r.compiles.Load(); n != compiles {
+			t.Errorf("what is refused was compiled %d times more", n-compiles)
+		}
+	})
+}
+
 // TestRollbackUnder: a rollback goes back in the declarations only.
 func TestRollbackUnder(t *testing.T) {
 	inBubble(t, func(t *testing.T) {

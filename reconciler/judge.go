@@ -196,7 +196,21 @@ func (t *turn) factsOf(n *Node, e *Eval) schema.ChangeFacts {
 	case n.Owned != nil:
 		f.File = n.Owned.Pos.File
 	}
+	if n.Owned != nil {
+		f.Was, f.WasUnknown = n.Owned.Labels, n.Owned.Labels == nil
+	}
+	if n.Decl == nil {
+		f.Labels = f.Was
+	}
 	return f
+}
+
+// labels are a declaration's, known even where there are none.
+func labels(res *schema.Resource) map[string]string {
+	if res.Labels == nil {
+		return map[string]string{}
+	}
+	return res.Labels
 }
 
 func deltaFacts(d drivers.Delta) schema.DeltaFacts {

@@ -231,7 +231,7 @@ func TestApproversDiffer(t *testing.T) {
 	ctx := t.Context()
 	h.rests(h.tip())
 	digest := h.change("a").Digest
-	for _, by := range []string{"ana", "ana"} {
+	for _, by := range []string{"ana", "ana", "ana (as ben)"} { // a name that she gives herself makes nobody else of her
 		_, err := h.Approve(ctx, by, digest, "")
 		h.must(err)
 		h.rests(h.tip())
@@ -272,5 +272,29 @@ func TestDownIsJudged(t *testing.T) {
 	h.until("down again", func(s Status) bool { return s.Down && s.Settled })
 	if h.live() != "kept" {
 		t.Errorf("after a start it went")
+	}
+}
+
+// A deletion, and a change that takes a label away, are matched by the labels
+// that were there.
+func TestChangesKeepTheirLabels(t *testing.T) {
+	prod := func(r *schema.Resource) { r.Labels = map[string]string{"tier": "prod"} }
+	c := &court{}
+	h := newHouse(t, c.under, decl("a", `{}`, prod), decl("b", `{}`, prod), decl("c", `{}`), decl("d", `{}`))
+	h.converged(h.tip())
+	h.converged(h.commit(decl("a", `{}`, prod), decl("b", `{}`, prod), decl("c", `{}`, prod), decl("d", `{}`))) // c is labelled, and not applied
+	c.mu.Lock()
+	c.asked = nil
+	c.mu.Unlock()
+	h.converged(h.commit(decl("b", `{"value":"other"}`), decl("d", `{}`)))
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, f := range c.asked {
+		if f.WasUnknown || f.Was["tier"] != "prod" || f.Action == schema.Delete && f.Labels["tier"] != "prod" {
+			t.Errorf("%s of %s: labels %v, was %v", f.Action, f.Name, f.Labels, f.Was)
+		}
+	}
+	if len(c.asked) != 3 {
+		t.Errorf("asked of %+v", c.asked)
 	}
 }

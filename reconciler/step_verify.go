@@ -1,6 +1,7 @@
 package reconciler
 
 import (
+	"maps"
 	"slices"
 	"time"
 
@@ -55,6 +56,9 @@ func (t *turn) recordable(n *Node, well bool) bool {
 	if o == nil || n.Intent != nil || o.ID != n.ID || o.Settled != t.settledAs(n) {
 		return true
 	}
+	if o.Labels == nil || !maps.Equal(o.Labels, n.Decl.Res.Labels) {
+		return true
+	}
 	return well && (o.Data != n.Decl.Res.Data || !slices.Equal(o.Hold, n.Decl.Res.Hold) || !t.needsAre(n, o.Needs))
 }
 
@@ -93,6 +97,7 @@ func (w *World) Verified(n *Node, r *store.Result) {
 		o.Hold, o.Data, o.Needs = union(o.Hold, res.Hold), o.Data || res.Data, union(o.Needs, w.needsOf(n))
 	}
 	o.ID, o.Settled, o.Want, o.Inputs, o.Pos, o.Use = n.ID, w.settledAs(n), n.Plan.WantSum, n.Plan.Inputs, res.Pos, res.Use
+	o.Labels = labels(res)
 	o.Handle, o.Version, o.Spec, o.Files = n.Key.Handle, n.Live.State.Version, n.Plan.Want.Spec, n.Plan.Want.Files.Hash()
 	n.Owned, n.Intent, n.Fail = &o, nil, nil
 	n.Plan.owned = n.Owned // the plan said "nothing to do" of exactly this

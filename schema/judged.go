@@ -18,11 +18,17 @@ type ChangeFacts struct {
 	Drift      bool              `json:"drift"`            // nothing new is declared: live moved
 	Held       []string          `json:"held"`             // what wants a person anyway
 	Dependents int               `json:"dependents"`       // how many declared resources need it
-	Labels     map[string]string `json:"labels"`           // as declared; none of a deletion
+	Labels     map[string]string `json:"labels"`           // as declared; of a deletion: as it was applied last
 	File       string            `json:"file"`             // of the declaration; of a deletion: where it was
 	Why        string            `json:"why,omitempty"`    // what its driver says of it
 
 	Declared *Resource `json:"-"` // nil of a deletion
+
+	// Was are the labels of what is owned, by which it is matched too: taking a
+	// label away in the same commit takes nothing out of a policy's sight.
+	// WasUnknown says that nobody kept them: then any label may have been there.
+	Was        map[string]string `json:"-"`
+	WasUnknown bool              `json:"-"`
 }
 
 // DeltaFacts is one field that a change alters. What an engine's own plan says

@@ -56,10 +56,17 @@ func (x Index) overrides(now plan.Masked, policy string) bool {
 func (x Index) approvers(now plan.Masked) []string {
 	var who []string
 	for _, g := range x[now.ID] {
-		if !slices.Contains(who, g.by) && plan.Covers(g.Masked, now) {
-			who = append(who, g.by)
+		if p := person(g.by); !slices.Contains(who, p) && plan.Covers(g.Masked, now) {
+			who = append(who, p)
 		}
 	}
 	slices.Sort(who)
+	return who
+}
+
+// person is who somebody was shown to be, of how the audit names them: a name
+// that they gave themselves, "root (as ana)", makes nobody else of them.
+func person(by string) string {
+	who, _, _ := strings.Cut(by, " (as ")
 	return who
 }

@@ -188,7 +188,7 @@ func ownNames(spec json.RawMessage) []string {
 		return nil
 	}
 	var names []string
-	for _, field := range []string{"id", "name"} {
+	for _, field := range []string{"id", "name", "ID", "Name"} { // engines have their own spelling
 		var text string
 		if json.Unmarshal(s[field], &text) == nil && text != "" {
 			names = append(names, text)

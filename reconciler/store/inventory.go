@@ -59,7 +59,11 @@ type Owned struct {
 	Revision  string          `json:"revision,omitempty"`
 	Pos       schema.Pos      `json:"pos,omitzero"`
 	Use       *schema.Use     `json:"use,omitempty"` // of a template, that yielded it
-	Settled   Settled         `json:"settled,omitzero"`
+
+	// Labels are those that it was declared with last; nil where that is not
+	// known, of what was applied before they were kept.
+	Labels  map[string]string `json:"labels"`
+	Settled Settled           `json:"settled,omitzero"`
 }
 
 // Settled says with what planning answered "nothing to do" last: while all of

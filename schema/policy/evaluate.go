@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"regexp"
 	"strings"
 
 	"cuelang.org/go/cue"
@@ -118,22 +119,22 @@ func (e *evaluator) one(ref policyRef, input cue.Value) (s said) {
 	}()
 	r, err := e.rule(ref)
 	if err != nil {
-		return said{Broken: words(err)}
+		return said{Broken: valueless(err)}
 	}
 	filled := r.value.Unify(input)
 	if err := filled.Err(); err != nil {
-		return said{Broken: words(err)}
+		return said{Broken: valueless(err)}
 	}
 	if err := s.deny(filled, r); err != nil {
-		return said{Broken: "deny: " + words(err)}
+		return said{Broken: "deny: " + valueless(err)}
 	}
 	if err := s.require(filled, r, input.LookupPath(cue.MakePath(cue.Str(string(ref.Over))))); err != nil {
-		return said{Broken: "require: " + words(err)}
+		return said{Broken: "require: " + valueless(err)}
 	}
 	if n := filled.LookupPath(cue.MakePath(cue.Str("approvers"))); n.Exists() {
 		count, err := n.Int64()
 		if err != nil {
-			return said{Broken: "approvers: " + words(err)}
+			return said{Broken: "approvers: " + valueless(err)}
 		}
 		s.Approvers = int(count)
 		if count > 0 {
@@ -256,13 +257,23 @@ func misfit(at schema.Path, e errors.Error) string {
 }
 
 // words is an error of CUE on one line.
-func words(err error) string {
+func words(err error) string { return wordsOf(err, fmt.Sprintf) }
+
+// valueless is words without the values in them: those are the resource's, and
+// may be what another policy found to be a secret.
+func valueless(err error) string {
+	return wordsOf(err, func(format string, _ ...any) string { return verbRE.ReplaceAllString(format, "…") })
+}
+
+var verbRE = regexp.MustCompile(`%[-+# 0-9.\[\]*]*[a-zA-Z]`)
+
+func wordsOf(err error, say func(format string, args ...any) string) string {
 	all := errors.Errors(err)
 	if len(all) == 0 {
-		return clip(err.Error())
+		return clip(say("%v", err))
 	}
 	format, args := all[0].Msg()
-	msg := fmt.Sprintf(format, args...)
+	msg := say(format, args...)
 	for _, at := range errors.Positions(all[0]) {
 		if cueload.Own(at.Filename()) && at.Line() > 0 {
 			return clip(fmt.Sprintf("%s:%d:%d: %s", at.Filename(), at.Line(), at.Column(), msg))

@@ -74,7 +74,9 @@ func anyOf(globs []schema.Glob, s string) bool {
 type subject struct {
 	kind, file string
 	labels     map[string]string
-	action     schema.Action // "" of a resource
+	was        map[string]string // of what is owned; of either kind may be those that match
+	unlabelled bool              // its labels are not known: they may be any
+	action     schema.Action     // "" of a resource
 }
 
 func (m *matcher) matches(s subject) bool {
@@ -84,8 +86,13 @@ func (m *matcher) matches(s subject) bool {
 	if s.action != "" && len(m.actions) > 0 && !slices.Contains(m.actions, s.action) {
 		return false
 	}
+	return m.labelled(s.labels) || s.was != nil && m.labelled(s.was) || s.unlabelled
+}
+
+// labelled says whether labels are those that are wanted.
+func (m *matcher) labelled(labels map[string]string) bool {
 	for k, g := range m.labels {
-		if v, ok := s.labels[k]; !ok || !g.Match(v) {
+		if v, ok := labels[k]; !ok || !g.Match(v) {
 			return false
 		}
 	}

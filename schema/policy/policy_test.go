@@ -349,3 +349,14 @@ cases: nobody: pass: x: resource: kind: "a.b"
 		t.Errorf("%+v", r.Policies)
 	}
 }
+
+// A policy that breaks over a resource does not say what the resource holds.
+func TestBrokenPoliciesKeepValues(t *testing.T) {
+	for _, rule := range []string{`deny: [if resource.spec.content > 5 {message: "m"}]`, `_x: resource.spec.content & 5, deny: [if _x == 5 {message: "m"}]`, `deny: [{message: resource.spec.content & "x"}]`} {
+		s := load(t, New(Options{}), "p: policies.#Policy & {level: \"hard-mandatory\", rule: {resource: _\n"+rule+"\n}}\n")
+		said := judge(t, s, "prod", file("f", `{"content":"hunter22secret"}`, nil))
+		if len(said) != 1 || strings.Contains(said[0], "hunter22") || !strings.Contains(said[0], "p.cue:") {
+			t.Errorf("%s: %q", rule, said)
+		}
+	}
+}
