@@ -254,7 +254,9 @@ func TestPoliciesOverABrokenTip(t *testing.T) {
 		r.templates.add("t2", decl("t2", `{}`))
 		r.Kick()
 		later(2 * DefaultInterval)
-		s := r.until("under the new ones", func(s Status) bool { return s.Policies.Revision.Tree == "p2" && s.Templates.Revision.Tree == "t2" && s.Settled })
+		s := r.until("under the new ones", func(s Status) bool {
+			return s.Policies.Revision.Tree == "p2" && s.Templates.Revision.Tree == "t2" && s.Settled
+		})
 		if s.Revision.ID != good.ID || s.Refused == nil || s.Refused.Revision.ID != broken.ID || r.live() != "a t2" {
 			t.Errorf("at %s, refused %+v, live are %s", s.Revision.Short(), s.Refused, r.live())
 		}

@@ -26,7 +26,7 @@ written if there is none. What an earlier aplomb wrote there is replaced.
 With --json-schema they are one JSON Schema of a declaration of any kind, on
 standard output or in FILE. Name it in a YAML file's first line:
 
-    # yaml-language-server: $schema=aplomb.schema.json`,
+    # yaml-language-server: $schema=.aplomb.schema.json`,
 		Args: args(0, 0, "no argument"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			wanted := cmd.Flags().Changed("json-schema")

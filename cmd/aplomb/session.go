@@ -155,7 +155,7 @@ func (a *app) ask(ctx context.Context) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
-	hint := "start one with: aplomb up; plan, apply and down need none"
+	hint := "start one with: aplomb up, or aplomb run; plan, apply, down and status need none"
 	if f.Daemon != "" {
 		hint = "start it with: aplomb run -c " + f.Daemon
 	}

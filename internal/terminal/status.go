@@ -6,6 +6,7 @@ import (
 
 	"github.com/aplomb-dev/aplomb/reconciler"
 	"github.com/aplomb-dev/aplomb/schema"
+	"github.com/aplomb-dev/aplomb/sources"
 )
 
 // stateRune is the state's mark on screens.
@@ -193,7 +194,7 @@ func (p *Printer) circumstances(s reconciler.Status) {
 		if len(r.Findings) > 0 {
 			what = Findings(len(r.Findings), r.Files)
 		}
-		p.prose(6, styled("  ✗ refused ", red), text(fmt.Sprintf("%s %q: %s", r.Revision.Short(), r.Revision.Title, what)))
+		p.prose(6, styled("  ✗ refused ", red), text(titled(r.Revision)+": "+what))
 		const most = 5
 		for _, d := range r.Findings[:min(len(r.Findings), most)] {
 			p.prose(6, text("      "+d.String()))
@@ -254,4 +255,12 @@ func join(a, b, sep string) string {
 		return a + b
 	}
 	return a + sep + b
+}
+
+// titled is a revision with its title, where it has one: a folder's has none.
+func titled(r sources.Revision) string {
+	if r.Title == "" {
+		return r.Short()
+	}
+	return fmt.Sprintf("%s %q", r.Short(), r.Title)
 }

@@ -114,6 +114,15 @@ func (b *builder) find(pos schema.Pos, id schema.ID, hint, format string, args .
 	b.findings = append(b.findings, schema.Diagnostic{Pos: pos, Subject: subject, Message: fmt.Sprintf(format, args...), Hint: hint})
 }
 
+// unserved says what to do about a kind that no target serves.
+func unserved(r *schema.Resource) string {
+	if strings.HasPrefix(r.ID.Kind, "local.") {
+		return "a target of engine local serves it"
+	}
+	engine, _, _ := strings.Cut(r.ID.Kind, ".")
+	return "the engines stand in the daemon's configuration: add a target of engine " + engine + ", or name the configuration with -c"
+}
+
 // place makes one node for each target of a declaration.
 func (b *builder) place(r *schema.Resource) {
 	if b.broken(r) && (r.ID.Kind == "" || slices.Contains(r.Targets, "")) {
@@ -124,7 +133,7 @@ func (b *builder) place(r *schema.Resource) {
 	targets := r.Targets
 	switch {
 	case len(serving) == 0:
-		b.find(r.Pos, r.ID, "", "no configured target serves %s", r.ID.Kind)
+		b.find(r.Pos, r.ID, unserved(r), "no configured target serves %s", r.ID.Kind)
 		b.first(r, targets)
 		b.loose(r)
 		return

@@ -91,7 +91,7 @@ func TestBuild(t *testing.T) {
 	}{
 		{"nothing", []string{"eu"}, nil, nil},
 		{"the only target is meant", []string{"eu"}, []schema.Resource{thing("a", 1, nil)}, []string{"a@eu"}},
-		{"no target serves it", nil, []schema.Resource{thing("a", 1, nil)}, []string{"a.yaml:1: memory.thing/a: no configured target serves memory.thing"}},
+		{"no target serves it", nil, []schema.Resource{thing("a", 1, nil)}, []string{"a.yaml:1: memory.thing/a: no configured target serves memory.thing; the engines stand in the daemon's configuration: add a target of engine memory, or name the configuration with -c"}},
 		{
 			"two targets, none named", []string{"us", "eu"}, []schema.Resource{thing("a", 1, nil)},
 			[]string{"a.yaml:1: memory.thing/a: several targets serve memory.thing, and none is named; metadata.target: one of eu, us"},
