@@ -64,6 +64,9 @@ func (d *Driver) look(ctx context.Context, s *stack) (drivers.State, error) {
 		return state, driverkit.Fail("read", s.handle, err)
 	}
 	hash, err := s.stateHash()
+	if errors.Is(err, errTorn) && (rec == nil || rec.State == "") {
+		err = s.unlocked()
+	}
 	if err != nil {
 		return state, d.torn(s, err)
 	}
@@ -130,6 +133,24 @@ func (d *Driver) unbegun(s *stack) error {
 	return driverkit.Fail("clean up", s.dir, err)
 }
 
+// unlocked takes away an empty state where there never was one: the tool makes
+// it to hold a lock on, and leaves it where it dies planning, as it does when
+// the daemon that reads what it says is killed. It is called once nothing runs.
+func (s *stack) unlocked() error {
+	at := s.path(stateDir, stateName)
+	info, err := os.Stat(at)
+	if err == nil && info.Size() > 0 {
+		return errTorn
+	}
+	if err == nil {
+		err = os.Remove(at)
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
 // torn is a state that cannot be read: while something writes it that passes.
 func (d *Driver) torn(s *stack, err error) error {
 	if !errors.Is(err, errTorn) {
@@ -151,8 +172,14 @@ func (s *stack) mend(d *Driver) error {
 	if err != nil && !first {
 		return driverkit.Fail("mend the state of", s.handle, err)
 	}
-	torn := s.path(stateDir, stateName+".torn") // kept for a person: it may name what nothing else does
-	if err := os.Rename(s.path(stateDir, stateName), torn); err != nil {
+	torn, err := readBounded(s.path(stateDir, stateName), maxState)
+	if err == nil { // kept for a person: it may name what nothing else does
+		err = s.write(filepath.Join(stateDir, stateName+".torn"), torn)
+	}
+	if err == nil && first {
+		err = os.Remove(s.path(stateDir, stateName))
+	}
+	if err != nil {
 		return driverkit.Fail("mend the state of", s.handle, err)
 	}
 	if first {

@@ -91,8 +91,21 @@ func TestTornStateIsMended(t *testing.T) {
 	d.setup()
 	state, backup := s.path(stateDir, stateName), s.path(stateDir, stateName+".backup")
 	write := func(path, text string) { drivertest.Must(t, os.WriteFile(path, []byte(text), 0o600)) }
+	write(state, "") // what a plan that was killed leaves of its lock
+	if _, err := s.stateHash(); !errors.Is(err, errTorn) {
+		t.Errorf("an empty state: %v", err)
+	}
+	if err := look(t, d, s); err != nil {
+		t.Errorf("an empty state where there never was one: %v", err)
+	}
+	if _, err := os.Stat(state); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("it is still there: %v", err)
+	}
 	for _, torn := range []string{"", `{"serial": 3, "lin`} {
 		write(state, torn)
+		if torn == "" { // there was one
+			drivertest.Must(t, s.store(recordFile, &record{Format: 1, Environment: d.Env, Name: s.name, State: "0011"}))
+		}
 		if _, err := s.stateHash(); !errors.Is(err, errTorn) {
 			t.Errorf("%q: %v", torn, err)
 		}
