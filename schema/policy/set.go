@@ -152,6 +152,9 @@ func (s *Set) gather(root fs.FS, at string) {
 		case err != nil:
 			return err
 		case !e.IsDir():
+			if err := cueload.Unread(root, name, e); err != nil {
+				s.find(schema.Pos{File: name, Line: 1, Col: 1}, "put the file or folder itself here", "%s", err)
+			}
 			return nil
 		case name != at && (strings.HasPrefix(e.Name(), ".") || strings.HasPrefix(e.Name(), "_")) || e.Name() == "cue.mod":
 			return fs.SkipDir
