@@ -38,6 +38,26 @@ func TestMisplaced(t *testing.T) {
 	}
 }
 
+// A glob of kinds that fits none is refused, and what was meant is said.
+func TestFitless(t *testing.T) {
+	for glob, want := range map[string]string{
+		"nomad.jbo": "did you mean nomad.job?", "nomd.*": "the kinds are consul.", "WebService": "uses of a template",
+		"nomad.*": "", "*": "", "**": "", "local.p*": "",
+	} {
+		text := head + "a: policies.#Policy & {level: \"advisory\", match: kinds: [\"local.file\", \"" + glob + "\"], rule: deny: []}"
+		_, findings, err := New(Options{}).Load(t.Context(), fstest.MapFS{"p.cue": {Data: []byte(text)}})
+		switch {
+		case err != nil:
+			t.Fatal(err)
+		case want == "" && len(findings) > 0:
+			t.Errorf("%s: %v", glob, findings)
+		case want == "":
+		case len(findings) != 1 || !strings.HasPrefix(findings[0].Message, "the policy a: match.kinds: no kind is "+glob+":") || !strings.Contains(findings[0].Hint, want) || findings[0].Pos.Line != 3:
+			t.Errorf("%s: %+v", glob, findings)
+		}
+	}
+}
+
 // What others build upon is no policy of its own, and is not in the way.
 func TestBuiltUpon(t *testing.T) {
 	s := load(t, New(Options{}), `

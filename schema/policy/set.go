@@ -256,6 +256,10 @@ func (s *Set) enlist(byName map[string]*Policy, p *Policy, bundle int) {
 		s.find(p.Pos, "", "the policy %s: %s", p.Name, err)
 		return
 	}
+	if glob, hint := p.Match.fitless(); glob != "" {
+		s.find(p.Pos, hint, "the policy %s: match.kinds: no kind is %s: it would judge nothing", p.Name, glob)
+		return
+	}
 	byName[p.Name] = p
 	s.policies = append(s.policies, p)
 }
