@@ -48,11 +48,15 @@ func (r *Reconciler) Approve(ctx context.Context, by, digest, why string, overri
 		}
 		a.Changes = append(a.Changes, plan.Mask(r.cfg.ID, r.core.w.Targets[c.ID.Target].Identity, c.Change))
 	}
-	approvals := append(slices.Clone(r.core.w.Approvals), a)
-	if err := r.record(ctx, store.Entry{By: by, What: "approve", Subject: digest, Why: why, Overrides: overrides}, store.Result{Approvals: &approvals}); err != nil {
+	before := r.core.w.Approvals
+	approvals := append(slices.Clone(before), a)
+	r.core.w.Approvals = approvals
+	let, more := audited(r.tellStill(chosen))
+	entry := store.Entry{By: by, What: "approve", Subject: digest, Why: why, Overrides: overrides, Let: let, LetMore: more}
+	if err := r.record(ctx, entry, store.Result{Approvals: &approvals}); err != nil {
+		r.core.w.Approvals = before
 		return nil, err
 	}
-	r.core.w.Approvals = approvals
 	return chosen, nil
 }
 

@@ -45,6 +45,11 @@ func (a *app) approve() *cobra.Command {
 			for _, c := range approved {
 				a.out.Note(fmt.Sprintf("approved: %s %s", c.Action.Rune(), c.ID.Short()))
 			}
+			for _, c := range approved {
+				if len(c.Still) > 0 {
+					a.out.Note(fmt.Sprintf("still held: %s: %s", c.ID.Short(), strings.Join(c.Still, "; ")))
+				}
+			}
 			return nil
 		},
 	}, &why)
