@@ -2,10 +2,28 @@ package reconciler
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/aplomb-dev/aplomb/schema"
 )
+
+// CheckDigest says what keeps a text from being a digest, or enough of one to
+// name what is pending: ErrDigest.
+func CheckDigest(text string) error {
+	if len(text) < minDigest || strings.Trim(text, "0123456789abcdef") != "" {
+		return misnamed(fmt.Sprintf("%q is no digest: that is %d hex digits or more", text, minDigest))
+	}
+	return nil
+}
+
+// misnamed is an ErrDigest in words of its own, where the digest is not what is
+// wrong with it, or no digest at all.
+type misnamed string
+
+func (m misnamed) Error() string { return string(m) }
+func (m misnamed) Unwrap() error { return ErrDigest }
 
 // tellStill puts beside what was just approved what holds it all the same, and
 // answers what the approval lets through, of what was held: the other part. It

@@ -111,9 +111,9 @@ func TestPoliciesHoldResources(t *testing.T) {
 		"hard, overridden":  {hard.Digest, "x", []string{"h"}, ErrRefused, "nobody overrides it"},
 		"soft":              {soft.Digest, "x", nil, ErrRefused, "the policy s refuses"},
 		"without a reason":  {soft.Digest, " ", []string{"s"}, ErrRefused, "a reason"},
-		"of another policy": {soft.Digest, "x", []string{"t"}, ErrDigest, "no policy"},
+		"of another policy": {soft.Digest, "x", []string{"t"}, ErrDigest, "no policy \"t\" speaks"},
 	} {
-		if _, err := h.Approve(ctx, "ana", c.digest, c.why, c.overrides...); !errors.Is(err, c.is) || !strings.Contains(err.Error(), c.says) {
+		if _, err := h.Approve(ctx, "ana", c.digest, c.why, c.overrides...); !errors.Is(err, c.is) || !strings.Contains(err.Error(), c.says) || strings.Contains(err.Error(), ErrDigest.Error()) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
