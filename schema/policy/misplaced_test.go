@@ -99,5 +99,5 @@ func TestLinks(t *testing.T) {
 		got = append(got, f.Pos.File+": "+f.Message)
 	}
 	const why = ": a symbolic link: links are not followed"
-	equal(t, got, "lost"+why, "more"+why, "more.cue"+why)
+	equal(t, got, "policies:lost"+why, "policies:more"+why, "policies:more.cue"+why)
 }
