@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 	"testing/fstest"
+	"time"
 )
 
 const good = head + "ok: policies.#Policy & {level: \"advisory\", rule: deny: []}\n"
@@ -56,6 +57,19 @@ func TestFitless(t *testing.T) {
 			t.Errorf("%s: %+v", glob, findings)
 		}
 	}
+}
+
+// What never ends by itself, without what is judged, ends the load: all is
+// refused then, and the package is named.
+func TestEndlessLoad(t *testing.T) {
+	text := "package p\nimport (\n\t\"list\"\n\t\"aplomb.dev/schema/policies\"\n)\n" +
+		"fine: policies.#Policy & {level: \"advisory\", rule: deny: []}\n" +
+		"endless: policies.#Policy & {level: \"advisory\", rule: deny: [for a in list.Range(0, 100000, 1) for b in list.Range(0, 100000, 1) if a*b == -1 {message: \"never\"}]}\n"
+	s, findings, err := New(Options{Workers: testPool(t, time.Second)}).Load(t.Context(), fstest.MapFS{"p.cue": {Data: []byte(text)}})
+	if err != nil || len(findings) != 1 || !strings.HasPrefix(findings[0].String(), "policies:p.cue: evaluating it ") {
+		t.Fatal(err, findings)
+	}
+	equal(t, judge(t, s, "prod", file("x", "{}", nil)), "a/x.yaml:3:1 x: policies hard-mandatory : the policies do not load: "+findings[0].String())
 }
 
 // What others build upon is no policy of its own, and is not in the way.
