@@ -111,18 +111,24 @@ func TestPoliciesHoldResources(t *testing.T) {
 		"hard, overridden":  {hard.Digest, "x", []string{"h"}, ErrRefused, "nobody overrides it"},
 		"soft":              {soft.Digest, "x", nil, ErrRefused, "the policy s refuses"},
 		"without a reason":  {soft.Digest, " ", []string{"s"}, ErrRefused, "a reason"},
-		"of another policy": {soft.Digest, "x", []string{"t"}, ErrDigest, "no policy"},
+		"of another policy": {soft.Digest, "x", []string{"t"}, ErrDigest, "no policy \"t\" speaks"},
 	} {
-		if _, err := h.Approve(ctx, "ana", c.digest, c.why, c.overrides...); !errors.Is(err, c.is) || !strings.Contains(err.Error(), c.says) {
+		if _, err := h.Approve(ctx, "ana", c.digest, c.why, c.overrides...); !errors.Is(err, c.is) || !strings.Contains(err.Error(), c.says) || strings.Contains(err.Error(), ErrDigest.Error()) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if _, err := h.Approve(ctx, "ana", soft.Digest, "the fair", "s"); err != nil {
-		t.Fatal(err)
+	approved, err := h.Approve(ctx, "ana", h.Plan().Digest, "the fair", "s")
+	if err != nil || len(approved) != 2 {
+		t.Fatal(approved, err)
+	}
+	for _, c := range approved { // the hard one is told apart
+		if still := strings.Join(c.Still, "; "); (still != "") != (c.ID.Name == "hard") || still != "" && !strings.Contains(still, "policy h (hard-mandatory) refuses it") {
+			t.Errorf("%s is still held: %q", c.ID, still)
+		}
 	}
 	h.until("made", func(s Status) bool { return s.Settled && s.Counts[Converged] == 2 })
 	entries, err := h.Audit(ctx, 1)
-	if err != nil || len(entries) != 1 || !slices.Equal(entries[0].Overrides, []string{"s"}) || entries[0].Why != "the fair" || entries[0].By != "ana" {
+	if err != nil || len(entries) != 1 || !slices.Equal(entries[0].Overrides, []string{"s"}) || entries[0].Why != "the fair" || entries[0].By != "ana" || len(entries[0].Let) != 1 || entries[0].Let[0] != soft.ID.String() {
 		t.Errorf("%+v, %v", entries, err)
 	}
 

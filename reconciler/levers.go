@@ -24,8 +24,8 @@ const minDigest = 12
 func (r *Reconciler) Approve(ctx context.Context, by, digest, why string, overrides ...string) ([]PlannedChange, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if len(digest) < minDigest || strings.Trim(digest, "0123456789abcdef") != "" {
-		return nil, fmt.Errorf("%w: %q is not at least %d hex digits", ErrDigest, digest, minDigest)
+	if err := CheckDigest(digest); err != nil {
+		return nil, err
 	}
 	v := r.planNow()
 	chosen := v.Changes
@@ -36,7 +36,7 @@ func (r *Reconciler) Approve(ctx context.Context, by, digest, why string, overri
 		return nil, r.noDigest(digest, v)
 	}
 	if several(chosen, digest, v.Digest) {
-		return nil, fmt.Errorf("%w: %s… names several changes; give more digits", ErrDigest, digest)
+		return nil, misnamed(digest + "… names several changes; give more digits")
 	}
 	if err := mayApprove(chosen, why, overrides); err != nil {
 		return nil, err
@@ -48,11 +48,15 @@ func (r *Reconciler) Approve(ctx context.Context, by, digest, why string, overri
 		}
 		a.Changes = append(a.Changes, plan.Mask(r.cfg.ID, r.core.w.Targets[c.ID.Target].Identity, c.Change))
 	}
-	approvals := append(slices.Clone(r.core.w.Approvals), a)
-	if err := r.record(ctx, store.Entry{By: by, What: "approve", Subject: digest, Why: why, Overrides: overrides}, store.Result{Approvals: &approvals}); err != nil {
+	before := r.core.w.Approvals
+	approvals := append(slices.Clone(before), a)
+	r.core.w.Approvals = approvals
+	let, more := audited(r.tellStill(chosen))
+	entry := store.Entry{By: by, What: "approve", Subject: digest, Why: why, Overrides: overrides, Let: let, LetMore: more}
+	if err := r.record(ctx, entry, store.Result{Approvals: &approvals}); err != nil {
+		r.core.w.Approvals = before
 		return nil, err
 	}
-	r.core.w.Approvals = approvals
 	return chosen, nil
 }
 
@@ -66,7 +70,7 @@ func mayApprove(chosen []PlannedChange, why string, overrides []string) error {
 		level := levelOf(chosen, name)
 		switch level {
 		case "":
-			return advised{fmt.Errorf("%w: no policy %q speaks against that", ErrDigest, name), "aplomb plan names the policies that do"}
+			return advised{misnamed(fmt.Sprintf("no policy %q speaks against that", name)), "aplomb plan names the policies that do"}
 		case schema.SoftMandatory:
 		default:
 			return advised{fmt.Errorf("%w: the policy %s is %s: nobody overrides it", ErrRefused, name, level), "change the declaration"}
@@ -135,7 +139,7 @@ func (r *Reconciler) noDigest(digest string, v PlanView) error {
 	case v.Digest == "":
 		return fmt.Errorf("%w: nothing is pending", ErrDigest)
 	case strings.HasPrefix(v.Digest, digest):
-		return fmt.Errorf("%w: nothing of that plan is held", ErrDigest)
+		return misnamed("nothing of that plan is held")
 	default:
 		return fmt.Errorf("%w: the pending plan is %s; look at it again: aplomb plan", ErrDigest, clipDigest(v.Digest))
 	}

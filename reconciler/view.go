@@ -146,6 +146,7 @@ type PlannedChange struct {
 	Layer      string             `json:"layer"`
 	Digest     string             `json:"digest"`
 	Held       []string           `json:"held,omitempty"`       // what wants a person's approval, for people
+	Still      []string           `json:"still,omitempty"`      // of what Approve answers: what holds it all the same
 	Blocked    []string           `json:"blocked,omitempty"`    // the policies that hold it, by name
 	Refused    bool               `json:"refused,omitempty"`    // a policy refuses it, and there is no way round
 	Violations []schema.Violation `json:"violations,omitempty"` // what policies say of it

@@ -27,12 +27,16 @@ func (a *app) approve() *cobra.Command {
 		Short: "Let held changes run: the pending plan's digest, or one change's (12 hex digits or more)",
 		Args:  args(1, 1, "one DIGEST"),
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
+			digest := strings.TrimSuffix(args[0], "…")
+			if err := reconciler.CheckDigest(digest); err != nil {
+				return usage("aplomb plan shows the digests of what is pending", "approve: %w", err)
+			}
 			s, err := a.ask(cmd.Context())
 			if err != nil {
 				return err
 			}
 			defer func() { err = errors.Join(err, s.Close()) }()
-			approved, err := s.Approve(cmd.Context(), person(), strings.TrimSuffix(args[0], "…"), why, overrides...)
+			approved, err := s.Approve(cmd.Context(), person(), digest, why, overrides...)
 			if errors.Is(err, reconciler.ErrDigest) {
 				return hinted{err, cmp.Or(hintOf(err), "look at what is pending now: aplomb plan")}
 			}
@@ -44,6 +48,11 @@ func (a *app) approve() *cobra.Command {
 			}
 			for _, c := range approved {
 				a.out.Note(fmt.Sprintf("approved: %s %s", c.Action.Rune(), c.ID.Short()))
+			}
+			for _, c := range approved {
+				if len(c.Still) > 0 {
+					a.out.Note(fmt.Sprintf("still held: %s: %s", c.ID.Short(), strings.Join(c.Still, "; ")))
+				}
 			}
 			return nil
 		},

@@ -84,15 +84,33 @@ func judgeOf(s *policy.Set, env string) *reconciler.Judge {
 	return j
 }
 
+// judge puts what policies say of declarations beside what else is wrong with
+// them. Policies that do not load are told whatever else there is.
+func (v *validation) judge(ctx context.Context, g *guard, snap *sources.Snapshot, folder string, resources []schema.Resource) error {
+	s, err := g.set(ctx, snap)
+	if err != nil {
+		return err
+	}
+	for _, d := range s.Findings() {
+		d.Message = "the policies do not load: " + d.Message
+		v.Refusals, v.unloaded = append(v.Refusals, d), true
+	}
+	if v.unloaded || len(v.Findings) > 0 {
+		return nil
+	}
+	if err := attach(ctx, s, g.env, resources); err != nil {
+		return err
+	}
+	refusals, advice := remarks(resources)
+	v.Refusals, v.Advice = below(folder, refusals), below(folder, advice)
+	return nil
+}
+
 // remarks are violations as findings are told: at the line, of what, by which
 // policy.
 func remarks(resources []schema.Resource) (refusals, advice []schema.Diagnostic) {
 	for _, r := range resources {
 		for _, v := range r.Violations {
-			if v.Policy == policy.Unloaded { // of everything the same: once is enough
-				d := schema.Diagnostic{Message: v.Message, Hint: v.Hint}
-				return []schema.Diagnostic{d}, nil
-			}
 			d := schema.Diagnostic{Pos: v.Pos, Subject: r.ID.Short(), Path: v.Path, Hint: v.Hint, Message: fmt.Sprintf("policy %s (%s): %s", v.Policy, v.Level, v.Message)}
 			if v.Level == schema.Advisory || v.Approvers > 0 {
 				advice = append(advice, d)

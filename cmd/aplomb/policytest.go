@@ -68,7 +68,6 @@ func (a *app) runPolicyTest(ctx context.Context, dir string) (err error) {
 	if err != nil {
 		return fmt.Errorf("policy test %s: %w", dir, err)
 	}
-	report.Findings = below(dir, report.Findings)
 	if done, err := a.json(report); err != nil {
 		return err
 	} else if !done {

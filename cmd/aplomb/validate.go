@@ -15,7 +15,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/aplomb-dev/aplomb/internal/config"
-	"github.com/aplomb-dev/aplomb/reconciler"
 	"github.com/aplomb-dev/aplomb/schema"
 	"github.com/aplomb-dev/aplomb/schema/compile"
 	"github.com/aplomb-dev/aplomb/schema/policy"
@@ -62,6 +61,8 @@ type validation struct {
 	Refusals  []schema.Diagnostic `json:"refusals,omitempty"`  // by policies
 	Advice    []schema.Diagnostic `json:"advice,omitempty"`    // by policies that only advise
 	Unchecked []string            `json:"unchecked,omitempty"` // what would have been needed, and could not be had offline
+
+	unloaded bool // the refusals are why the policies do not load
 }
 
 // validating is what declarations are checked for.
@@ -118,6 +119,7 @@ func (a *app) runValidate(ctx context.Context, path, file string, bf besideFlags
 	switch {
 	case len(v.Findings) > 0 && !done:
 		a.out.Lint(v.Findings)
+		a.out.Judged(v.Refusals, nil)
 		a.errs.Summary(v.Findings, v.Files)
 		return told{errFindings}
 	case len(v.Findings) > 0:
@@ -126,6 +128,9 @@ func (a *app) runValidate(ctx context.Context, path, file string, bf besideFlags
 		a.out.Judged(v.Refusals, v.Advice)
 	}
 	switch {
+	case v.unloaded && !done:
+		a.errs.Note("policies that do not load refuse everything.")
+		return told{errPolicy}
 	case len(v.Refusals) > 0 && !done:
 		a.errs.Refused(len(v.Refusals))
 		return told{errPolicy}
@@ -192,17 +197,11 @@ func check(ctx context.Context, how validating) (_ validation, err error) {
 	}
 	rules := how.under.rules.Below(how.base)
 	v.Findings = below(folder, schema.SortDiagnostics(append(v.Findings, rules.Check(seen, t.registry)...)))
-	if all.Policies == nil || len(v.Findings) > 0 {
+	if all.Policies == nil {
 		return v, nil
 	}
 	g := &guard{judge: policy.New(policy.Options{Workers: pool, Log: quiet}), env: how.under.name}
-	said := reconciler.Compiled{Resources: got.Resources}
-	if err := g.guarded(ctx, all.Policies, &said); err != nil {
-		return v, err
-	}
-	refusals, advice := remarks(said.Resources)
-	v.Refusals, v.Advice = below(folder, refusals), below(folder, advice)
-	return v, nil
+	return v, v.judge(ctx, g, all.Policies, folder, got.Resources)
 }
 
 // split takes a PATH apart: the folder, and the one file of it that is meant;
@@ -226,7 +225,7 @@ func split(path string) (dir, file string, err error) {
 func below(dir string, ds []schema.Diagnostic) []schema.Diagnostic {
 	out := make([]schema.Diagnostic, 0, len(ds))
 	at := func(p schema.Pos) schema.Pos {
-		if p.File != "" && !compile.InTemplate(p) {
+		if p.File != "" && !compile.InTemplate(p) && !policy.InPolicies(p) {
 			p.File = filepath.ToSlash(filepath.Join(dir, filepath.FromSlash(p.File)))
 		}
 		return p

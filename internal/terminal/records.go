@@ -67,6 +67,9 @@ func (p *Printer) Audit(es []reconciler.AuditEntry) {
 		if len(subject) == 64 { // a digest
 			subject = digest(subject)
 		}
+		if let := e.Lets(); let != "" {
+			subject += " " + let
+		}
 		rows = append(rows, []cell{text(p.stamp(e.At)), text(e.By), styled(e.Does(), bold), text(subject), text(e.Why)})
 	}
 	p.rows(0, rows, true)

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"fmt"
 	"strings"
 	"time"
 
@@ -26,6 +27,10 @@ type Entry struct {
 
 	// Overrides are the policies that an approval overrides.
 	Overrides []string `json:"overrides,omitempty"`
+	// Let are the resources whose held changes an approval let through, the
+	// first ones, and LetMore how many more.
+	Let     []string `json:"let,omitempty"`
+	LetMore int      `json:"letMore,omitempty"`
 
 	Prev string `json:"prev,omitempty"`
 	Hash string `json:"hash"`
@@ -37,6 +42,16 @@ func (e Entry) Does() string {
 		return e.What
 	}
 	return e.What + ", overriding " + strings.Join(e.Overrides, ", ")
+}
+
+// Lets is what an approval let through, in words: the first few.
+func (e Entry) Lets() string {
+	const shown = 3
+	words, more := strings.Join(e.Let[:min(len(e.Let), shown)], ", "), e.LetMore+max(len(e.Let)-shown, 0)
+	if more > 0 {
+		words += fmt.Sprintf(" and %d more", more)
+	}
+	return words
 }
 
 // sum is the hash that e should have.

@@ -134,3 +134,14 @@ func TestHistoryIsBounded(t *testing.T) {
 		t.Errorf("%d records, from %s to %s", len(got), got[0], got[len(got)-1])
 	}
 }
+
+// What an approval let through is told in a few words.
+func TestLets(t *testing.T) {
+	for want, e := range map[string]store.Entry{
+		"": {}, "a/b": {Let: []string{"a/b"}}, "a, b, c": {Let: []string{"a", "b", "c"}}, "a, b, c and 3 more": {Let: []string{"a", "b", "c", "d"}, LetMore: 2},
+	} {
+		if got := e.Lets(); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}

@@ -126,6 +126,9 @@ func (c *Compiler) gather(tree fs.FS) (all []*cueload.Bundle, faults []schema.Di
 		case err != nil:
 			return err
 		case !e.IsDir():
+			if err := cueload.Unread(tree, dir, e); err != nil {
+				fault(dir, err)
+			}
 			return nil
 		case dir != "." && (strings.HasPrefix(e.Name(), ".") || e.Name() == "cue.mod"):
 			return fs.SkipDir

@@ -276,7 +276,7 @@ func wordsOf(err error, say func(format string, args ...any) string) string {
 	msg := say(format, args...)
 	for _, at := range errors.Positions(all[0]) {
 		if cueload.Own(at.Filename()) && at.Line() > 0 {
-			return clip(fmt.Sprintf("%s:%d:%d: %s", at.Filename(), at.Line(), at.Column(), msg))
+			return clip(fmt.Sprintf("%s%s:%d:%d: %s", prefix, at.Filename(), at.Line(), at.Column(), msg))
 		}
 	}
 	return clip(msg)

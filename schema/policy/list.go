@@ -33,16 +33,26 @@ func (e *evaluator) load(i int) (l loaded) {
 	if err != nil {
 		return loaded{Findings: e.diagnose(err, i)}
 	}
-	fields, err := root.Fields()
+	fields, err := root.Fields(cue.Hidden(true), cue.Optional(true))
 	if err != nil {
 		return loaded{Findings: e.diagnose(err, i)}
 	}
 	for fields.Next() {
-		name, v := fields.Selector().Unquoted(), fields.Value()
+		sel, v := fields.Selector(), fields.Value()
+		if sel.IsDefinition() {
+			continue // others build upon it
+		}
+		if sel.LabelType() != cue.StringLabel || sel.ConstraintType() != 0 {
+			l.Findings = append(l.Findings, e.misplaced(fields, inst, i)...)
+			continue
+		}
+		name := sel.Unquoted()
 		if !v.LookupPath(mark).Exists() {
 			if looksLikePolicy(v) {
 				l.Findings = append(l.Findings, schema.Diagnostic{Pos: e.place(v, i), Message: name + " has a level and is no policy: it would judge nothing",
 					Hint: "say " + name + ": policies.#Policy & {…}, with import \"" + vocabulary + "\""})
+			} else {
+				l.Findings = append(l.Findings, e.misplaced(fields, inst, i)...)
 			}
 			continue
 		}

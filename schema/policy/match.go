@@ -2,6 +2,7 @@ package policy
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/aplomb-dev/aplomb/schema"
 )
@@ -64,6 +65,32 @@ func newMatcher(m Match) (*matcher, error) {
 		}
 	}
 	return out, nil
+}
+
+// fitless finds the first of a Match's globs of kinds that fits no kind, and says
+// what was probably meant: with it a policy would judge nothing, for ever.
+func (m *Match) fitless() (glob, hint string) {
+	var names []string
+	for _, k := range schema.Kinds() {
+		names = append(names, k.Name)
+	}
+	slices.Sort(names)
+	for _, glob := range m.Kinds {
+		g, err := schema.ParseGlob(glob)
+		if err == nil && slices.ContainsFunc(names, g.Match) {
+			continue
+		}
+		switch meant := schema.Closest(glob, names); {
+		case meant != "":
+			hint = "did you mean " + meant + "?"
+		case !strings.ContainsAny(glob, ".*?[{"):
+			hint = "the uses of a template are judged by the resources that they yield; the kinds are " + strings.Join(names, ", ")
+		default:
+			hint = "the kinds are " + strings.Join(names, ", ")
+		}
+		return glob, hint
+	}
+	return "", ""
 }
 
 func anyOf(globs []schema.Glob, s string) bool {

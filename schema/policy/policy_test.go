@@ -201,8 +201,8 @@ advice: policies.#Policy & {level: "advisory", match: labels: broken: "*", rule:
 fine: policies.#Policy & {level: "advisory", rule: {resource: _, deny: [if resource.metadata.name == "y" {message: "it is y"}]}}
 `)
 	got := judge(t, s, "prod", file("x", "{}", map[string]string{"broken": "1"}), file("y", "{}", nil))
-	if len(got) != 3 || !strings.Contains(got[0], "advice advisory : the policy advice cannot be judged: p.cue:") ||
-		!strings.Contains(got[1], "strict hard-mandatory : the policy strict cannot be judged: p.cue:") || !strings.HasSuffix(got[2], "fine advisory : it is y") {
+	if len(got) != 3 || !strings.Contains(got[0], "advice advisory : the policy advice cannot be judged: policies:p.cue:") ||
+		!strings.Contains(got[1], "strict hard-mandatory : the policy strict cannot be judged: policies:p.cue:") || !strings.HasSuffix(got[2], "fine advisory : it is y") {
 		t.Errorf("%s", strings.Join(got, "\n"))
 	}
 }

@@ -84,6 +84,9 @@ func (s *Set) Outside() bool { return s.outside }
 // Policies are the policies, by name.
 func (s *Set) Policies() []*Policy { return s.policies }
 
+// Findings are why it refuses everything; none where it does not.
+func (s *Set) Findings() []schema.Diagnostic { return s.findings }
+
 // Sum stands for all that the Set says: it is the same while nothing of its
 // policies has changed.
 func (s *Set) Sum() string { return fmt.Sprintf("%x", s.sum) }
@@ -107,7 +110,8 @@ func (j *Judge) Load(ctx context.Context, fsys fs.FS) (*Set, []schema.Diagnostic
 }
 
 // LoadAt reads the tree of policies at a path of a repository, whose other
-// packages they may import. Positions are from the repository's root. What is wrong with it is in the findings, and
+// packages they may import. Positions are from the repository's root, the files
+// named policies:PATH in what is wrong. What is wrong with it is in the findings, and
 // the Set then refuses everything. An error means that it could not be looked
 // at: ctx ended, or no worker could be started.
 func (j *Judge) LoadAt(ctx context.Context, root fs.FS, at string) (*Set, []schema.Diagnostic, error) {
@@ -119,10 +123,27 @@ func (j *Judge) LoadAt(ctx context.Context, root fs.FS, at string) (*Set, []sche
 	if len(s.policies) == 0 && len(s.findings) == 0 {
 		s.find(schema.Pos{}, "a policy is a regular field of a CUE package that is a policies.#Policy", "no policy is found")
 	}
+	for i := range s.findings {
+		s.findings[i].Pos = named(s.findings[i].Pos)
+	}
 	s.findings = schema.SortDiagnostics(s.findings)
 	slices.SortFunc(s.policies, func(a, b *Policy) int { return strings.Compare(a.Name, b.Name) })
 	s.seal()
 	return s, s.findings, nil
+}
+
+// prefix stands before the files of policies in findings, so that none is taken
+// for one of the declarations beside which it is told.
+const prefix = "policies:"
+
+// InPolicies says of a position whether it is one of a Set's findings.
+func InPolicies(p schema.Pos) bool { return strings.HasPrefix(p.File, prefix) }
+
+func named(p schema.Pos) schema.Pos {
+	if p.File != "" {
+		p.File = prefix + p.File
+	}
+	return p
 }
 
 func (s *Set) find(at schema.Pos, hint, format string, args ...any) {
@@ -152,6 +173,9 @@ func (s *Set) gather(root fs.FS, at string) {
 		case err != nil:
 			return err
 		case !e.IsDir():
+			if err := cueload.Unread(root, name, e); err != nil {
+				s.find(schema.Pos{File: name, Line: 1, Col: 1}, "put the file or folder itself here", "%s", err)
+			}
 			return nil
 		case name != at && (strings.HasPrefix(e.Name(), ".") || strings.HasPrefix(e.Name(), "_")) || e.Name() == "cue.mod":
 			return fs.SkipDir
@@ -244,13 +268,17 @@ func (s *Set) enlist(byName map[string]*Policy, p *Policy, bundle int) {
 	p.bundle, p.Package = bundle, s.bundles[bundle].Dir
 	if first := byName[p.Name]; first != nil {
 		if first.Pos != p.Pos {
-			s.find(p.Pos, "policies are overridden by name: give it another", "the policy %s stands twice (also %s)", p.Name, first.Pos)
+			s.find(p.Pos, "policies are overridden by name: give it another", "the policy %s stands twice (also %s)", p.Name, named(first.Pos))
 		}
 		return
 	}
 	var err error
 	if p.matcher, err = newMatcher(p.Match); err != nil {
 		s.find(p.Pos, "", "the policy %s: %s", p.Name, err)
+		return
+	}
+	if glob, hint := p.Match.fitless(); glob != "" {
+		s.find(p.Pos, hint, "the policy %s: match.kinds: no kind is %s: it would judge nothing", p.Name, glob)
 		return
 	}
 	byName[p.Name] = p
