@@ -23,6 +23,7 @@ type definition struct {
 	doc     string
 	spec    *ast.Field // nil if it has none
 	outputs *ast.Field // likewise
+	faults  []error    // what would be ignored
 	defs    *definitions
 }
 
@@ -48,6 +49,7 @@ func (t *templates) definitions(b *cueload.Bundle, inst *build.Instance) []defin
 			d := definition{name: name, field: field, defs: defs}
 			d.read(field.Value, f, inst)
 			if d.attrs["template"] == "" {
+				t.mistaken(field)
 				continue
 			}
 			if own := docOf(field); own != "" {
@@ -69,6 +71,7 @@ func (d *definition) read(e ast.Expr, f *ast.File, inst *build.Instance) {
 		}
 	case *ast.StructLit:
 		d.take(x)
+		d.strange(x)
 	case *ast.SelectorExpr:
 		from, isName := x.X.(*ast.Ident)
 		name, _, err := ast.LabelName(x.Sel)
@@ -136,6 +139,9 @@ func labelled(d ast.Decl, want string) bool {
 func (d *definition) model(def cue.Value, name string) (*kind, error) {
 	if err := def.Err(); err != nil {
 		return nil, err
+	}
+	if len(d.faults) > 0 {
+		return nil, d.faults[0]
 	}
 	if d.spec == nil {
 		return nil, errors.New("it has no spec, which is its input")
