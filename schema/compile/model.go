@@ -40,6 +40,8 @@ type model struct {
 	address  bool       // makes up the address: no references
 	accepts  cue.Value  // the constraint itself
 	expr     ast.Expr   // the same, as written
+	words    string     // for people, where expr says too little
+	narrow   []string   // what is asked beside expr, for people
 }
 
 // kind is a kind with the model of its spec.
@@ -119,6 +121,7 @@ func newModel(v cue.Value, expr ast.Expr, defs *definitions) (*model, error) {
 		if lit := defs.lits[x.Name]; lit != nil {
 			return m, m.refer(v, x.Name, lit, defs)
 		}
+		m.words = defs.words(x)
 	}
 	if d, ok := v.Default(); ok && d.IsConcrete() {
 		b, err := d.MarshalJSON()

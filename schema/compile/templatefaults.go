@@ -122,3 +122,15 @@ func (x *unfolding) refusal(item *value) (faulty bool) {
 	}
 	return faulty
 }
+
+// plainNarrowing refuses attributes in what is added to an input: they are read
+// where it is declared, and nowhere else.
+func plainNarrowing(e ast.Expr) (err error) {
+	ast.Walk(e, func(n ast.Node) bool {
+		if a, ok := n.(*ast.Attribute); ok && len(arguments(a)) > 0 {
+			err = &schemaError{a.Pos(), "what a field means is said where it is declared", "@aplomb(…) where an input is only narrowed"}
+		}
+		return err == nil
+	}, nil)
+	return err
+}
