@@ -37,7 +37,8 @@ not looked for. With -c the daemon's configuration is checked, and declarations,
 where PATH is given, for one of its environments: its targets, its values, what
 its paths may declare, and its templates and policies as far as they lie on this
 machine; what could not be had is told. PATH is the folder that the environment
-follows, or one below it in the same repository.`,
+follows, or one below it: what that refers to outside of itself is not looked
+for, which is told too.`,
 		Args: args(0, 1, "at most one PATH"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			path := "."
@@ -72,6 +73,7 @@ type validating struct {
 	under   under
 	data    string // the environment's data folder, which need not be there
 	base    string // where the declarations lie in what the environment follows
+	part    bool   // more than they is followed
 }
 
 func (a *app) runValidate(ctx context.Context, path, file string, bf besideFlags, declarations bool) error {
@@ -151,14 +153,52 @@ func validatingFor(cfg *config.Config, e config.Environment, path string) (valid
 	if st, serr := os.Stat(path); serr == nil && !st.IsDir() {
 		folder = filepath.Dir(path)
 	}
-	if _, below := dir.Around(folder); below != "" { // PATH may be a part of what is followed
-		if base, in := strings.CutPrefix(below+"/", strings.TrimSuffix(e.Source.Path, "/")+"/"); in && e.Source.Path != "" {
-			how.base = strings.TrimSuffix(base, "/")
-		} else if e.Source.Path == "" {
-			how.base = below
+	how.base, how.part = followedPart(e.Source, folder)
+	return how, err
+}
+
+// followedPart is where a folder lies in what an environment follows, and
+// whether it is only a part of that. A folder that is nowhere in it, such as a
+// copy, is taken for the whole.
+func followedPart(s config.Source, folder string) (base string, part bool) {
+	if rel, in := reaches(s.Dir, folder); in {
+		return rel, rel != ""
+	}
+	_, below := dir.Around(folder)
+	rest, in := strings.CutPrefix(below+"/", strings.TrimSuffix(s.Path, "/")+"/")
+	switch {
+	case below == "":
+	case s.Path == "":
+		base = below
+	case in:
+		base = strings.TrimSuffix(rest, "/")
+	}
+	return base, base != "" && s.Dir == ""
+}
+
+// reaches is where a folder lies below another, "" where it is the same.
+func reaches(whole, folder string) (rel string, in bool) {
+	if whole == "" {
+		return "", false
+	}
+	var real [2]string
+	for i, p := range []string{whole, folder} {
+		abs, err := filepath.Abs(p)
+		if err != nil {
+			return "", false
+		}
+		if real[i], err = filepath.EvalSymlinks(abs); err != nil {
+			return "", false
 		}
 	}
-	return how, err
+	rel, err := filepath.Rel(real[0], real[1])
+	if err != nil || !filepath.IsLocal(rel) {
+		return "", false
+	}
+	if rel == "." {
+		rel = ""
+	}
+	return filepath.ToSlash(rel), true
 }
 
 // check compiles a tree, and puts it in order for targets.
@@ -181,7 +221,7 @@ func check(ctx context.Context, how validating) (_ validation, err error) {
 		return validation{}, err
 	}
 	d := how.under.declarations(all.Snapshots)
-	d.Part = file != ""
+	d.Part = how.part || file != ""
 	got, err := c.Compile(ctx, d)
 	if err != nil {
 		return validation{}, fmt.Errorf("validate %s: %w", how.path, err)
@@ -192,7 +232,10 @@ func check(ctx context.Context, how validating) (_ validation, err error) {
 		return v, err
 	}
 	seen := got.Seen
-	if file != "" {
+	if how.part && file == "" {
+		v.Unchecked = append(slices.Clip(v.Unchecked), "what "+how.path+" refers to outside of itself: validate all that the environment follows")
+	}
+	if d.Part {
 		seen = append(seen, schema.Resource{}) // the other files may declare anything
 	}
 	rules := how.under.rules.Below(how.base)

@@ -2,6 +2,7 @@ package compile
 
 import (
 	"fmt"
+	"strings"
 
 	"cuelang.org/go/cue"
 	"cuelang.org/go/cue/ast"
@@ -13,11 +14,12 @@ import (
 // not at the fields.
 type definitions struct {
 	lits  map[string]*ast.StructLit // "#TaskGroup"
+	other map[string]*ast.Field     // those that are no structs
 	known map[string]*model         // nil while it is being read
 }
 
 func definitionsOf(files []*ast.File) *definitions {
-	d := &definitions{lits: map[string]*ast.StructLit{}, known: map[string]*model{}}
+	d := &definitions{lits: map[string]*ast.StructLit{}, other: map[string]*ast.Field{}, known: map[string]*model{}}
 	for _, f := range files {
 		for _, decl := range f.Decls {
 			field, ok := decl.(*ast.Field)
@@ -25,8 +27,13 @@ func definitionsOf(files []*ast.File) *definitions {
 				continue
 			}
 			name, _, err := ast.LabelName(field.Label)
-			if lit, isStruct := field.Value.(*ast.StructLit); err == nil && isStruct {
+			if err != nil {
+				continue
+			}
+			if lit, isStruct := field.Value.(*ast.StructLit); isStruct {
 				d.lits[name] = lit
+			} else if strings.Contains(name, "#") {
+				d.other[name] = field
 			}
 		}
 	}
@@ -51,4 +58,22 @@ func (m *model) refer(v cue.Value, name string, lit *ast.StructLit, defs *defini
 	m.expr, m.shape, m.oneof = lit, own.shape, own.oneof
 	m.fields, m.sorted, m.byName, m.elem = own.fields, own.sorted, own.byName, own.elem
 	return nil
+}
+
+// words say what a name of a schema's own stands for, to complete "… is not":
+// its documentation if that names a thing, or else what it is defined as. "" is
+// a name that is not known here.
+func (d *definitions) words(x *ast.Ident) string {
+	f := d.other[x.Name]
+	if f == nil {
+		return ""
+	}
+	doc, _, _ := strings.Cut(docOf(f), "\n\n")
+	doc, _, _ = strings.Cut(doc, ". ")
+	for _, article := range []string{"A ", "An ", "The "} {
+		if rest, ok := strings.CutPrefix(doc, article); ok {
+			return strings.ToLower(article) + strings.TrimSuffix(rest, ".")
+		}
+	}
+	return wants(f.Value)
 }

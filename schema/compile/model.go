@@ -40,6 +40,8 @@ type model struct {
 	address  bool       // makes up the address: no references
 	accepts  cue.Value  // the constraint itself
 	expr     ast.Expr   // the same, as written
+	words    string     // for people, where expr says too little
+	narrow   []string   // what is asked beside expr, for people
 }
 
 // kind is a kind with the model of its spec.
@@ -103,6 +105,9 @@ func newModel(v cue.Value, expr ast.Expr, defs *definitions) (*model, error) {
 	m.Type = typeOf(expr)
 	switch x := expr.(type) {
 	case *ast.StructLit:
+		if err := ofStruct.check(structAttributes(x)); err != nil {
+			return nil, err
+		}
 		m.oneof = strings.Fields(declared(x)["oneof"])
 		return m, m.readStruct(v, x, defs)
 	case *ast.ListLit:
@@ -116,6 +121,7 @@ func newModel(v cue.Value, expr ast.Expr, defs *definitions) (*model, error) {
 		if lit := defs.lits[x.Name]; lit != nil {
 			return m, m.refer(v, x.Name, lit, defs)
 		}
+		m.words = defs.words(x)
 	}
 	if d, ok := v.Default(); ok && d.IsConcrete() {
 		b, err := d.MarshalJSON()
@@ -136,7 +142,7 @@ func (m *model) readStruct(v cue.Value, lit *ast.StructLit, defs *definitions) e
 			if _, ok := decl.(*ast.Attribute); ok {
 				continue
 			}
-			return fmt.Errorf("%T in a schema: only fields are understood", decl)
+			return notField(decl)
 		}
 		if pattern, ok := f.Label.(*ast.ListLit); ok && len(pattern.Elts) == 1 {
 			elem, err := newModel(v.LookupPath(cue.MakePath(cue.AnyString)), f.Value, defs)
@@ -159,7 +165,7 @@ func (m *model) readStruct(v cue.Value, lit *ast.StructLit, defs *definitions) e
 		m.byName[name] = child
 	}
 	m.sorted = slices.SortedFunc(slices.Values(m.fields), func(a, b *model) int { return strings.Compare(a.name, b.name) })
-	return nil
+	return m.siblings(lit)
 }
 
 func newField(v cue.Value, name string, f *ast.Field, defs *definitions) (*model, error) {
@@ -180,6 +186,9 @@ func newField(v cue.Value, name string, f *ast.Field, defs *definitions) (*model
 	}
 	child, err := newModel(at, f.Value, defs)
 	if err != nil {
+		return nil, err
+	}
+	if err := ofField.check(f.Attrs); err != nil {
 		return nil, err
 	}
 	attrs := attributes(f.Attrs)
@@ -249,31 +258,4 @@ func docOf(n ast.Node) string {
 		}
 	}
 	return strings.Join(paragraphs, "\n\n")
-}
-
-// declared are the attributes of a struct itself.
-func declared(lit *ast.StructLit) map[string]string {
-	var attrs []*ast.Attribute
-	for _, e := range lit.Elts {
-		if a, ok := e.(*ast.Attribute); ok {
-			attrs = append(attrs, a)
-		}
-	}
-	return attributes(attrs)
-}
-
-// attributes are the arguments of @aplomb(flag, key=value, key="value").
-func attributes(attrs []*ast.Attribute) map[string]string {
-	args := map[string]string{}
-	for _, a := range attrs {
-		name, body := a.Split()
-		if name != "aplomb" {
-			continue
-		}
-		for arg := range strings.SplitSeq(body, ",") {
-			k, v, _ := strings.Cut(strings.TrimSpace(arg), "=")
-			args[k] = strings.Trim(v, `"`)
-		}
-	}
-	return args
 }

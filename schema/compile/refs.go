@@ -135,10 +135,25 @@ func (d *document) secretFields() string {
 			names = append(names, ("/spec" + f.Path).String())
 		}
 	}
-	if len(names) == 0 {
-		return d.kind.Name + " has none"
+	switch by := d.secretsByName(); {
+	case len(names) > 0:
+		return strings.Join(names, ", ")
+	case by != "":
+		return d.kind.Name + " takes them by name, in " + by
 	}
-	return strings.Join(names, ", ")
+	return d.kind.Name + " has none"
+}
+
+// secretsByName is the field of a template's input that takes the names of
+// secrets and not references to them, as the shipped ones do; "" is none.
+func (d *document) secretsByName() string {
+	for _, f := range d.kind.Fields {
+		if isTemplate(d.kind.Name) && f.Path == "/secrets" {
+			first, _, _ := strings.Cut(f.Doc, "\n")
+			return strings.TrimSuffix("spec.secrets: "+first, ".")
+		}
+	}
+	return ""
 }
 
 // refType is the CUE type that a string with references, or with an escaped

@@ -177,7 +177,7 @@ func (d *document) explainHead(v *value, m *model, path schema.Path) {
 		accepts := m.accepts.LookupPath(cue.MakePath(cue.Index(i)))
 		if accepts.Unify(d.checker.cctx.BuildExpr(expression(v.items[i]))).Validate(cue.Concrete(false)) != nil {
 			own := *m.elem
-			own.expr = m.head[i]
+			own.expr, own.words, own.narrow = m.head[i], "", nil
 			d.misfit(v.items[i], &own, path.Index(i))
 		}
 	}
@@ -206,7 +206,7 @@ func (d *document) misfit(v *value, m *model, path schema.Path) {
 	if v.kind == stringValue && schema.HasMark(v.text) {
 		what += " is " + article(refType(v.text)) + ", which"
 	}
-	d.find(v.pos(d.file), at, hint, "%s: %s is not %s", at, what, wants(m.expr))
+	d.find(v.pos(d.file), at, hint, "%s: %s is not %s", at, what, m.wants())
 }
 
 func isNumberOrBool(v *value) bool {

@@ -3,6 +3,7 @@ package compile
 import (
 	"cmp"
 	"encoding/json"
+	stderrors "errors"
 	"fmt"
 	"maps"
 	"path"
@@ -157,7 +158,14 @@ func (t *templates) add(d definition, root, taking cue.Value) {
 		t.find(at, "", "the template %s: %q is no version: a v and a number", name, shorten(version))
 	case err != nil:
 		t.faulty[name] = at
-		t.find(at, "an input is a fixed set of fields, as the schema of a kind is", "the template %s: %s", name, err)
+		hint, there := "an input is a fixed set of fields, as the schema of a kind is", at
+		if e := (*schemaError)(nil); stderrors.As(err, &e) {
+			hint = e.hint
+			if p := templatePos(e.pos); p.Line > 0 {
+				there = p
+			}
+		}
+		t.find(there, hint, "the template %s: %s", name, err)
 	default:
 		tmpl := &template{def: d.name, input: input, value: taking.LookupPath(sel), Template: Template{Kind: input.Kind, Version: version, Pos: at}}
 		for _, other := range t.named[name] {

@@ -23,6 +23,9 @@ type definition struct {
 	doc     string
 	spec    *ast.Field // nil if it has none
 	outputs *ast.Field // likewise
+	faults  []error    // what would be ignored
+	narrow  []ast.Expr // what is asked of spec beside it
+	own     *definitions
 	defs    *definitions
 }
 
@@ -45,9 +48,10 @@ func (t *templates) definitions(b *cueload.Bundle, inst *build.Instance) []defin
 			if err != nil || !strings.HasPrefix(name, "#") {
 				continue
 			}
-			d := definition{name: name, field: field, defs: defs}
+			d := definition{name: name, field: field, defs: defs, own: defs}
 			d.read(field.Value, f, inst)
 			if d.attrs["template"] == "" {
+				t.mistaken(field)
 				continue
 			}
 			if own := docOf(field); own != "" {
@@ -69,6 +73,7 @@ func (d *definition) read(e ast.Expr, f *ast.File, inst *build.Instance) {
 		}
 	case *ast.StructLit:
 		d.take(x)
+		d.strange(x)
 	case *ast.SelectorExpr:
 		from, isName := x.X.(*ast.Ident)
 		name, _, err := ast.LabelName(x.Sel)
@@ -97,8 +102,12 @@ func (d *definition) take(lit *ast.StructLit) {
 	}
 	for _, e := range lit.Elts {
 		if field, ok := e.(*ast.Field); ok {
-			if d.spec == nil && labelled(field, "spec") {
+			switch {
+			case !labelled(field, "spec"):
+			case d.spec == nil:
 				d.spec = field
+			default:
+				d.narrow = append(d.narrow, field.Value)
 			}
 			if d.outputs == nil && labelled(field, "outputs") {
 				d.outputs = field
@@ -137,6 +146,9 @@ func (d *definition) model(def cue.Value, name string) (*kind, error) {
 	if err := def.Err(); err != nil {
 		return nil, err
 	}
+	if len(d.faults) > 0 {
+		return nil, d.faults[0]
+	}
 	if d.spec == nil {
 		return nil, errors.New("it has no spec, which is its input")
 	}
@@ -146,6 +158,12 @@ func (d *definition) model(def cue.Value, name string) (*kind, error) {
 	}
 	if m.shape != fields {
 		return nil, fmt.Errorf("its spec is %s, and not a struct of named fields", typeOf(d.spec.Value))
+	}
+	for _, e := range d.narrow {
+		if err := plainNarrowing(e); err != nil {
+			return nil, err
+		}
+		m = m.narrowed(e, d.own)
 	}
 	k := &kind{spec: m, Kind: schema.Kind{Name: name, Doc: d.doc, Fields: m.flatten(nil)}}
 	if d.outputs != nil {

@@ -103,6 +103,9 @@ func (x *unfolding) refused(r *cueReader, v cue.Value) {
 		return
 	}
 	for _, item := range list.items {
+		if x.refusal(item) {
+			continue
+		}
 		text := func(name string) string {
 			if v := item.get(name); v != nil && v.kind == stringValue {
 				return v.text
