@@ -2,7 +2,6 @@ package compile
 
 import (
 	"encoding/json"
-	"io/fs"
 	"slices"
 	"strings"
 	"testing"
@@ -251,16 +250,6 @@ func TestFaultyTemplates(t *testing.T) {
 				t.Errorf("without uses:\n%s", got)
 			}
 		})
-	}
-}
-
-// A link may lead to templates, which would not be read: it is a finding.
-func TestLinkedTemplates(t *testing.T) {
-	templates := files("t.cue", "package t\n\n#T: {\n\t@aplomb(template=\"T\")\n\tspec: {}\n}\n")
-	templates["more.cue"] = &fstest.MapFile{Data: []byte("t.cue"), Mode: fs.ModeSymlink}
-	got := told(unfoldHere(t, files("a.yaml", port("p")), templates, nil))
-	if want := "templates:more.cue:1:1: the templates cannot be read: a symbolic link: links are not followed\n"; !strings.Contains(got, want) {
-		t.Errorf("findings:\n%swant:\n%s", got, want)
 	}
 }
 
