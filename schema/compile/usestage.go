@@ -125,13 +125,10 @@ func (c *Compiler) gather(tree fs.FS) (all []*cueload.Bundle, faults []schema.Di
 		switch {
 		case err != nil:
 			return err
-		case linked(dir, e):
-			faults = append(faults, schema.Diagnostic{Pos: schema.Pos{File: templatePrefix + dir, Line: 1, Col: 1},
-				Message: "a symbolic link in the templates: links are not followed", Hint: "put the file itself here"})
-			return nil
 		case !e.IsDir():
 			if err := cueload.Unread(tree, dir, e); err != nil {
-				fault(dir, err)
+				faults = append(faults, schema.Diagnostic{Pos: schema.Pos{File: templatePrefix + dir, Line: 1, Col: 1},
+					Message: "the templates cannot be read: " + err.Error(), Hint: "put the file or folder itself here"})
 			}
 			return nil
 		case dir != "." && (strings.HasPrefix(e.Name(), ".") || e.Name() == "cue.mod"):
@@ -160,12 +157,6 @@ func (c *Compiler) gather(tree fs.FS) (all []*cueload.Bundle, faults []schema.Di
 		return cmp.Or(strings.Compare(a.Dir, b.Dir), strings.Compare(a.Package, b.Package), strings.Compare(a.File, b.File))
 	})
 	return all, faults, nil
-}
-
-// linked says of an entry whether it is a link that may hold templates: to a
-// source, or to what has no extension, as folders have none.
-func linked(name string, e fs.DirEntry) bool {
-	return e.Type()&fs.ModeSymlink != 0 && !strings.HasPrefix(e.Name(), ".") && (cueload.IsSource(e.Name()) || path.Ext(name) == "")
 }
 
 func bundlesOf(r *cueload.Reader, dir, name string, files []string) ([]*cueload.Bundle, error) {
