@@ -1,10 +1,12 @@
 package policy
 
 import (
+	"context"
 	"encoding/json"
 	"strings"
 	"testing"
 	"testing/quick"
+	"time"
 
 	"github.com/aplomb-dev/aplomb/schema"
 )
@@ -85,7 +87,11 @@ func TestSuspects(t *testing.T) {
 		Files:  schema.Tree{{Path: "a.conf", Data: []byte("x\ny\nz=" + key + "\n")}, {Path: "b.bin", Data: []byte{0xff, 0, 'A'}}, {Path: "c.pem", Data: []byte("-----BEGIN CERTIFICATE-----\nQ3Zr9sD8fKq2W1xH7bTjP0yNnLwwCgYI\n-----END CERTIFICATE-----\n" + key)}},
 	}
 	var got []string
-	for _, s := range suspectsOf(&r) {
+	suspects, err := suspectsOf(t.Context(), &r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range suspects {
 		got = append(got, s.String())
 		if raw, err := json.Marshal(s); err != nil || strings.Contains(string(raw), key[4:]) {
 			t.Errorf("the value is told: %s, %v", raw, err)
@@ -93,6 +99,140 @@ func TestSuspects(t *testing.T) {
 	}
 	equal(t, got, "spec.PASSWORD: looks like the value of PASSWORD", "spec.env.KEY: looks like an AWS access key", "spec.list[1]: looks like an AWS access key",
 		"metadata.labels.k: looks like an AWS access key", "a.conf:3: looks like an AWS access key", "c.pem:4: looks like an AWS access key")
+}
+
+// Bytes that are no text hide nothing, in whatever encoding.
+func TestSuspectsInBytes(t *testing.T) {
+	key := secret("AKIA", "IOSFODNN7EXAMPLE")
+	wide := "\xff\xfe" + strings.Join(strings.Split("k="+key+"\n", ""), "\x00") + "\x00"
+	r := schema.Resource{Files: schema.Tree{
+		{Path: "latin.conf", Data: []byte("caf\xe9\n" + key + "\n")},
+		{Path: "nul.conf", Data: []byte("\x00\n" + key + "\n")},
+		{Path: "wide.conf", Data: []byte(wide)},
+	}}
+	got, err := suspectsOf(t.Context(), &r)
+	if err != nil || len(got) != 3 {
+		t.Errorf("%v, %v", got, err)
+	}
+}
+
+// What is not looked through is said to be so, once for each text.
+func TestSuspectsTooLarge(t *testing.T) {
+	large := strings.Repeat("fine\n", mostScanned/5+10)
+	spec, err := json.Marshal(map[string]string{"content": large})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := schema.Resource{Spec: spec, Files: schema.Tree{{Path: "a", Data: []byte(large)}, {Path: "b", Data: []byte("fine")}}}
+	for range mostTogether / mostScanned {
+		r.Files = append(r.Files, schema.File{Path: "c", Data: []byte(large[:mostScanned])})
+	}
+	found, err := suspectsOf(t.Context(), &r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, s := range found {
+		got = append(got, s.String())
+	}
+	equal(t, got, "spec.content: is too large to be looked through", "a:209716: is too large to be looked through",
+		"c:209715: is too large to be looked through", "c:1: is too large to be looked through", "c:1: is too large to be looked through")
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := suspectsOf(ctx, &r); err == nil {
+		t.Error("it goes on where ctx has ended")
+	}
+}
+
+// A block that is public hides nothing but what stands in it.
+func TestPublicBlocks(t *testing.T) {
+	const cert = "-----BEGIN CERTIFICATE-----\nQ3Zr\n-----END CERTIFICATE-----"
+	for text, want := range map[string]int{
+		"":             0,
+		cert:           1,
+		cert + cert:    2,
+		"-----" + cert: 1,
+		"-----BEGIN CERTIFICATE-----\nx\n" + cert:                       1,
+		"-----BEGIN CERTIFICATE-----\nx\n-----END PUBLIC KEY-----":      0,
+		"-----BEGIN PUBLIC KEY-----\nx\n-----END PUBLIC KEY-----":       1,
+		"-----BEGIN EC PUBLIC KEY-----\nx\n-----END EC PUBLIC KEY-----": 1,
+		"-----BEGIN NOTHING-----\nx\n-----END NOTHING-----":             0,
+		"-----BEGIN CERTIFICATE":                                        0,
+	} {
+		if got := publicBlocks(text); len(got) != want {
+			t.Errorf("%q: %v, want %d", text, got, want)
+		}
+	}
+}
+
+// evil are texts of a size that make a scan slow that looks at a byte more than
+// so often.
+func evil(size int) map[string]string {
+	all := map[string]string{}
+	for name, piece := range map[string]string{
+		"beginnings":         "-----BEGIN CERTIFICATE-----\nsha256:a\n",
+		"beginnings in line": "-----BEGIN CERTIFICATE-----sha256:a ",
+		"ends":               "-----END CERTIFICATE-----\n",
+		"labels":             "-----BEGIN ",
+		"private":            "-----BEGIN A A A A ",
+		"private end":        "A PRIVATE KEY----- ",
+		"dashes":             "-",
+		"equals":             "=",
+		"sums":               "sha256:abcdefghijklmnopqrstuvwxyz ",
+		"keys":               "ssh-a ",
+		"keys in a row":      "ssh-",
+		"runs":               "aB3aB3aB3aB3aB3zzzzzzzzz= ",
+		"one run":            "a",
+		"tokens":             "-eyJaaaaaaaaaaaa",
+		"token parts":        "eyJaaaaaaaaaaaa.eyJaaaaaaaaaaaaaaa ",
+		"addresses":          "a://b:",
+		"addresses in a row": "a://bbbb:cccc",
+		"Vault":              "hvs.-",
+		"Slack":              "xoxb-",
+		"every sign":         "gh_ github_pat_ glpat- xox k_live_ AIza hv npm_ pypi- SG. AGE-SECRET-KEY- eyJ :// PRIVATE KEY----- A\n",
+		"assignments":        "password=\n",
+		"lines":              "A\n",
+	} {
+		all[name] = strings.Repeat(piece, size/len(piece))
+	}
+	return all
+}
+
+// The time of a scan is in proportion to the text. The limit is what a busy
+// machine needs for the slowest many times over, and a fraction of what a scan
+// takes that is not: that is minutes.
+func TestScanEvil(t *testing.T) {
+	const most = 2 * time.Second
+	for name, text := range evil(mostScanned / 4) {
+		for how, do := range scans(t.Context(), text) {
+			start := time.Now()
+			do()
+			if took := time.Since(start); took > most {
+				t.Errorf("%s as %s takes %s", name, how, took)
+			}
+		}
+	}
+}
+
+// BenchmarkScanEvil is the same with the largest text that is scanned.
+func BenchmarkScanEvil(b *testing.B) {
+	for name, text := range evil(mostScanned) {
+		for how, do := range scans(b.Context(), text) {
+			b.Run(name+" as "+how, func(b *testing.B) {
+				b.SetBytes(int64(len(text)))
+				for b.Loop() {
+					do()
+				}
+			})
+		}
+	}
+}
+
+func scans(ctx context.Context, text string) map[string]func() {
+	return map[string]func(){
+		"a field": func() { scan(text, "password") },
+		"a file":  func() { (&scanner{ctx: ctx, left: mostTogether}).file(schema.File{Path: "f", Data: []byte(text)}) },
+	}
 }
 
 func FuzzScan(f *testing.F) {
@@ -104,7 +244,7 @@ func FuzzScan(f *testing.F) {
 		if at < 0 || at > len(text) || shape == "" && at != 0 {
 			t.Errorf("%q at %d of %d", shape, at, len(text))
 		}
-		s := &scanner{}
+		s := &scanner{ctx: t.Context(), left: mostTogether}
 		s.file(schema.File{Path: "f", Data: []byte(text)})
 		for _, found := range s.found {
 			if found.Line < 1 || found.Line > 1+strings.Count(text, "\n") {
