@@ -82,6 +82,13 @@ func scan(text, key string) (shape string, at int) {
 	if at = randomIn(text, 0, publicBlocks(text)); at >= 0 {
 		return "a random text", at
 	}
+	at = 0
+	for line := range strings.Lines(text) {
+		if key := assignment(line); key != "" {
+			return "the value of " + shortKey(key), at
+		}
+		at += len(line)
+	}
 	return "", 0
 }
 
@@ -354,6 +361,9 @@ func (s *scanner) file(f schema.File) {
 		shape, _ := shaped(line)
 		if shape == "" && randomIn(line, base, blocks) >= 0 {
 			shape = "a random text"
+		}
+		if key := assignment(line); shape == "" && key != "" {
+			shape = "the value of " + shortKey(key)
 		}
 		if shape != "" {
 			s.add(Suspect{File: f.Path, Line: n, Shape: shape})

@@ -79,6 +79,57 @@ func TestScanPasses(t *testing.T) {
 	}
 }
 
+// A line that sets something telling to a literal has a secret, in whatever
+// language it is; one that refers to where the secret is has none.
+func TestAssignment(t *testing.T) {
+	for line, want := range map[string]string{
+		`    DB_PASSWORD = "tr0ub4dor3x"`:              "DB_PASSWORD",
+		`DB_PASSWORD=tr0ub4dor3x`:                      "DB_PASSWORD",
+		`export DB_PASSWORD='tr0ub4dor3x' # it`:        "DB_PASSWORD",
+		`  "apiKey": "9a8B7c6D5e",`:                    "apiKey",
+		`- token: 9a8B7c6D5e`:                          "token",
+		`env { client_secret = "9a8B7c6D5e" }`:         "client_secret",
+		`db.password: tr0ub4dor3x`:                     "db.password",
+		`{"user":"a","password":"tr0ub4dor3x"}`:        "password",
+		`password = var.password_2024`:                 "",
+		`password = "${var.password_2024}"`:            "",
+		`password = local.db1.password`:                "",
+		`password = random_password.db1.result`:        "",
+		`password: "@{local.secret/db1.value}"`:        "",
+		`password = "{{ key \"db1\" }}"`:               "",
+		`password = file("/run/secrets/db1")`:          "",
+		`password_file = "/run/secrets/db1"`:           "",
+		`secret: projects/123/secrets/db`:              "",
+		`token: vault.kv/web1`:                         "",
+		`password = "changeme"`:                        "",
+		`password = hunter(2)`:                         "",
+		`tokens = "9a8B7c6D5e"`:                        "",
+		`secret: "WEB_TLS_KEY_2"`:                      "",
+		`secretName: web-tls-2024`:                     "",
+		`secret: web-tls-2024`:                         "",
+		`the password: it is in Vault 2.0`:             "",
+		`password ==  tr0ub4dor3x`:                     "",
+		`token_ttl = "768h768h768h"`:                   "",
+		`password = $DB_PASSWORD1`:                     "",
+		`password = <set by Vault 1>`:                  "",
+		`token = sha256:9f86d081884c7d65`:              "",
+		strings.Repeat("a", 5000) + "token=9a8B7c6D5e": "",
+	} {
+		if got := assignment(line); got != want {
+			t.Errorf("%s: %q, want %q", line, got, want)
+		}
+	}
+	job := "job \"web\" {\n  env {\n    DB_PASSWORD = \"tr0ub4dor3x\"\n  }\n}\n"
+	spec, err := json.Marshal(map[string]string{"content": job})
+	if err != nil {
+		t.Fatal(err)
+	}
+	found, err := suspectsOf(t.Context(), &schema.Resource{Spec: spec, Files: schema.Tree{{Path: "a.hcl", Data: []byte(job)}}})
+	if err != nil || len(found) != 2 || found[0].Line != 3 || found[1].String() != "a.hcl:3: looks like the value of DB_PASSWORD" {
+		t.Errorf("%v, %v", found, err)
+	}
+}
+
 func TestSuspects(t *testing.T) {
 	key := secret("AKIA", "IOSFODNN7EXAMPLE")
 	r := schema.Resource{
@@ -191,6 +242,7 @@ func evil(size int) map[string]string {
 		"Slack":              "xoxb-",
 		"every sign":         "gh_ github_pat_ glpat- xox k_live_ AIza hv npm_ pypi- SG. AGE-SECRET-KEY- eyJ :// PRIVATE KEY----- A\n",
 		"assignments":        "password=\n",
+		"near assignments":   strings.Repeat("password=aaaaaaaa ", 200) + "\n",
 		"lines":              "A\n",
 	} {
 		all[name] = strings.Repeat(piece, size/len(piece))
