@@ -37,30 +37,6 @@ const (
 // tooLarge is the shape of what was not looked through to its end.
 const tooLarge = "too large to be looked through"
 
-// shapes are the known ones. Each is one that has nothing else in it, so that
-// finding it is enough.
-var shapes = []struct {
-	words string
-	sign  string // that must be there for the expression to be tried
-	re    *regexp.Regexp
-}{
-	{"a private key", "PRIVATE KEY-----", regexp.MustCompile(`-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY-----`)},
-	{"an AWS access key", "A", regexp.MustCompile(`\b(?:AKIA|ASIA)[0-9A-Z]{16}\b`)},
-	{"a GitHub token", "gh", regexp.MustCompile(`\bgh[pousr]_[A-Za-z0-9]{36,255}\b`)},
-	{"a GitHub token", "github_pat_", regexp.MustCompile(`\bgithub_pat_[A-Za-z0-9_]{50,255}\b`)},
-	{"a GitLab token", "glpat-", regexp.MustCompile(`\bglpat-[A-Za-z0-9_-]{20,64}`)},
-	{"a Slack token", "xox", regexp.MustCompile(`\bxox[abeoprs]-[A-Za-z0-9-]{10,255}`)},
-	{"a Stripe key", "k_live_", regexp.MustCompile(`\b[sr]k_live_[A-Za-z0-9]{16,255}\b`)},
-	{"a Google API key", "AIza", regexp.MustCompile(`\bAIza[0-9A-Za-z_-]{35}`)},
-	{"a Vault token", "hv", regexp.MustCompile(`\bhv[sbr]\.[A-Za-z0-9_-]{20,255}`)},
-	{"an npm token", "npm_", regexp.MustCompile(`\bnpm_[A-Za-z0-9]{36}\b`)},
-	{"a PyPI token", "pypi-", regexp.MustCompile(`\bpypi-[A-Za-z0-9_-]{50,255}`)},
-	{"a SendGrid key", "SG.", regexp.MustCompile(`\bSG\.[A-Za-z0-9_-]{22}\.[A-Za-z0-9_-]{43}`)},
-	{"an age key", "AGE-SECRET-KEY-", regexp.MustCompile(`\bAGE-SECRET-KEY-1[0-9A-Z]{58}\b`)},
-	{"a JSON web token", "eyJ", regexp.MustCompile(`\beyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}`)},
-	{"a password in a URL", "://", regexp.MustCompile(`[a-z][a-z0-9+.-]*://[^/\s:@{}$<>"']+:[^/\s:@{}$<>"'*]{4,}@[A-Za-z0-9\[]`)},
-}
-
 var (
 	// harmlessRE are texts on one line that look random and are public. No
 	// match of it looks beyond where the match ends.
@@ -88,19 +64,6 @@ func scan(text, key string) (shape string, at int) {
 			return "the value of " + shortKey(key), at
 		}
 		at += len(line)
-	}
-	return "", 0
-}
-
-// shaped finds the first known shape.
-func shaped(text string) (shape string, at int) {
-	for _, s := range shapes {
-		if !strings.Contains(text, s.sign) {
-			continue
-		}
-		if loc := s.re.FindStringIndex(text); loc != nil {
-			return s.words, loc[0]
-		}
 	}
 	return "", 0
 }
