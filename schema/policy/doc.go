@@ -9,7 +9,7 @@
 //
 // Read in this order: set.go (loading), match.go (which policy sees what),
 // input.go (what it sees), judge.go (judging, with a cache), serve.go and
-// evaluate.go (in the worker), scan.go (what looks like a secret), cases.go
-// (the cases beside policies). It must not know how declarations are read, nor
-// what is done with a violation.
+// evaluate.go and hcl.go (in the worker), scan.go, shapes.go and assign.go
+// (what looks like a secret), cases.go (the cases beside policies). It must not
+// know how declarations are read, nor what is done with a violation.
 package policy

@@ -96,6 +96,11 @@ func (e *evaluator) judge(p pairs) []said {
 	err := dec.Decode(&raw)
 	var input cue.Value
 	if err == nil {
+		if r, ok := raw["resource"].(map[string]any); ok {
+			if texts := hclOf(r); texts != nil {
+				r["hcl"] = texts
+			}
+		}
 		input = e.cctx.Encode(numbers(raw))
 		err = input.Err()
 	}

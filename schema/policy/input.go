@@ -3,13 +3,13 @@ package policy
 import (
 	"bytes"
 	"encoding/json"
-	"unicode/utf8"
+	"strings"
 
 	"github.com/aplomb-dev/aplomb/schema"
 )
 
 // mostFileText is how much of the files of one resource policies see, in bytes:
-// what lies beyond is left out, and listed with no text.
+// what lies beyond is left out, has no text, and is listed as unread.
 const mostFileText = 1 << 20
 
 // resourceInput is a resource as policies see it: the declaration, with the
@@ -23,6 +23,7 @@ type resourceInput struct {
 	File       string            `json:"file"`
 	Use        *useInput         `json:"use,omitempty"`
 	Files      map[string]string `json:"files,omitempty"`
+	Unread     []string          `json:"unread,omitempty"` // of files, those that did not fit
 	Suspects   []Suspect         `json:"suspects,omitempty"`
 }
 
@@ -73,23 +74,28 @@ func inputOf(r *schema.Resource, files bool, suspects []Suspect) resourceInput {
 		in.Use = &useInput{Template: r.Use.Template, Version: r.Use.Version, Name: r.Use.Name}
 	}
 	if files {
-		in.Files = textsOf(r.Files)
+		in.Files, in.Unread = textsOf(r.Files)
 	}
 	return in
 }
 
-// textsOf are the texts of files, within bounds.
-func textsOf(t schema.Tree) map[string]string {
-	texts, left := make(map[string]string, len(t)), mostFileText
+// textsOf are the texts of files, within bounds, and the names of those that are
+// not. Bytes that are no UTF-8 are replaced: one of them hides nothing else.
+func textsOf(t schema.Tree) (texts map[string]string, unread []string) {
+	texts = make(map[string]string, len(t))
+	left := mostFileText
 	for _, f := range t {
 		text := ""
-		if len(f.Data) <= left && utf8.Valid(f.Data) {
-			text = string(f.Data)
-			left -= len(f.Data)
+		if len(f.Data) <= left {
+			text = strings.ToValidUTF8(string(f.Data), "\ufffd")
+		}
+		if len(f.Data) > left || len(text) > left {
+			text, unread = "", append(unread, f.Path)
 		}
 		texts[f.Path] = text
+		left -= len(text)
 	}
-	return texts
+	return texts, unread
 }
 
 // encode is JSON without HTML escaping, as everything else here is.

@@ -13,7 +13,7 @@ import (
 // judges, and what is judged.
 type query struct {
 	key   key
-	build func() (policies []*Policy, input any) // what it takes to ask: only where nobody has before
+	build func(context.Context) (policies []*Policy, input any, err error) // what it takes to ask: only where nobody has before
 
 	policies []*Policy
 	input    json.RawMessage
@@ -31,7 +31,7 @@ func (s *Set) newQuery(policies []*Policy, input any) (query, error) {
 	if err != nil {
 		return query{}, err
 	}
-	return query{key: keyOf(s.sum[:], namesOf(policies), raw), build: func() ([]*Policy, any) { return policies, json.RawMessage(raw) }}, nil
+	return query{key: keyOf(s.sum[:], namesOf(policies), raw), build: func(context.Context) ([]*Policy, any, error) { return policies, json.RawMessage(raw), nil }}, nil
 }
 
 func namesOf(policies []*Policy) []byte {
@@ -64,7 +64,10 @@ func (s *Set) ask(ctx context.Context, queries []query) ([]answer, error) {
 			answers[i] = *e
 			continue
 		}
-		policies, input := q.build()
+		policies, input, err := q.build(ctx)
+		if err != nil {
+			return nil, err
+		}
 		if len(policies) == 0 {
 			c.put(q.key, round, answer{})
 			continue

@@ -117,16 +117,17 @@ func (s *Set) about(policies []*Policy, env string, r *schema.Resource) (query, 
 	if len(who) == 0 {
 		return query{}, false
 	}
-	build := func() ([]*Policy, any) {
+	build := func(ctx context.Context) ([]*Policy, any, error) {
 		var suspects []Suspect
+		var err error
 		if scanned {
-			suspects = suspectsOf(r)
+			suspects, err = suspectsOf(ctx, r)
 		}
 		asked := slices.DeleteFunc(slices.Clone(who), func(p *Policy) bool { return p.Match.Suspects && len(suspects) == 0 })
 		return asked, struct {
 			Resource    resourceInput `json:"resource"`
 			Environment string        `json:"environment"`
-		}{inputOf(r, files, suspects), env}
+		}{inputOf(r, files, suspects), env}, err
 	}
 	in := inputOf(r, false, nil)
 	in.Spec = nil // it is hashed as it stands

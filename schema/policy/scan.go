@@ -1,7 +1,7 @@
 package policy
 
 import (
-	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -9,7 +9,6 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/aplomb-dev/aplomb/schema"
 )
@@ -22,76 +21,134 @@ type Suspect struct {
 	Line  int         `json:"line,omitempty"` // in the file, or in a text of several lines
 	Shape string      `json:"shape"`          // what it looks like, in words
 	Where string      `json:"where"`          // the place for people: spec.env.KEY, a.conf:3
+	// Unread says that it was not looked through from there on, which is no
+	// better than a secret: Shape says why.
+	Unread bool `json:"unread,omitempty"`
 }
 
-// Bounds of what is scanned for one resource.
+// Bounds of what is scanned. It happens in this process, so that all of it
+// takes time in proportion to the text, whatever the text is.
 const (
 	mostScanned  = 1 << 20 // bytes of one text
+	mostTogether = 8 << 20 // bytes of one resource
 	mostSuspects = 20
 )
 
-// shapes are the known ones. Each is one that has nothing else in it, so that
-// finding it is enough.
-var shapes = []struct {
-	words string
-	sign  string // that must be there for the expression to be tried
-	re    *regexp.Regexp
-}{
-	{"a private key", "PRIVATE KEY-----", regexp.MustCompile(`-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY-----`)},
-	{"an AWS access key", "A", regexp.MustCompile(`\b(?:AKIA|ASIA)[0-9A-Z]{16}\b`)},
-	{"a GitHub token", "gh", regexp.MustCompile(`\bgh[pousr]_[A-Za-z0-9]{36,255}\b`)},
-	{"a GitHub token", "github_pat_", regexp.MustCompile(`\bgithub_pat_[A-Za-z0-9_]{50,255}\b`)},
-	{"a GitLab token", "glpat-", regexp.MustCompile(`\bglpat-[A-Za-z0-9_-]{20,64}`)},
-	{"a Slack token", "xox", regexp.MustCompile(`\bxox[abeoprs]-[A-Za-z0-9-]{10,255}`)},
-	{"a Stripe key", "k_live_", regexp.MustCompile(`\b[sr]k_live_[A-Za-z0-9]{16,255}\b`)},
-	{"a Google API key", "AIza", regexp.MustCompile(`\bAIza[0-9A-Za-z_-]{35}`)},
-	{"a Vault token", "hv", regexp.MustCompile(`\bhv[sbr]\.[A-Za-z0-9_-]{20,255}`)},
-	{"an npm token", "npm_", regexp.MustCompile(`\bnpm_[A-Za-z0-9]{36}\b`)},
-	{"a PyPI token", "pypi-", regexp.MustCompile(`\bpypi-[A-Za-z0-9_-]{50,255}`)},
-	{"a SendGrid key", "SG.", regexp.MustCompile(`\bSG\.[A-Za-z0-9_-]{22}\.[A-Za-z0-9_-]{43}`)},
-	{"an age key", "AGE-SECRET-KEY-", regexp.MustCompile(`\bAGE-SECRET-KEY-1[0-9A-Z]{58}\b`)},
-	{"a JSON web token", "eyJ", regexp.MustCompile(`\beyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}`)},
-	{"a password in a URL", "://", regexp.MustCompile(`[a-z][a-z0-9+.-]*://[^/\s:@{}$<>"']+:[^/\s:@{}$<>"'*]{4,}@[A-Za-z0-9\[]`)},
-}
+// tooLarge is the shape of what was not looked through to its end.
+const tooLarge = "too large to be looked through"
 
 var (
-	// harmless are long texts that look random and are public.
-	harmlessRE = regexp.MustCompile(`(?s)-----BEGIN (?:CERTIFICATE|(?:[A-Z0-9]+ )?PUBLIC KEY|CERTIFICATE REQUEST|X509 CRL)-----.*?-----END [A-Z0-9 ]+-----` +
-		`|\bsha(?:1|256|384|512)[-:][A-Za-z0-9+/=_-]+|\b(?:h1|zh|sha):[A-Za-z0-9+/=]+|\b(?:ssh-[a-z0-9-]+|ecdsa-[a-z0-9-]+) AAAA[A-Za-z0-9+/=]+`)
-	runRE   = regexp.MustCompile(`[A-Za-z0-9+/_=-]{24,}`)
-	breakRE = regexp.MustCompile(`[-_/+=]`)
-	keyRE   = regexp.MustCompile(`(?i)(?:^|[._-]|[a-z])(?:passw(?:or)?d|passphrase|secret|token|api_?key|access_?key|private_?key)$`)
-	wordRE  = regexp.MustCompile(`^[a-z]+(?:[-_./:][a-z]+)*$`)
+	// harmlessRE are texts on one line that look random and are public. No
+	// match of it looks beyond where the match ends.
+	harmlessRE = regexp.MustCompile(`\bsha(?:1|256|384|512)[-:][A-Za-z0-9+/=_-]+|\b(?:h1|zh|sha):[A-Za-z0-9+/=]+|\b(?:ssh-[a-z0-9-]+|ecdsa-[a-z0-9-]+) AAAA[A-Za-z0-9+/=]+`)
+	keyRE      = regexp.MustCompile(`(?i)(?:^|[._-]|[a-z])(?:passw(?:or)?d|passphrase|secret|token|api_?key|access_?key|private_?key)$`)
+	wordRE     = regexp.MustCompile(`^[a-z]+(?:[-_./:][a-z]+)*$`)
 )
 
 // scan finds what looks like a secret in a text: the shape of the first one,
 // and the offset where it is; "" for none. key is the name of the field that
 // holds it, "" where there is none.
 func scan(text, key string) (shape string, at int) {
-	text = text[:min(len(text), mostScanned)]
-	for _, s := range shapes {
-		if !strings.Contains(text, s.sign) {
-			continue
-		}
-		if loc := s.re.FindStringIndex(text); loc != nil {
-			return s.words, loc[0]
-		}
+	if shape, at = shaped(text); shape != "" {
+		return shape, at
 	}
 	if keyRE.MatchString(key) && assigned(text) {
 		return "the value of " + shortKey(key), 0
 	}
-	if len(text) < 24 {
-		return "", 0
+	if at = randomIn(text, 0, publicBlocks(text)); at >= 0 {
+		return "a random text", at
 	}
-	public := harmlessRE.FindAllStringIndex(text, -1)
-	for _, loc := range runRE.FindAllStringIndex(text, -1) {
-		known := slices.ContainsFunc(public, func(p []int) bool { return loc[0] >= p[0] && loc[0] < p[1] })
-		if !known && random(text[loc[0]:loc[1]]) {
-			return "a random text", loc[0]
+	at = 0
+	for line := range strings.Lines(text) {
+		if key := assignment(line); key != "" {
+			return "the value of " + shortKey(key), at
 		}
+		at += len(line)
 	}
 	return "", 0
 }
+
+// span is a part of a text, from its first byte to behind its last.
+type span struct{ from, to int }
+
+// publicBlocks are the certificates and public keys of a text, in order. A block
+// ends at the next dashes, which name its end, or is none: each byte is looked
+// at once, and nobody hides anything between a beginning and a far end.
+func publicBlocks(text string) []span {
+	const begin, end, dashes, mostLabel = "-----BEGIN ", "-----END ", "-----", 64
+	var blocks []span
+	for at := 0; ; {
+		i := strings.Index(text[at:], begin)
+		if i < 0 {
+			return blocks
+		}
+		from := at + i
+		at = from + len(begin)
+		label, _, ok := strings.Cut(text[at:min(at+mostLabel, len(text))], dashes)
+		if !ok || !isPublic(label) {
+			continue
+		}
+		at += len(label) + len(dashes)
+		i = strings.Index(text[at:], dashes)
+		if i < 0 {
+			return blocks
+		}
+		if at += i; strings.HasPrefix(text[at:], end+label+dashes) {
+			at += len(end) + len(label) + len(dashes)
+			blocks = append(blocks, span{from, at})
+		}
+	}
+}
+
+// isPublic says of the label of a block whether anybody may see what it holds.
+func isPublic(label string) bool {
+	return strings.HasSuffix(label, "CERTIFICATE") || label == "CERTIFICATE REQUEST" || label == "X509 CRL" || label == "PUBLIC KEY" || strings.HasSuffix(label, " PUBLIC KEY")
+}
+
+// randomIn is where a text has a run that looks drawn at random and is not
+// public; -1 for nowhere. The text begins at base of the one that has the blocks.
+func randomIn(text string, base int, blocks []span) int {
+	var public [][]int
+	looked := false
+	for from, to := nextRun(text, 0); to > from; from, to = nextRun(text, to) {
+		if !random(text[from:to]) {
+			continue
+		}
+		if !looked {
+			public, looked = harmlessRE.FindAllStringIndex(text, -1), true
+		}
+		for len(public) > 0 && public[0][1] <= from {
+			public = public[1:]
+		}
+		for len(blocks) > 0 && blocks[0].to <= base+from {
+			blocks = blocks[1:]
+		}
+		if (len(public) == 0 || public[0][0] > from) && (len(blocks) == 0 || blocks[0].from > base+from) {
+			return from
+		}
+	}
+	return -1
+}
+
+// nextRun is the next run of letters, digits and what encodings put between
+// them; nothing where there is none.
+func nextRun(text string, at int) (from, to int) {
+	const shortest = 24
+	for from = at; from < len(text); from = to + 1 {
+		for to = from; to < len(text) && (alphanumeric(text[to]) || breaks(text[to])); to++ {
+		}
+		if to-from >= shortest {
+			return from, to
+		}
+	}
+	return len(text), len(text)
+}
+
+func alphanumeric(c byte) bool {
+	return c >= '0' && c <= '9' || c >= 'A' && c <= 'Z' || c >= 'a' && c <= 'z'
+}
+
+func breaks(c byte) bool { return c == '-' || c == '_' || c == '/' || c == '+' || c == '=' }
 
 func shortKey(key string) string {
 	const most = 40
@@ -118,10 +175,14 @@ func assigned(text string) bool {
 // from lower-case letters and digits alone is not told from a name.
 func random(run string) bool {
 	longest := ""
-	for _, part := range breakRE.Split(run, -1) {
-		if len(part) > len(longest) {
-			longest = part
+	for from, to := 0, 0; to <= len(run); to++ {
+		if to < len(run) && !breaks(run[to]) {
+			continue
 		}
+		if to-from > len(longest) {
+			longest = run[from:to]
+		}
+		from = to + 1
 	}
 	if len(longest) < 16 || strings.HasPrefix(run, "AAAA") {
 		return false
@@ -165,9 +226,9 @@ func entropy(s string) float64 {
 }
 
 // suspectsOf finds what looks like a secret in a resource: in its spec, in its
-// labels, and in the files that it names.
-func suspectsOf(r *schema.Resource) []Suspect {
-	s := &scanner{}
+// labels, and in the files that it names. An error means that ctx ended.
+func suspectsOf(ctx context.Context, r *schema.Resource) ([]Suspect, error) {
+	s := &scanner{ctx: ctx, left: mostTogether}
 	var spec any
 	if json.Unmarshal(r.Spec, &spec) == nil {
 		s.value("/spec", "", spec)
@@ -178,19 +239,34 @@ func suspectsOf(r *schema.Resource) []Suspect {
 	for _, f := range r.Files {
 		s.file(f)
 	}
-	return s.found
+	return s.found, ctx.Err()
 }
 
-type scanner struct{ found []Suspect }
+// scanner looks through the texts of one resource.
+type scanner struct {
+	ctx   context.Context // asked before each text
+	left  int             // bytes that may yet be looked through
+	found []Suspect
+}
+
+// done says that there is no point in going on.
+func (s *scanner) done() bool { return len(s.found) >= mostSuspects || s.ctx.Err() != nil }
 
 func (s *scanner) add(found Suspect) {
 	found.Where = found.Path.String()
 	if found.File != "" {
 		found.Where = fmt.Sprintf("%s:%d", found.File, found.Line)
 	}
-	if len(s.found) < mostSuspects {
+	if !s.done() {
 		s.found = append(s.found, found)
 	}
+}
+
+// part is as much of a text as is looked through.
+func (s *scanner) part(text string) string {
+	part := text[:min(len(text), mostScanned, s.left)]
+	s.left -= len(part)
+	return part
 }
 
 func (s *scanner) value(at schema.Path, key string, v any) {
@@ -209,35 +285,65 @@ func (s *scanner) value(at schema.Path, key string, v any) {
 }
 
 func (s *scanner) text(at schema.Path, key, text string) {
-	shape, offset := scan(text, key)
-	if shape == "" {
+	if s.done() {
 		return
 	}
-	found := Suspect{Path: at, Shape: shape}
+	part := s.part(text)
+	found := Suspect{Path: at}
+	var offset int
+	if found.Shape, offset = scan(part, key); found.Shape == "" && len(part) < len(text) {
+		found.Shape, found.Unread, offset = tooLarge, true, len(part)
+	}
+	if found.Shape == "" {
+		return
+	}
 	if strings.Contains(text, "\n") {
 		found.Line = 1 + strings.Count(text[:offset], "\n")
 	}
 	s.add(found)
 }
 
-// file scans a file line by line, so that each place is found, after looking at
-// the whole for what spans lines.
+// file scans a file line by line, so that each place is found. What is not text
+// is scanned as the bytes that it is.
 func (s *scanner) file(f schema.File) {
-	if !utf8.Valid(f.Data) || bytes.IndexByte(f.Data, 0) >= 0 {
+	if s.done() {
 		return
 	}
-	text := string(f.Data[:min(len(f.Data), mostScanned)])
-	blank := harmlessRE.ReplaceAllStringFunc(text, func(public string) string { return strings.Repeat("\n", strings.Count(public, "\n")) })
-	n := 0
-	for line := range strings.Lines(blank) {
+	whole := string(f.Data)
+	if strings.HasPrefix(whole, "\xff\xfe") || strings.HasPrefix(whole, "\xfe\xff") { // UTF-16
+		whole = strings.ReplaceAll(whole, "\x00", "")
+	}
+	text := s.part(whole)
+	blocks := publicBlocks(text)
+	n, base := 0, 0
+	for line := range strings.Lines(text) {
 		n++
-		if shape, _ := scan(line, ""); shape != "" {
+		for len(blocks) > 0 && blocks[0].to <= base {
+			blocks = blocks[1:]
+		}
+		shape, _ := shaped(line)
+		if shape == "" && randomIn(line, base, blocks) >= 0 {
+			shape = "a random text"
+		}
+		if key := assignment(line); shape == "" && key != "" {
+			shape = "the value of " + shortKey(key)
+		}
+		if shape != "" {
 			s.add(Suspect{File: f.Path, Line: n, Shape: shape})
 		}
+		if base += len(line); s.done() {
+			return
+		}
+	}
+	if len(text) < len(whole) {
+		s.add(Suspect{File: f.Path, Line: max(n, 1), Shape: tooLarge, Unread: true})
 	}
 }
 
 // String is what a finding says of a suspect.
 func (s Suspect) String() string {
+	if s.Unread {
+		return s.Where + ": is " + s.Shape
+	}
 	return s.Where + ": looks like " + s.Shape
 }
