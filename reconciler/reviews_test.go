@@ -30,7 +30,7 @@ func TestReviews(t *testing.T) {
 	}
 	h.converged(h.tip())
 	h.must(h.eng.ForeignEdit(h.eng.Objects()[0].Handle, json.RawMessage(`{"value":"foreign"}`)))
-	h.Kick()
+	h.must(h.Resume(ctx, "ana", nil, "")) // everything is looked at
 	h.until("repaired", func(s Status) bool {
 		return s.Converged && !strings.Contains(string(h.eng.Objects()[0].Spec), "foreign")
 	})
