@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -107,5 +108,32 @@ func TestFlipped(t *testing.T) {
 	}
 	if told == 0 {
 		t.Error("no damage was noticed at all")
+	}
+}
+
+// TestLoops: a page that leads back to itself, or to one above it, is damage
+// like any other, and takes neither time nor memory.
+func TestLoops(t *testing.T) {
+	whole := full(t)
+	path := filepath.Join(t.TempDir(), "store.db")
+	branches := 0
+	for at := 0; at+4096 <= len(whole); at += 4096 {
+		if binary.NativeEndian.Uint16(whole[at+8:]) != 1 || binary.NativeEndian.Uint16(whole[at+10:]) == 0 {
+			continue // no branch
+		}
+		for _, to := range []uint64{uint64(at / 4096), 1 << 40} {
+			raw := append([]byte(nil), whole...)
+			binary.NativeEndian.PutUint64(raw[at+16+8:], to)
+			must(t, os.WriteFile(path, raw, 0o600))
+			if err := use(t, path); err == nil {
+				branches-- // a page that is free by now
+			} else if !errors.Is(err, store.ErrCorrupt) {
+				t.Errorf("page %d leads to %d: %v", at/4096, to, err)
+			}
+			branches++
+		}
+	}
+	if branches == 0 {
+		t.Error("there is no branch to be damaged")
 	}
 }

@@ -98,6 +98,9 @@ func open(path string) (db *bbolt.DB, err error) {
 	db, err = bbolt.Open(path, 0o600, &bbolt.Options{Timeout: openTimeout, FreelistType: bbolt.FreelistMapType})
 	switch {
 	case err == nil:
+		if err = checkPages(path, db); err != nil {
+			return nil, errors.Join(corrupt(path, err), db.Close())
+		}
 		return db, nil
 	case errors.Is(err, bolterrors.ErrTimeout):
 		return nil, &Error{path, ErrLocked, "a daemon runs on this data folder; ask it instead, or stop it first"}
