@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"os"
 
@@ -11,7 +12,7 @@ import (
 )
 
 func (a *app) schema() *cobra.Command {
-	var dir, file string
+	var dir, file, from string
 	c := &cobra.Command{
 		Use:   "schema",
 		Short: "The schemas of all kinds for editors, as CUE and as JSON Schema",
@@ -23,8 +24,8 @@ the templates that are shipped, in DIR/cue.mod/pkg: there cue vet and editors
 find them, where DIR is the root of a repository. A DIR/cue.mod/module.cue is
 written if there is none. What an earlier aplomb wrote there is replaced.
 
-With --json-schema they are one JSON Schema of a declaration of any kind, on
-standard output or in FILE. Name it in a YAML file's first line:
+With --json-schema they are one JSON Schema of a declaration of any kind, and of
+uses of the templates, on standard output or in FILE. Name it in a YAML file's first line:
 
     # yaml-language-server: $schema=.aplomb.schema.json`,
 		Args: args(0, 0, "no argument"),
@@ -33,16 +34,17 @@ standard output or in FILE. Name it in a YAML file's first line:
 			if dir == "" && !wanted {
 				return usage("--cue DIR or --json-schema", "nothing is asked for")
 			}
-			return a.runSchema(dir, file, wanted)
+			return a.runSchema(cmd.Context(), dir, file, from, wanted)
 		},
 	}
 	c.Flags().StringVar(&dir, "cue", "", "write the CUE module into `DIR`/cue.mod/pkg")
 	c.Flags().StringVar(&file, "json-schema", "", "write the JSON Schema to `FILE`; without it, to standard output")
+	c.Flags().StringVar(&from, "templates", "", "the folder of the templates whose uses the JSON Schema knows; without it, those that are shipped")
 	c.Flags().Lookup("json-schema").NoOptDefVal = "-"
 	return c
 }
 
-func (a *app) runSchema(dir, file string, wanted bool) error {
+func (a *app) runSchema(ctx context.Context, dir, file, from string, wanted bool) error {
 	var written []string
 	if dir != "" {
 		if st, err := os.Stat(dir); err != nil || !st.IsDir() {
@@ -54,7 +56,14 @@ func (a *app) runSchema(dir, file string, wanted bool) error {
 		}
 	}
 	if wanted {
-		text, err := compile.JSONSchema()
+		known, findings, err := templates(ctx, from)
+		if err != nil {
+			return err
+		}
+		if len(findings) > 0 {
+			return a.findings(findings)
+		}
+		text, err := compile.JSONSchema(known)
 		if err != nil {
 			return fmt.Errorf("make the JSON Schema: %w", err)
 		}

@@ -17,16 +17,16 @@ import (
 const JSONSchemaID = "https://aplomb.dev/schema.json"
 
 // JSONSchema is one JSON Schema (draft 2020-12) of a declaration of any kind,
-// for editors of YAML: it is made from the source of the CUE schemas, and
-// evaluates nothing. What it accepts may still have findings: it knows nothing
+// and of a use of any of templates, for editors of YAML: it is made from the
+// source of the CUE schemas, and evaluates nothing. What it accepts may still have findings: it knows nothing
 // of outputs, of files and of other declarations.
-func JSONSchema() ([]byte, error) {
+func JSONSchema(templates []Template) ([]byte, error) {
 	w := &schemaWriter{defs: node{}}
 	kinds, err := w.packages(schema.FS())
 	if err != nil {
 		return nil, err
 	}
-	out, err := json.MarshalIndent(w.document(kinds), "", "  ")
+	out, err := json.MarshalIndent(w.document(append(kinds, w.uses(templates)...), templates), "", "  ")
 	return append(out, '\n'), err
 }
 
@@ -134,10 +134,13 @@ func needed(spec node) bool {
 }
 
 // document is the whole: the envelope, and the spec by kind.
-func (w *schemaWriter) document(kinds []node) node {
+func (w *schemaWriter) document(kinds []node, templates []Template) node {
 	var words []node
 	for _, k := range schema.Kinds() {
 		words = append(words, node{"const": k.Name, "description": k.Doc})
+	}
+	for _, t := range templates {
+		words = append(words, node{"const": t.Name, "description": t.Doc})
 	}
 	words = append(words, node{"pattern": `^[A-Za-z][A-Za-z0-9]*(@v[0-9]+)?$`, "description": "A template that the operator offers."})
 	w.defs["Reference"] = node{"type": "string", "pattern": "@\\{", "description": "A reference to another resource's output, or a text that holds some."}

@@ -16,9 +16,19 @@ import (
 	"github.com/aplomb-dev/aplomb/schema"
 )
 
+// shipped are the templates of this program.
+func shipped(t testing.TB) []Template {
+	t.Helper()
+	all, findings, err := New(Options{}).Templates(t.Context(), Declarations{})
+	if err != nil || len(findings) > 0 || len(all) < 5 {
+		t.Fatal(err, findings, len(all))
+	}
+	return all
+}
+
 func jsonSchema(t testing.TB) *jsonschema.Schema {
 	t.Helper()
-	text, err := JSONSchema()
+	text, err := JSONSchema(shipped(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -112,7 +122,7 @@ func TestJSONSchemaRefuses(t *testing.T) {
 	}
 	for _, c := range []struct{ from, to string }{
 		{"count: 2", "count: \"@{local.port/a.port}\""}, {"count: 2", "check: {tcp: \"@{local.port/a.address}\"}"},
-		{"count: 2", "env: {A: 1, B: true, C: x}"}, {"kind: local.process", "kind: WebService"}, {"kind: local.process", "kind: WebService@v2"},
+		{"count: 2", "env: {A: 1, B: true, C: x}"}, {"kind: local.process", "kind: Another"}, {"kind: local.process", "kind: WebService@v2"},
 		{"count: 2", "type: batch"}, {"count: 2", "stop: {signal: \"@{tofu.stack/a.signal}\", grace: 5s}"},
 	} {
 		if err := s.Validate(yamlDocuments(t, strings.Replace(good, c.from, c.to, 1))[0]); err != nil {
@@ -123,7 +133,7 @@ func TestJSONSchemaRefuses(t *testing.T) {
 
 // Every field of every kind is in it, documented.
 func TestJSONSchemaIsWhole(t *testing.T) {
-	text, err := JSONSchema()
+	text, err := JSONSchema(shipped(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -144,9 +154,30 @@ func TestJSONSchemaIsWhole(t *testing.T) {
 			t.Errorf("there is no %s", k.Name)
 		}
 	}
-	again, err := JSONSchema()
+	again, err := JSONSchema(shipped(t))
 	if err != nil || !slices.Equal(text, again) {
 		t.Error("it differs from time to time", err)
 	}
 	t.Logf("%d bytes, %d definitions", len(text), len(doc.Defs))
+}
+
+// A use is checked by the input of its template, pinned or not.
+func TestJSONSchemaOfUses(t *testing.T) {
+	s := jsonSchema(t)
+	for text, good := range map[string]bool{
+		"kind: WebService\nspec: {command: [x, 1], count: 2, env: {A: 1}, secrets: {K: set/key}}": true,
+		"kind: WebService@v1\nspec: {command: [x], count: \"@{local.port/a.port}\"}":              true,
+		"kind: WebService\nspec: {commandd: [x]}":                                                 false,
+		"kind: WebService@v1\nspec: {commandd: [x]}":                                              false,
+		"kind: WebService\nspec: {command: x}":                                                    false,
+		"kind: WebService\nspec: {count: 1001}":                                                   false,
+		"kind: WebService\nspec: {count: two}":                                                    false,
+		"kind: WebService\nspec: {env: {A: [1]}}":                                                 false,
+		"kind: Batch\nspec: {health: /}":                                                          false,
+	} {
+		err := s.Validate(yamlDocuments(t, "apiVersion: aplomb.dev/v1\nmetadata: {name: a}\n"+text+"\n")[0])
+		if (err == nil) != good {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
 }
