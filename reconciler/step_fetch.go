@@ -156,7 +156,10 @@ func (r *Reconciler) keepUnder(ctx context.Context, t tuple) error {
 	if !declared || refusal == nil || !refusal.of().same(t) || refusal.Error != "" || now.Under.Same(t.Under) {
 		return nil
 	}
-	tries := []tuple{{now.Revision, t.Under}}
+	var tries []tuple
+	if whole := (tuple{now.Revision, t.Under}); !whole.same(t) {
+		tries = append(tries, whole)
+	}
 	if under := now.Under; under.Policies.ID != t.Under.Policies.ID && under.Templates.ID != t.Under.Templates.ID {
 		under.Policies = t.Under.Policies
 		tries = append(tries, tuple{now.Revision, under})
