@@ -302,3 +302,35 @@ func (r *Reconciler) followed(name string) *FollowedStatus {
 	}
 	return nil
 }
+
+// keepUnder puts what is in force under newer templates and policies, where the
+// tip was refused under them: a commit that does not compile must not keep a
+// rule of the operator's from being in force. Where what is in force does not
+// compile under both, it goes under the policies alone.
+func (r *Reconciler) keepUnder(ctx context.Context, t tuple) error {
+	r.mu.Lock()
+	refusal, now, declared := r.refuse, tuple{r.core.w.Revision, r.core.w.Under}, r.core.w.Declared
+	r.mu.Unlock()
+	if !declared || refusal == nil || !refusal.of().same(t) || refusal.Error != "" || now.Under.Same(t.Under) {
+		return nil
+	}
+	var tries []tuple
+	if whole := (tuple{now.Revision, t.Under}); !whole.same(t) {
+		tries = append(tries, whole)
+	}
+	if under := now.Under; under.Policies.ID != t.Under.Policies.ID && under.Templates.ID != t.Under.Templates.ID {
+		under.Policies = t.Under.Policies
+		tries = append(tries, tuple{now.Revision, under})
+	}
+	var err error
+	for _, try := range tries {
+		taken := true
+		if err = r.take(ctx, try, func(Refusal) { taken = false }); err == nil && taken {
+			break
+		}
+	}
+	r.mu.Lock()
+	r.refuse = refusal // what is wrong with the tip is so still
+	r.mu.Unlock()
+	return err
+}
