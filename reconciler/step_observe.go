@@ -119,9 +119,9 @@ func (t *turn) mayTouch(n *Node, e *Eval) bool {
 }
 
 // Seen puts an observation into the world. What cannot change a plan keeps its
-// sequence, and with it the plan.
+// sequence, and with it the plan. What was heard while the look was under way
+// is worth another: the answer may be older.
 func (w *World) Seen(n *Node, s drivers.State) {
-	n.Dirty = false
 	if s.Exists && s.Health.Status == "" {
 		s.Health.Status = drivers.Healthy
 	}

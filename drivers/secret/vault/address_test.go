@@ -10,6 +10,9 @@ import (
 	"github.com/aplomb-dev/aplomb/schema"
 )
 
+// newRoot is the path at which a mount of pki makes a root.
+const newRoot = "root/generate/internal"
+
 // TestAddressAndCheck: where things are, and what is refused before anything is
 // looked at.
 func TestAddressAndCheck(t *testing.T) {
@@ -52,9 +55,9 @@ func TestAddressAndCheck(t *testing.T) {
 		{Config, `{"path":"auth/jwt/config"}`, "path/auth/jwt/config", ""},
 		{Config, `{"path":"sys/policies/acl/x"}`, "", "Vault's own"},
 		{Config, `{"path":"x/config","fields":{"a":1},"secrets":{"a":"b"}}`, "", "fields and in secrets"},
-		{Config, `{"path":"pki/root/generate/internal","fields":{"issuer_name":"one"}}`, "path/pki/root/generate/internal/one", ""},
-		{Config, `{"path":"pki/root/generate/internal","fields":{}}`, "", "issuer_name"},
-		{Config, `{"path":"pki/root/generate/internal","fields":{"issuer_name":"@{a/b.c}"}}`, "", "issuer_name"},
+		{Config, `{"path":"pki/` + newRoot + `","fields":{"issuer_name":"one"}}`, "path/pki/" + newRoot + "/one", ""},
+		{Config, `{"path":"pki/` + newRoot + `","fields":{}}`, "", "issuer_name"},
+		{Config, `{"path":"pki/` + newRoot + `","fields":{"issuer_name":"@{a/b.c}"}}`, "", "issuer_name"},
 		{"vault.other", `{}`, "", "no kind"},
 	} {
 		err := d.Check(c.kind, "web", wanted(c.spec))
@@ -91,7 +94,7 @@ func TestNeeds(t *testing.T) {
 		{Role, `{"mount":"database","fields":{"db_name":"shop"}}`, "mount/database path/database/config/shop"},
 		{Config, `{"path":"auth/jwt-nomad/config"}`, "auth/jwt-nomad"},
 		{Config, `{"path":"database/config/shop"}`, "mount/database"},
-		{Config, `{"path":"deep/pki/root/generate/internal","fields":{"issuer_name":"x"}}`, "mount/deep/pki"},
+		{Config, `{"path":"deep/pki/` + newRoot + `","fields":{"issuer_name":"x"}}`, "mount/deep/pki"},
 	} {
 		got := d.Needs(c.kind, "web", wanted(c.spec))
 		slices.Sort(got)

@@ -92,7 +92,7 @@ func TestPKI(t *testing.T) {
 	s := newServer(t)
 	s.declare(Mount, "pki", fields{"type": "pki", "config": fields{"max_lease_ttl": "87600h"}}, nil)
 	spec := func(name string) fields {
-		return fields{"path": "pki/root/generate/internal", "fields": fields{"issuer_name": name, "common_name": "a root", "ttl": "8760h", "key_type": "ec"}}
+		return fields{"path": "pki/" + newRoot, "fields": fields{"issuer_name": name, "common_name": "a root", "ttl": "8760h", "key_type": "ec"}}
 	}
 	s.once(enginetest.Lost, func(q *http.Request) bool { return q.Method == http.MethodPost })
 	r := drivertest.NewResource(t, s.driver(), Config, "root", drivers.Desired{Spec: drivertest.JSON(t, spec("root-1"))})

@@ -40,7 +40,7 @@ func TestFieldsAreVaults(t *testing.T) {
 		"jwt config": {"/auth/jwt/config"}, "jwt role": {"/auth/jwt/role/{name}"}, "approle role": {"/auth/approle/role/{role_name}"},
 		"database roles": {"/database/roles/{name}"}, "pki roles": {"/pki/roles/{name}"}, "pki config/urls": {"/pki/config/urls"}, "pki config/crl": {"/pki/config/crl"},
 		"pki config/issuers": {"/pki/config/issuers"}, "pki config/cluster": {"/pki/config/cluster"}, "pki config/acme": {"/pki/config/acme"},
-		"pki root/generate": {"/pki/root/generate/{exported}"}, "transit keys": {"/transit/keys/{name}", "/transit/keys/{name}/config"}, "transit config/keys": {"/transit/config/keys"},
+		"pki root/generate": {"/pki/" + "root/generate/{exported}"}, "transit keys": {"/transit/keys/{name}", "/transit/keys/{name}/config"}, "transit config/keys": {"/transit/config/keys"},
 	} {
 		theirs := map[string]bool{}
 		for _, p := range paths {
