@@ -112,9 +112,8 @@ func (a *Approver) proposal(ctx context.Context, p forge.Proposal) error {
 		return err
 	}
 	for _, r := range reviews {
-		// A yes, to this very commit, of somebody else than its author.
-		if r.Verdict != forge.Approved || r.Commit != p.Head || r.Author.Is(p.Author.Name) {
-			continue
+		if r.Verdict != forge.Approved || r.Commit != p.Head {
+			continue // no yes, or not to this very commit
 		}
 		if err := a.word(ctx, p, r.Author, r.At, "", "review of "+p.ID); err != nil {
 			return err
@@ -137,6 +136,9 @@ func (a *Approver) proposal(ctx context.Context, p forge.Proposal) error {
 // word records a yes of somebody whose word counts, to what stood there when it
 // was given. digest is the beginning of the one that was named, if any.
 func (a *Approver) word(ctx context.Context, p forge.Proposal, who forge.Account, at time.Time, digest, why string) error {
+	if who.Is(p.Author.Name) {
+		return nil // nobody agrees with themselves, whichever the door
+	}
 	shown, ok := a.Book.seen(p.Head, at)
 	if !ok || !strings.HasPrefix(shown.Digest, digest) {
 		return nil // given before there was a plan to see, or to another one
@@ -145,11 +147,17 @@ func (a *Approver) word(ctx context.Context, p forge.Proposal, who forge.Account
 	if err != nil || !entitled {
 		return err
 	}
-	news, err := a.Book.count(strings.Join([]string{p.ID, shown.Digest, who.Name, why}, " "))
+	key := strings.Join([]string{p.ID, shown.Digest, who.Name, why}, " ")
+	news, err := a.Book.count(key)
 	if err != nil || !news {
 		return err
 	}
-	return a.Approve(ctx, who.Name, shown.Digest, why, shown.Shown)
+	// Counted first: a crash between the two costs a question. The other way
+	// round it could approve again what was used up.
+	if err := a.Approve(ctx, who.Name, shown.Digest, why, shown.Shown); err != nil {
+		return errors.Join(err, a.Book.uncount(key))
+	}
+	return nil
 }
 
 // entitled says whether somebody's word counts.

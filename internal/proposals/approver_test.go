@@ -75,6 +75,7 @@ func TestApprover(t *testing.T) {
 	}}
 	p.said = map[string][]forge.Comment{"7": {
 		{Author: who("dan"), Body: "fine\naplomb approve " + digest[:12] + "\n", At: late},
+		{Author: who("eve"), Body: "aplomb approve " + digest, At: late}, // the author
 		{Author: who("ben"), Body: "aplomb approve " + digest[:11], At: late},
 		{Author: who("ben"), Body: "> aplomb approve " + digest, At: late},
 		{Author: who("ben"), Body: "aplomb approve " + digest, At: late, Edited: true},
@@ -119,6 +120,23 @@ func TestApproverForgeDown(t *testing.T) {
 	p := people{board: newBoard(), failWith: &forge.Error{Op: "read", Class: forge.ErrUnreachable}}
 	a, _ := approver(t, p)
 	if got, err := counted(t, a); !errors.Is(err, forge.ErrUnreachable) || len(got) > 0 {
+		t.Errorf("%q, %v", got, err)
+	}
+}
+
+// A yes that could not be recorded is counted at the next look.
+func TestApproverTriesAgain(t *testing.T) {
+	p := people{board: newBoard(), writers: map[string]bool{"ana": true}}
+	a, at := approver(t, p)
+	p.origin = map[string][]forge.Proposal{"merge": {{ID: "7", Head: "head"}}}
+	p.reviews = map[string][]forge.Review{"7": {{Author: forge.Account{Name: "ana"}, Verdict: forge.Approved, Commit: "head", At: at.Add(2 * time.Hour)}}}
+	a.Forge = p
+	full := errors.New("no space left")
+	a.Approve = func(context.Context, string, string, string, []plan.Masked) error { return full }
+	if err := a.look(t.Context(), sources.Revision{}, sources.Revision{ID: "merge"}); !errors.Is(err, full) {
+		t.Fatal(err)
+	}
+	if got, err := counted(t, a); err != nil || len(got) != 1 {
 		t.Errorf("%q, %v", got, err)
 	}
 }

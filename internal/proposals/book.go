@@ -131,6 +131,14 @@ func (b *Book) count(key string) (news bool, err error) {
 	return true, b.save()
 }
 
+// uncount takes back that a word was counted.
+func (b *Book) uncount(key string) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	delete(b.counted, key)
+	return b.save()
+}
+
 // save writes the book without its oldest pages.
 func (b *Book) save() error {
 	oldest(b.pages, func(all []page) time.Time { return all[len(all)-1].At })

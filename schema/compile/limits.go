@@ -1,5 +1,7 @@
 package compile
 
+import "cmp"
+
 // What a tree may hold. A tree that exceeds one gets a finding that says so;
 // what checking may cost is the workers' to say.
 const (
@@ -33,17 +35,10 @@ type Limits struct {
 }
 
 func (l Limits) withDefaults() Limits {
-	fill(&l.FileBytes, DefaultFileBytes)
-	fill(&l.TreeBytes, DefaultTreeBytes)
-	fill(&l.Files, DefaultFiles)
-	fill(&l.Depth, DefaultDepth)
-	fill(&l.Nodes, DefaultNodes)
+	l.FileBytes = cmp.Or(l.FileBytes, DefaultFileBytes)
+	l.TreeBytes = cmp.Or(l.TreeBytes, DefaultTreeBytes)
+	l.Files = cmp.Or(l.Files, DefaultFiles)
+	l.Depth = cmp.Or(l.Depth, DefaultDepth)
+	l.Nodes = cmp.Or(l.Nodes, DefaultNodes)
 	return l
-}
-
-func fill[T comparable](field *T, value T) {
-	var zero T
-	if *field == zero {
-		*field = value
-	}
 }

@@ -1,6 +1,9 @@
 package worker
 
-import "time"
+import (
+	"cmp"
+	"time"
+)
 
 // What evaluating may cost.
 const (
@@ -30,16 +33,9 @@ type Limits struct {
 }
 
 func (l Limits) withDefaults() Limits {
-	fill(&l.Memory, DefaultMemory)
-	fill(&l.Deadline, DefaultDeadline)
-	fill(&l.Processes, DefaultProcesses)
-	fill(&l.Recycle, DefaultRecycle)
+	l.Memory = cmp.Or(l.Memory, DefaultMemory)
+	l.Deadline = cmp.Or(l.Deadline, DefaultDeadline)
+	l.Processes = cmp.Or(l.Processes, DefaultProcesses)
+	l.Recycle = cmp.Or(l.Recycle, DefaultRecycle)
 	return l
-}
-
-func fill[T comparable](field *T, value T) {
-	var zero T
-	if *field == zero {
-		*field = value
-	}
 }
