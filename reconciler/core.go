@@ -22,6 +22,7 @@ type core struct {
 // call is one call to a driver, begun and to be made.
 type call struct {
 	op      Op
+	kind    string // of what is planned or applied: a node's identity may change while the call is out
 	target  *Target
 	nodes   []*Node        // many for an observation, else one
 	items   []drivers.Item // of nodes
@@ -183,7 +184,7 @@ func (c *core) begin(ctx context.Context, frontier []*Node) ([]call, error) {
 	calls := make([]call, 0, len(frontier))
 	for _, n := range frontier {
 		p := n.Plan
-		cl := call{op: Applying, target: c.w.Targets[n.ID.Target], nodes: []*Node{n}, change: p.Change, drift: n.drift(), began: c.w.Now}
+		cl := call{op: Applying, kind: n.ID.Kind, target: c.w.Targets[n.ID.Target], nodes: []*Node{n}, change: p.Change, drift: n.drift(), began: c.w.Now}
 		cl.fill = c.w.fillings(n)
 		c.w.Started(n, intents[n.Key])
 		cl.change.Nonce = n.Intent.Nonce
@@ -206,7 +207,7 @@ func (c *core) reads(d *Decision) []call {
 	}
 	for _, p := range d.Plan {
 		p.Node.Op = Planning
-		calls = append(calls, call{op: Planning, target: c.w.Targets[p.Node.ID.Target], nodes: []*Node{p.Node},
+		calls = append(calls, call{op: Planning, kind: p.Node.ID.Kind, target: c.w.Targets[p.Node.ID.Target], nodes: []*Node{p.Node},
 			items: []drivers.Item{p.Node.item(p.Want)}, states: []drivers.State{p.Node.Live.State}, plan: p})
 	}
 	if len(d.Judging) > 0 || d.JudgeWhole && !c.w.judgesWhole {

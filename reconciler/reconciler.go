@@ -320,7 +320,7 @@ func (cl *call) timeout() time.Duration {
 		return judgeTimeout
 	}
 	if cl.op != Observing {
-		return max(drivers.CallTimeout, deadline(cl.nodes[0].ID.Kind))
+		return max(drivers.CallTimeout, deadline(cl.kind))
 	}
 	return drivers.CallTimeout
 }
