@@ -144,23 +144,34 @@ func watcher(b *bench) string {
 	return lacking(!ok, "driver that watches")
 }
 
-// watch: a foreign edit is heard of, by its handle or by none.
+// watch: a foreign edit is heard of, by its handle or by none. A watch that
+// ends with an error is begun again, as the contract has it.
 func watch(b *bench) {
 	it := b.sample(b.s.A)
 	b.converge(it, nil)
 	w, _ := drivers.As[drivers.Watcher](b.d)
 	ctx, cancel := context.WithCancel(b.Context())
-	heard, ended := make(chan []string, 1000), make(chan error, 1)
+	defer cancel()
+	heard, ended := make(chan []string, 1000), make(chan error)
 	go func() {
-		ended <- w.Watch(ctx, func(handles ...string) {
+		defer close(ended)
+		every := time.NewTicker(20 * time.Millisecond)
+		defer every.Stop()
+		for ; ctx.Err() == nil; <-every.C {
+			err := w.Watch(ctx, func(handles ...string) {
+				select {
+				case heard <- handles:
+				default:
+				}
+			})
 			select {
-			case heard <- handles:
-			default:
+			case ended <- b.note(err):
+			case <-ctx.Done():
 			}
-		})
+		}
 	}()
 	edits := 0
-	b.heard(heard, it.Handle, func() {
+	b.heard(heard, ended, it.Handle, func() {
 		spec := b.s.foreign()
 		if edits++; edits%2 == 0 {
 			spec = b.s.A
@@ -170,34 +181,45 @@ func watch(b *bench) {
 	cancel()
 	limit := time.NewTimer(10 * time.Second)
 	defer limit.Stop()
-	select {
-	case <-ended:
-	case <-limit.C:
-		b.blame("Watch returns when ctx ends", "it did not within 10 s")
+	for {
+		select {
+		case _, open := <-ended:
+			if !open {
+				return
+			}
+		case <-limit.C:
+			b.blame("Watch returns when ctx ends", "it did not within 10 s")
+		}
 	}
 }
 
 // heard edits, ever less often, until a hint about handle comes: nothing tells
 // when a watch has begun, and hints may wait until edits pause.
-func (b *bench) heard(hints <-chan []string, handle string, edit func()) {
+func (b *bench) heard(hints <-chan []string, ended <-chan error, handle string, edit func()) {
 	b.Helper()
 	limit := time.NewTimer(b.h.patience())
 	defer limit.Stop()
 	pause := 5 * time.Millisecond
 	again := time.NewTimer(pause)
 	defer again.Stop()
+	var broken error
 	for {
 		select {
 		case handles := <-hints:
 			if len(handles) == 0 || slices.Contains(handles, handle) {
 				return
 			}
+		case broken = <-ended:
+			if broken == nil {
+				b.blame("Watch returns when ctx ends, or with an error to be started again", "it returned nil before that")
+			}
+			b.Logf("a watch ended, and is begun again: %v", broken)
 		case <-again.C:
 			edit()
 			pause *= 2
 			again.Reset(pause)
 		case <-limit.C:
-			b.blame("Watch calls changed with the handles that are worth observing now", "%q was edited, and nothing heard within %s", handle, b.h.patience())
+			b.blame("Watch calls changed with the handles that are worth observing now", "%q was edited, and nothing heard within %s; the last watch that ended: %v", handle, b.h.patience(), broken)
 		}
 	}
 }
