@@ -4,15 +4,16 @@ package main
 
 import (
 	"bytes"
+	"crypto/hmac"
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
-	"net/http/httputil"
-	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -23,6 +24,7 @@ import (
 
 	"github.com/aplomb-dev/aplomb/internal/enginetest"
 	"github.com/aplomb-dev/aplomb/internal/gittest"
+	"github.com/aplomb-dev/aplomb/sources/webhook"
 )
 
 // forum is an environment on one machine whose declarations lie on a real Gitea:
@@ -32,7 +34,8 @@ type forum struct {
 	*testing.T
 	dir, bin string
 	gitea    *enginetest.GiteaServer
-	repo     string // owner/name
+	proxy    *enginetest.Proxy // between aplomb and gitea
+	repo     string            // owner/name
 	work     *gittest.Repo
 	daemon   *exec.Cmd
 	said     said
@@ -59,6 +62,7 @@ func file(name, content string) string {
 func newForum(t *testing.T) *forum {
 	t.Helper()
 	f := &forum{T: t, dir: t.TempDir(), gitea: enginetest.Gitea(t), hook: randomHex(t)}
+	f.proxy = enginetest.NewProxy(t, f.gitea.Address)
 	var owner [4]byte
 	_, _ = rand.Read(owner[:]) // never fails
 	f.repo = f.gitea.Repository(t, "olga"+hex.EncodeToString(owner[:]), "fleet", "ana", "ben", "aplomb")
@@ -75,9 +79,9 @@ func newForum(t *testing.T) *forum {
 	ports, err := enginetest.Ports(1)
 	f.must(err)
 	f.listen = fmt.Sprintf("127.0.0.1:%d", ports[0])
-	behind, err := url.Parse(f.gitea.Address)
-	f.must(err)
-	front := httptest.NewTLSServer(httputil.NewSingleHostReverseProxy(behind)) // tokens are not sent in plain text
+	front := httptest.NewUnstartedServer(f.proxy) // tokens are not sent in plain text
+	front.Config.ErrorLog = log.New(io.Discard, "", 0)
+	front.StartTLS()
 	t.Cleanup(front.Close)
 	for name, text := range map[string]string{"token": f.gitea.User(t, "aplomb"), "hook": f.hook, "ca.pem": gittest.CertificatePEM(front.Certificate()),
 		"aplomb.yaml": fmt.Sprintf(forumConfig, f.dir, f.listen, front.URL+"/"+f.repo+".git", front.URL, f.repo)} {
@@ -330,26 +334,37 @@ func (f *forum) rebase() {
 	}
 }
 
-// hooked: who knows the secret is a reason to look; who does not is nobody.
+// hooked: who knows the secret is a reason to look, once; who does not is nobody.
 func (f *forum) hooked() {
 	f.Helper()
-	at := "http://" + f.listen + "/hooks/prod"
-	for name, sign := range map[string]string{"unsigned": "", "forged": strings.Repeat("0", 64)} {
-		req, err := http.NewRequest(http.MethodPost, at, strings.NewReader(`{"repository":{"clone_url":"x"}}`))
-		f.must(err)
-		req.Header.Set("X-Gitea-Event", "push")
-		req.Header.Set("X-Gitea-Signature", sign)
-		res, err := http.DefaultClient.Do(req)
-		f.must(err)
-		_, _ = io.Copy(io.Discard, res.Body)
-		_ = res.Body.Close()
-		if res.StatusCode != http.StatusUnauthorized {
-			f.Errorf("%s: %s", name, res.Status)
+	body := fmt.Sprintf(`{"repository":{"clone_url":"%s/%s.git"}}`, f.gitea.Address, f.repo)
+	sign := func(body string) string {
+		mac := hmac.New(sha256.New, []byte(f.hook))
+		mac.Write([]byte(body))
+		return hex.EncodeToString(mac.Sum(nil))
+	}
+	long := strings.Repeat(" ", webhook.MaxBody+1)
+	for _, c := range []struct {
+		name, body, signature, delivery string
+		want                            int
+		said                            string
+	}{
+		{"unsigned", body, "", "a", http.StatusUnauthorized, ""},
+		{"forged", body, strings.Repeat("0", 64), "b", http.StatusUnauthorized, "wrong signature"},
+		{"of another body", body + " ", sign(body), "c", http.StatusUnauthorized, "wrong signature"},
+		{"oversized", long, sign(long), "d", http.StatusRequestEntityTooLarge, "too long"},
+		{"good", body, sign(body), "e", http.StatusNoContent, ""},
+		{"replayed", body, sign(body), "e", http.StatusNoContent, "came before"},
+	} {
+		got := f.post(strings.NewReader(c.body), map[string]string{"X-Gitea-Event": "push", "X-Gitea-Signature": c.signature, "X-Gitea-Delivery": c.delivery})
+		if got != c.want {
+			f.Errorf("a call that is %s: %d", c.name, got)
 		}
+		f.until(c.name+" is said", func() bool { return strings.Contains(f.said.String(), c.said) })
 	}
 	f.gitea.Must(f.T, f.gitea.User(f.T, strings.Split(f.repo, "/")[0]), http.MethodPost, "/repos/"+f.repo+"/hooks", map[string]any{
 		"type": "gitea", "active": true, "events": []string{"push", "pull_request"},
-		"config": map[string]string{"url": at, "content_type": "json", "secret": f.hook},
+		"config": map[string]string{"url": "http://" + f.listen + "/hooks/prod", "content_type": "json", "secret": f.hook},
 	}, nil)
 	_, head := f.propose("seven", "prod/seven.yaml", file("seven", "seventh"))
 	f.planned(head, "success 1 change, 1 held")

@@ -119,6 +119,7 @@ func (h *Hook) take(w http.ResponseWriter, r *http.Request) int {
 	var long *http.MaxBytesError
 	switch {
 	case errors.As(err, &long):
+		h.Log.WithFields(logrus.Fields{"forge": h.Forge, "remote": r.RemoteAddr}).Warn("webhook call that is too long")
 		return http.StatusRequestEntityTooLarge
 	case err != nil:
 		return http.StatusBadRequest
@@ -126,7 +127,11 @@ func (h *Hook) take(w http.ResponseWriter, r *http.Request) int {
 		h.Log.WithFields(logrus.Fields{"forge": h.Forge, "remote": r.RemoteAddr}).Warn("webhook call with a wrong signature")
 		return http.StatusUnauthorized
 	}
-	if !relevant(h.Forge, r.Header) || h.seen.before(delivery(h.Forge, r.Header)) {
+	if !relevant(h.Forge, r.Header) {
+		return http.StatusNoContent
+	}
+	if h.seen.before(delivery(h.Forge, r.Header)) {
+		h.Log.WithFields(logrus.Fields{"forge": h.Forge, "remote": r.RemoteAddr}).Debug("webhook call that came before: nothing is looked at for it")
 		return http.StatusNoContent
 	}
 	for _, at := range repository(body) {
