@@ -102,7 +102,7 @@ func newOffice(f *folder, e config.Environment, r *reconciler.Reconciler, src so
 		}
 	}
 	if e.Status.CommitStatus {
-		o.teller = &proposals.Teller{Environment: e.Name, Forge: fg, Status: r.Status, Wait: r.Wait, Log: log}
+		o.teller = &proposals.Teller{Environment: e.Name, Forge: fg, Status: r.Status, Wait: r.Wait, Book: book, Log: log}
 	}
 	return o, nil
 }

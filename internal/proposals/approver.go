@@ -45,12 +45,13 @@ func (a *Approver) Run(ctx context.Context) {
 	if interval == 0 {
 		interval = DefaultInterval
 	}
-	var last sources.Revision // whose reviews were all counted
 	for ctx.Err() == nil {
 		s := a.Status()
 		if s.Counts[reconciler.Held] == 0 {
 			if s.Settled && s.Revision.ID != "" {
-				last = s.Revision
+				if err := a.Book.settle(s.Revision); err != nil {
+					a.Log.WithError(err).WithField("env", a.Environment).Warn("after a restart older reviews are read again")
+				}
 			}
 			if _, err := a.Wait(ctx, func(n reconciler.Status) bool { return n.Seq != s.Seq }); err != nil {
 				return
@@ -58,7 +59,7 @@ func (a *Approver) Run(ctx context.Context) {
 			continue
 		}
 		wait := interval
-		if err := a.look(ctx, last, s.Revision); err != nil && ctx.Err() == nil {
+		if err := a.look(ctx, a.Book.lastSettled(), s.Revision); err != nil && ctx.Err() == nil {
 			a.Log.WithError(err).WithField("env", a.Environment).Warn("reviews cannot be read: what is held stays so")
 			if at := time.Until(forge.RetryAt(err)); at > wait {
 				wait = at

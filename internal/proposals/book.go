@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -14,6 +15,8 @@ import (
 
 	"github.com/aplomb-dev/aplomb/internal/atomicfile"
 	"github.com/aplomb-dev/aplomb/reconciler/plan"
+	"github.com/aplomb-dev/aplomb/sources"
+	"github.com/aplomb-dev/aplomb/sources/forge"
 )
 
 // Bounds of a Book.
@@ -23,8 +26,8 @@ const (
 	maxBook   = 64 << 20
 )
 
-// Book remembers, over restarts, what was shown on proposals, and which words on
-// them were counted. What it has forgotten nobody has approved: it asks again.
+// Book remembers, over restarts, what was shown on proposals, which words on
+// them were counted and up to which revision, and what was said on commits. What it has forgotten nobody has approved: it asks again.
 // It holds no secret: changes are masked. Safe for concurrent use.
 type Book struct {
 	path string
@@ -32,6 +35,8 @@ type Book struct {
 	mu      sync.Mutex
 	pages   map[string][]page // by the head that was planned, the oldest first
 	counted map[string]time.Time
+	settled sources.Revision
+	said    map[string]forge.Status
 }
 
 // page is what was shown of one head from some time on.
@@ -45,6 +50,9 @@ type page struct {
 type bookFile struct {
 	Pages   map[string][]page    `json:"pages"`
 	Counted map[string]time.Time `json:"counted"`
+
+	Settled sources.Revision        `json:"settled,omitzero"`
+	Said    map[string]forge.Status `json:"said,omitempty"`
 }
 
 // OpenBook reads a book, or begins one. One that is damaged is an error: it is
@@ -82,6 +90,7 @@ func (b *Book) parse(data []byte) error {
 	for key, at := range file.Counted {
 		b.counted[key] = at
 	}
+	b.settled, b.said = file.Settled, file.Said
 	return nil
 }
 
@@ -139,11 +148,50 @@ func (b *Book) uncount(key string) error {
 	return b.save()
 }
 
+// lastSettled is the newest revision with which everything was settled and
+// nothing held: the words on what came up to it have done what they could.
+func (b *Book) lastSettled() sources.Revision {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.settled
+}
+
+// settle remembers such a revision.
+func (b *Book) settle(r sources.Revision) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.settled.ID == r.ID {
+		return nil
+	}
+	b.settled = r
+	return b.save()
+}
+
+// lastSaid is what was said last on the commits of then; the caller may alter it.
+func (b *Book) lastSaid() map[string]forge.Status {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	said := map[string]forge.Status{}
+	maps.Copy(said, b.said)
+	return said
+}
+
+// say remembers what was said.
+func (b *Book) say(said map[string]forge.Status) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if maps.Equal(b.said, said) {
+		return nil
+	}
+	b.said = maps.Clone(said)
+	return b.save()
+}
+
 // save writes the book without its oldest pages.
 func (b *Book) save() error {
 	oldest(b.pages, func(all []page) time.Time { return all[len(all)-1].At })
 	oldest(b.counted, func(at time.Time) time.Time { return at })
-	data, err := json.Marshal(bookFile{b.pages, b.counted})
+	data, err := json.Marshal(bookFile{b.pages, b.counted, b.settled, b.said})
 	if err == nil {
 		err = b.replace(data)
 	}

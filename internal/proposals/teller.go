@@ -22,6 +22,7 @@ type Teller struct {
 	Forge       forge.Forge
 	Status      func() reconciler.Status
 	Wait        func(context.Context, func(reconciler.Status) bool) (reconciler.Status, error)
+	Book        *Book // remembers what was said over restarts
 	Log         logrus.FieldLogger
 
 	// First is the wait after a failure, doubled with each further one up to
@@ -43,7 +44,7 @@ type word struct {
 
 // Run tells until ctx ends.
 func (t *Teller) Run(ctx context.Context) {
-	said := map[string]forge.Status{} // of the commits of now
+	said := t.Book.lastSaid() // of the commits of now
 	found, tries := t.Status().Revision.ID, 0
 	for ctx.Err() == nil {
 		s := t.Status()
@@ -54,7 +55,7 @@ func (t *Teller) Run(ctx context.Context) {
 		} else {
 			found = ""
 		}
-		err := t.tell(ctx, s, said)
+		err := errors.Join(t.tell(ctx, s, said), t.Book.say(said))
 		if err == nil {
 			tries = 0
 			if _, err := t.Wait(ctx, func(n reconciler.Status) bool { return n.Seq != s.Seq }); err != nil {

@@ -3,6 +3,7 @@ package proposals
 import (
 	"context"
 	"io"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -68,13 +69,28 @@ func at(rev string, settled bool, states ...reconciler.State) reconciler.Status 
 func telling(t *testing.T, h *house) *board {
 	t.Helper()
 	b := newBoard()
+	t.Cleanup(tell(t, h, b, filepath.Join(t.TempDir(), "book")))
+	return b
+}
+
+// tell lets a teller run that remembers in a file, until stop.
+func tell(t *testing.T, h *house, on forge.Forge, book string) (stop func()) {
+	t.Helper()
 	log := logrus.New()
 	log.SetOutput(io.Discard)
-	teller := &Teller{Environment: "prod", Forge: b, Status: h.status, Wait: h.wait, Log: log, First: time.Millisecond, Most: time.Millisecond}
+	teller := &Teller{Environment: "prod", Forge: on, Status: h.status, Wait: h.wait, Book: opened(t, book), Log: log, First: time.Millisecond, Most: time.Millisecond}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() { defer close(done); teller.Run(ctx) }()
-	t.Cleanup(func() { cancel(); <-done })
+	return func() { cancel(); <-done }
+}
+
+func opened(t *testing.T, path string) *Book {
+	t.Helper()
+	b, err := OpenBook(path)
+	if err != nil {
+		t.Fatal(err)
+	}
 	return b
 }
 
@@ -114,20 +130,29 @@ func TestTeller(t *testing.T) {
 	b.says(t, "bbb", "pending 1 converged, 1 progressing", "failure 1 converged, 1 degraded", "success 2 converged")
 }
 
+// What was said before a restart is known after it: a commit that was overtaken
+// meanwhile is told so.
+func TestTellerStartedAgain(t *testing.T) {
+	h := &house{news: make(chan struct{})}
+	h.set(at("aaa", true, reconciler.Converged, reconciler.Held))
+	b, book := newBoard(), filepath.Join(t.TempDir(), "book")
+	stop := tell(t, h, b, book)
+	b.says(t, "aaa", "pending 1 converged, 1 held")
+	stop()
+	h.set(at("bbb", true, reconciler.Converged))
+	t.Cleanup(tell(t, h, b, book))
+	b.says(t, "bbb", "success 1 converged")
+	b.says(t, "aaa", "pending 1 converged, 1 held", "error overtaken by bbb")
+}
+
 // What the forge does not take is said again; what was overtaken meanwhile is
 // not.
 func TestTellerForgeDown(t *testing.T) {
 	h := &house{news: make(chan struct{})}
 	h.set(at("old", true, reconciler.Converged))
 	b := newBoard()
-	log := logrus.New()
-	log.SetOutput(io.Discard)
 	tried := make(chan struct{}, 1000)
-	teller := &Teller{Environment: "prod", Forge: counting{b, tried}, Status: h.status, Wait: h.wait, Log: log, First: time.Millisecond, Most: time.Millisecond}
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan struct{})
-	go func() { defer close(done); teller.Run(ctx) }()
-	t.Cleanup(func() { cancel(); <-done })
+	t.Cleanup(tell(t, h, counting{b, tried}, filepath.Join(t.TempDir(), "book")))
 	b.says(t, "old", "success 1 converged")
 	<-tried
 	b.set(func() { b.down = &forge.Error{Op: "status", Class: forge.ErrUnreachable} })
@@ -156,4 +181,49 @@ func (c counting) Status(ctx context.Context, commit string, s forge.Status) err
 	default:
 	}
 	return c.board.Status(ctx, commit, s)
+}
+
+// After a restart the reviews of everything that came since all was settled are
+// read, not of the newest revision alone.
+func TestApproverStartedAgain(t *testing.T) {
+	h := &house{news: make(chan struct{})}
+	path := filepath.Join(t.TempDir(), "book")
+	asked := make(chan [2]string, 1000)
+	start := func() (stop func()) {
+		log := logrus.New()
+		log.SetOutput(io.Discard)
+		a := &Approver{Environment: "prod", Forge: people{board: newBoard()}, Book: opened(t, path), Status: h.status, Wait: h.wait, Interval: time.Millisecond, Log: log,
+			Since: func(_ context.Context, older, newer sources.Revision) ([]sources.Revision, error) {
+				asked <- [2]string{older.ID, newer.ID}
+				return nil, nil
+			}}
+		ctx, cancel := context.WithCancel(context.Background())
+		done := make(chan struct{})
+		go func() { defer close(done); a.Run(ctx) }()
+		return func() { cancel(); <-done }
+	}
+	h.set(at("aaa", true, reconciler.Converged))
+	stop := start()
+	if !within(func() bool { return opened(t, path).lastSettled().ID == "aaa" }) {
+		t.Fatal("what was settled is not remembered")
+	}
+	stop()
+	h.set(at("ccc", true, reconciler.Held)) // bbb and ccc were merged meanwhile
+	stop = start()
+	defer stop()
+	if got := <-asked; got != [2]string{"aaa", "ccc"} {
+		t.Errorf("reviews are looked for since %s up to %s", got[0], got[1])
+	}
+}
+
+// within looks again and again.
+func within(yes func() bool) bool {
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for end := time.Now().Add(time.Minute); !yes(); <-tick.C {
+		if time.Now().After(end) {
+			return false
+		}
+	}
+	return true
 }
