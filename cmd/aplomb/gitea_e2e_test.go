@@ -172,7 +172,7 @@ func (f *forum) until(what string, yes func() bool) {
 	f.Helper()
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
-	for end := time.Now().Add(60 * time.Second); !yes(); <-tick.C {
+	for end := time.Now().Add(3 * time.Minute); !yes(); <-tick.C {
 		if time.Now().After(end) {
 			status, _ := f.aplomb("status")
 			f.Fatalf("it never came to: %s\n%s\n%s", what, status, f.said.String())

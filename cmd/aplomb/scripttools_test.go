@@ -23,7 +23,7 @@ import (
 )
 
 // patience is how long a script waits for something that has to happen.
-const patience = 30 * time.Second
+const patience = 2 * time.Minute
 
 // setup gives each script a runtime folder, an identity for Git, and an end for
 // the processes that it left running.

@@ -67,7 +67,7 @@ func Eventually(t testing.TB, what string, done func() bool) {
 	t.Helper()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
-	for end := time.Now().Add(30 * time.Second); !done(); <-tick.C {
+	for end := time.Now().Add(2 * time.Minute); !done(); <-tick.C {
 		if time.Now().After(end) {
 			t.Fatalf("it never came to: %s", what)
 		}

@@ -45,7 +45,7 @@ func TestConformance(t *testing.T) {
 		X: `{"hcl":"jobs/$NAME.nomad.hcl","vars":{}}`, Unknown: "/vars/team", Outputs: job.Outputs, Marks: true, Shy: true,
 	}
 	drivertest.Run(t, drivertest.Harness{
-		Driver: "scheduler/nomad", Env: env, Fingerprint: drivertest.Fingerprint, Patience: time.Minute,
+		Driver: "scheduler/nomad", Env: env, Fingerprint: drivertest.Fingerprint, Patience: 3 * time.Minute,
 		Open: func(t *testing.T) *drivertest.Engine { return newBench(t).engine() },
 		Samples: []drivertest.Sample{job, deferred, file, {
 			Kind: KindNamespace,

@@ -264,7 +264,7 @@ func TestWatchHears(t *testing.T) {
 	go func() { ended <- d.Watch(ctx, func(handles ...string) { heard <- handles }) }()
 	next := func(what string, yes func([]string) bool) {
 		t.Helper()
-		limit := time.NewTimer(30 * time.Second)
+		limit := time.NewTimer(2 * time.Minute)
 		defer limit.Stop()
 		for {
 			select {

@@ -134,7 +134,7 @@ func (b *bench) clear(t testing.TB) {
 // eventually calls f until it says true.
 func eventually(t testing.TB, what string, f func() bool) {
 	t.Helper()
-	limit := time.NewTimer(60 * time.Second)
+	limit := time.NewTimer(3 * time.Minute)
 	defer limit.Stop()
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()

@@ -41,7 +41,7 @@ func TestReconciled(t *testing.T) {
 	}
 	src.Declare(all...)
 	r := reconciled(t, b, src, path)
-	r.Converges(t, time.Minute, "one commit that declares everything")
+	r.Converges(t, 2*time.Minute, "one commit that declares everything")
 
 	shop := &api.QueryOptions{Namespace: "shop"}
 	eventually(t, "Nomad's forgetting", func() bool {
@@ -50,12 +50,12 @@ func TestReconciled(t *testing.T) {
 		return isStatus(err, http.StatusNotFound)
 	})
 	b.quiet(t)
-	r.Converges(t, time.Minute, "convergence after the forgetting")
+	r.Converges(t, 2*time.Minute, "convergence after the forgetting")
 	r.Stop()
 	r = reconciled(t, b, src, path)
-	r.Converges(t, time.Minute, "convergence after a restart")
+	r.Converges(t, 2*time.Minute, "convergence after a restart")
 	b.quiet(t)
-	r.Converges(t, time.Minute, "convergence after a quiet while")
+	r.Converges(t, 2*time.Minute, "convergence after a quiet while")
 	if _, _, err := b.api.Jobs().Info("once", shop); !isStatus(err, http.StatusNotFound) {
 		t.Errorf("the batch was registered again: %v", err)
 	}
@@ -69,10 +69,10 @@ func TestReconciled(t *testing.T) {
 		web, _, err := b.api.Jobs().Info("web", shop)
 		return err == nil && !*web.Stop && *web.Version == 2
 	})
-	r.Converges(t, time.Minute, "convergence after the running again")
+	r.Converges(t, 2*time.Minute, "convergence after the running again")
 
 	src.Declare(all[4])
-	r.Converges(t, time.Minute, "one commit that removes it all")
+	r.Converges(t, 2*time.Minute, "one commit that removes it all")
 	left, err := b.driver().List(t.Context())
 	drivertest.Must(t, err)
 	if len(left) != 1 || left[0].Handle != "namespace/other" {

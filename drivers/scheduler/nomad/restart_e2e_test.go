@@ -30,10 +30,10 @@ func TestNomadKilled(t *testing.T) {
 		ID: env, Source: src, Log: &drivertest.Log{}, Resync: time.Hour,
 		Target: drivers.Target{Name: "nomad", Engine: "nomad", Kinds: d.Kinds(), Driver: d, Identity: "nomad", Version: DriverVersion},
 	})
-	r.Converges(t, time.Minute, "convergence")
+	r.Converges(t, 2*time.Minute, "convergence")
 	n.Kill(t)
 	src.Declare(web, reconcilertest.Resource(KindJob, "more", sleeper("0", "")))
-	r.Until(t, time.Minute, "that it is told to be out of reach", func(s reconciler.Status) bool {
+	r.Until(t, 2*time.Minute, "that it is told to be out of reach", func(s reconciler.Status) bool {
 		return len(s.Targets) == 1 && !s.Targets[0].OK
 	})
 	n.Start(t)

@@ -117,7 +117,7 @@ func TestReconciled(t *testing.T) {
 	}
 	src.Commit(shopFiles(strings.Replace(shop, "GENERATION", "1", 1) + shopMount))
 	r := reconciled(t, d, src, log)
-	const within = 30 * time.Second
+	const within = 2 * time.Minute
 	r.Converges(t, within, "one commit from nothing")
 	login()
 	s.proxy.Requests()
