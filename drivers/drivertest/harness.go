@@ -23,7 +23,7 @@ type Harness struct {
 	Fingerprint drivers.Fingerprinter    // that its drivers are made with; nil: the suite's own is told to nobody, tokens are only compared
 	Open        func(*testing.T) *Engine // an empty engine; called once a case
 	Samples     []Sample                 // at least one a kind
-	Patience    time.Duration            // for health, deletes and hints; zero means 30 s
+	Patience    time.Duration            // for health, deletes and hints; zero means 2 min
 	Skip        map[string]string        // cases by name that cannot hold, each with its documented reason
 }
 
@@ -98,7 +98,7 @@ func (s Sample) spec(variant, name string) string {
 
 func (h Harness) patience() time.Duration {
 	if h.Patience == 0 {
-		return 30 * time.Second
+		return 2 * time.Minute
 	}
 	return h.Patience
 }
