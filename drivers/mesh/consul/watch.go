@@ -51,7 +51,10 @@ func (s *seen) end(kind, handle string) {
 	s.mu.Lock()
 	was, has := s.kinds[kind][handle]
 	tell := s.tell
-	news := has && was.heard != "" && was.heard != was.version
+	heard, herr := strconv.ParseUint(was.heard, 10, 64)
+	left, lerr := strconv.ParseUint(was.version, 10, 64)
+	late := herr == nil && lerr == nil && heard < left // an answer from before the write
+	news := has && was.heard != "" && was.heard != was.version && !late
 	if has {
 		was.busy, was.heard = false, ""
 		s.kinds[kind][handle] = was
@@ -119,13 +122,15 @@ func (s *seen) all() (map[string]map[string]sight, <-chan struct{}) {
 }
 
 // news answers the handles of a kind, among those that match, whose version is
-// not what was last seen, and notes it as seen. now says it for each.
-func (s *seen) news(kind string, match func(string, sight) bool, now func(handle string) string) []string {
+// not what was last seen, and notes it as seen. now says it for each, as of the
+// index at: what was seen at a later one since the question was answered is not
+// news. Versions that are no index are later than nothing.
+func (s *seen) news(kind string, at uint64, match func(string, sight) bool, now func(handle string) string) []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var moved []string
 	for handle, was := range s.kinds[kind] {
-		if !match(handle, was) {
+		if seen, err := strconv.ParseUint(was.version, 10, 64); !match(handle, was) || err == nil && seen > at {
 			continue
 		}
 		switch is := now(handle); {
@@ -252,6 +257,9 @@ func (w *watch) listen(ctx context.Context, t topic) {
 			w.changed(moved...)
 		}
 		if got < index || got == 0 { // Consul was restored, or has nothing to wait for
+			if got < index {
+				w.changed() // what was seen was of another past
+			}
 			got = 0
 			pause(ctx, time.Second)
 		} else if time.Since(began) < 50*time.Millisecond && index != 0 {
@@ -303,7 +311,7 @@ func (w *watch) entries(kind string) topic {
 		if err != nil {
 			return 0, nil, err
 		}
-		return list.index, w.d.seen.news(kind, every, func(handle string) string {
+		return list.index, w.d.seen.news(kind, list.index, every, func(handle string) string {
 			l, has := found[strings.TrimPrefix(handle, e.native+"/")]
 			if !has {
 				return ""
@@ -332,7 +340,7 @@ func (w *watch) acl(kind string) topic {
 			}
 			now[sort.prefix()+key] = strconv.FormatUint(o.ModifyIndex, 10)
 		}
-		return a.index, w.d.seen.news(kind, every, func(handle string) string { return now[handle] }), nil
+		return a.index, w.d.seen.news(kind, a.index, every, func(handle string) string { return now[handle] }), nil
 	}}
 }
 

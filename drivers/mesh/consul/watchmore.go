@@ -2,6 +2,7 @@ package consul
 
 import (
 	"context"
+	"math"
 	"net/url"
 	"path"
 	"slices"
@@ -72,7 +73,7 @@ func (w *watch) keys(prefix string) topic {
 		for _, pair := range pairs {
 			now[kvPrefix+pair.Key] = strconv.FormatUint(pair.ModifyIndex, 10)
 		}
-		return index, w.d.seen.news(KindKV, match, func(handle string) string { return now[handle] }), nil
+		return index, w.d.seen.news(KindKV, index, match, func(handle string) string { return now[handle] }), nil
 	}}
 }
 
@@ -112,6 +113,9 @@ func (w *watch) services(used map[string]sight) []topic {
 	return all
 }
 
+// noIndex is the index of lists whose versions are not indices.
+const noIndex = math.MaxUint64
+
 // turnTime is about how long a query takes to go round its names.
 const turnTime = 10 * time.Second
 
@@ -145,7 +149,7 @@ func (w *watch) named(share []string) topic {
 			}
 		}
 		ours := func(_ string, s sight) bool { return s.group == name }
-		return a.index, w.d.seen.news(KindService, ours, func(handle string) string { return now[handle] }), nil
+		return a.index, w.d.seen.news(KindService, noIndex, ours, func(handle string) string { return now[handle] }), nil
 	}
 	if len(share) > 1 { // each has an index of its own
 		ask := t.ask
