@@ -64,10 +64,20 @@ func (k *Signers) VerifyTag(raw []byte) (who string, err error) {
 	return k.verify(payload, signature)
 }
 
-// signed tells who of those in Config.Signers has signed a commit, and refuses
+// signed is signer for a tip, with what to do where nobody has signed it.
+func (s *Source) signed(h plumbing.Hash) (who string, err error) {
+	who, err = s.signer(h)
+	if errors.Is(err, sources.ErrUnsigned) {
+		err = withHint(fmt.Errorf("commit %s of %s: %w", h.String()[:7], s.followed(), err),
+			"sign it: git commit --amend -S; a merge made on the server is signed by nobody here, or by the server's own key")
+	}
+	return who, err
+}
+
+// signer tells who of those in Config.Signers has signed a commit, and refuses
 // one that nobody has; where there is no list nobody is asked for. The files are
 // read anew: a key that is taken out is out.
-func (s *Source) signed(h plumbing.Hash) (who string, err error) {
+func (s *Source) signer(h plumbing.Hash) (who string, err error) {
 	if len(s.cfg.Signers) == 0 {
 		return "", nil
 	}
@@ -82,12 +92,7 @@ func (s *Source) signed(h plumbing.Hash) (who string, err error) {
 	if plumbing.ComputeHash(plumbing.CommitObject, raw) != h {
 		return "", fmt.Errorf("commit %s: %w", h, errDamaged)
 	}
-	who, err = keys.VerifyCommit(raw)
-	if err != nil {
-		return "", withHint(fmt.Errorf("commit %s of %s: %w", h.String()[:7], s.followed(), err),
-			"sign it: git commit --amend -S; a merge made on the server is signed by nobody here, but by the server's own key where that is in the list")
-	}
-	return who, nil
+	return keys.VerifyCommit(raw)
 }
 
 var (

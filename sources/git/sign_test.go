@@ -169,6 +169,31 @@ func TestSignedTag(t *testing.T) {
 	}
 }
 
+// TestSignedProposal: of a proposal it is told why nobody who may has signed its
+// head; a list that cannot be read is no reason to go on.
+func TestSignedProposal(t *testing.T) {
+	key, public := sshKey(t, "ana", "-t", "ed25519")
+	r := proposal(t, map[string]string{"a": "1"}, map[string]string{"b": "1"}, map[string]string{"c": "1"})
+	list := write(t, filepath.Join(t.TempDir(), "allowed"), "ana "+public+"\n")
+	s := open(t, Config{URL: r.Dir, Branch: "main", Signers: []string{list}})
+	if m := merged(t, s, r, "refs/heads/topic"); m.Unsigned != "it is not signed by a key that may: it has no signature" || m.Snapshot == nil {
+		t.Errorf("unsigned: %+v", m)
+	}
+	r.Git("checkout", "-q", "topic")
+	signs(r, key)
+	r.Commit("signed", "d", "1")
+	if m := merged(t, s, r, "refs/heads/topic"); m.Unsigned != "" || m.Head.Signer != "ana" {
+		t.Errorf("signed: %+v", m)
+	}
+	write(t, list, "ana\n")
+	if m, err := s.Merge(t.Context(), "refs/heads/topic", r.Git("rev-parse", "topic")); err == nil {
+		t.Errorf("with a broken list: %+v", m)
+	}
+	if m := merged(t, open(t, Config{URL: r.Dir, Branch: "main"}), r, "refs/heads/topic"); m.Unsigned != "" {
+		t.Errorf("without a list: %+v", m)
+	}
+}
+
 // FuzzSigned: whatever a commit, a tag and a list hold, nothing passes without a
 // signature, and taking them apart loses nothing but signatures.
 func FuzzSigned(f *testing.F) {
