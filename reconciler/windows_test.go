@@ -68,6 +68,69 @@ func TestWindowWakes(t *testing.T) {
 	})
 }
 
+// TestWindowTurn: what was begun is finished after a restart, though the window
+// has closed; what it needed to wait for is not begun; and a change that only
+// then is declared otherwise is a new one.
+func TestWindowTurn(t *testing.T) {
+	d := newDesk(t, "mem")
+	load := func() { d.world().Env.Gates.Calendar = opening(t, "0 0 * * *", time.Hour) }
+	load()
+	d.declare(decl("a", `{}`), decl("b", `{}`, needs("a")))
+	var calls []call
+	for said := ""; !strings.Contains(said, "create a"); {
+		if len(calls) > 0 {
+			d.end(calls)
+		}
+		said, calls = d.begin()
+	}
+	d.pass(2 * time.Hour) // the process dies before its call is made
+	d.restart()
+	load()
+	d.again()
+	d.steps()
+	d.pass(time.Minute) // the call may have landed late
+	if got := writes(d.steps()); got != "create a" {
+		t.Errorf("written: %s", got)
+	}
+	d.states(map[string]string{"a": "converged: ", "b": "held: window opens Fri 00:00 UTC"})
+	d.declare(decl("a", `{"size":2}`), decl("b", `{}`, needs("a")))
+	if got := writes(d.steps()); got != "" {
+		t.Errorf("written: %s", got)
+	}
+	d.states(map[string]string{"a": "held: window opens Fri 00:00 UTC", "b": "waiting: needs memory.thing/a"})
+	if wake := d.decide().Wake; wake.After(time.Date(2026, 1, 2, 0, 0, 0, 0, time.UTC)) || wake.IsZero() {
+		t.Errorf("it looks again at %s", wake)
+	}
+	d.pass(22 * time.Hour)
+	if got := writes(d.steps()); got != "update a, create b" {
+		t.Errorf("written when it opens: %s", got)
+	}
+}
+
+// TestWindowLevers: going down is a person's own word, and waits for no window;
+// rolling back is a change like any other.
+func TestWindowLevers(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		ctx := t.Context()
+		h := newHouse(t, func(c *Config) { c.Gates.Calendar = opening(t, "0 0 * * *", time.Hour) }, decl("a", `{}`))
+		h.converged(h.tip())
+		rev := h.commit(decl("a", `{}`), decl("b", `{}`))
+		h.converged(rev)
+		later(2 * time.Hour)
+		_, err := h.Rollback(ctx, "ana", "", "")
+		h.must(err)
+		later(time.Minute)
+		if got := h.Plan().Changes; h.live() != "a b" || len(got) != 1 || !got[0].Timed() {
+			t.Errorf("live: %s, %+v", h.live(), got)
+		}
+		_, err = h.Down(ctx, "ana", nil, "")
+		h.must(err)
+		if h.live() != "" {
+			t.Errorf("live: %s", h.live())
+		}
+	})
+}
+
 // TestWindowApproval: an approval that was given before the window opens is good
 // when it does, and opens none; one for an incident lets run what it names,
 // wants a reason, and is in the audit.
