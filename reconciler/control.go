@@ -24,8 +24,12 @@ type Control interface {
 	// name one of them. It answers what it approved. ErrDigest. overrides are
 	// soft-mandatory policies that refuse some of them and are overridden: that
 	// wants a reason. What a hard-mandatory policy refuses stays refused:
-	// ErrRefused where there is nothing else.
+	// ErrRefused where there is nothing else, and where all that is left is to
+	// wait for a window.
 	Approve(ctx context.Context, by, digest, why string, overrides ...string) ([]PlannedChange, error)
+	// ApproveOutside is Approve for an incident: the changes run outside the
+	// windows, too. That wants a reason.
+	ApproveOutside(ctx context.Context, by, digest, why string, overrides ...string) ([]PlannedChange, error)
 	// Suspend freezes the environment, or one resource; no write happens.
 	Suspend(ctx context.Context, by string, id *schema.ID, why string) error
 	// Resume ends a suspension; without one it makes what failed be tried

@@ -76,6 +76,9 @@ func approveHint(n *Node, e *Eval) string {
 	if e.Refused {
 		return "change the declaration: no approval helps"
 	}
+	if e.Shut != "" && len(e.Held) == 1 {
+		return ""
+	}
 	hint := "aplomb approve " + clipDigest(n.Plan.Digest)
 	for _, v := range e.Said {
 		if v.Level == schema.SoftMandatory && v.Approvers == 0 && slices.Contains(e.Blocked, v.Policy) && !strings.Contains(hint, " "+v.Policy+" ") {

@@ -207,7 +207,7 @@ func (r *Reconciler) breathe(ctx context.Context, d time.Duration) {
 	}
 }
 
-// idle is how long the loop sleeps where nothing is due.
+// idle is how long the loop sleeps where nothing is due before.
 const idle = time.Hour
 
 // turn absorbs what has ended, decides, and starts what was decided. It
@@ -232,7 +232,7 @@ func (r *Reconciler) turn(calls context.Context) (time.Duration, error) {
 	if d.Wake.IsZero() {
 		return idle, nil
 	}
-	return max(time.Until(d.Wake), 0), nil
+	return min(max(time.Until(d.Wake), 0), idle), nil // a clock that is set meanwhile is noticed
 }
 
 // broken ends everything: without a journal nothing may be written.
@@ -303,13 +303,14 @@ func (r *Reconciler) within(ctx context.Context, cl *call) end {
 }
 
 // mayStart asks once more, when an apply's turn in the queue has come: a
-// person may have frozen it meanwhile, or the run be over.
+// person may have frozen it meanwhile, its window have closed, or the run be
+// over.
 func (r *Reconciler) mayStart(ctx context.Context, cl *call) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	t := turn{World: r.core.w}
 	f := r.flights[cl.nodes[0]]
-	f.sent = ctx.Err() == nil && !t.isPaused(cl.nodes[0])
+	f.sent = ctx.Err() == nil && !t.isPaused(cl.nodes[0]) && !t.closedFor(cl, time.Now())
 	return f.sent
 }
 

@@ -16,6 +16,7 @@ import (
 
 	"github.com/aplomb-dev/aplomb/drivers"
 	"github.com/aplomb-dev/aplomb/drivers/memory"
+	"github.com/aplomb-dev/aplomb/internal/calendar"
 	"github.com/aplomb-dev/aplomb/reconciler/gate"
 	"github.com/aplomb-dev/aplomb/reconciler/graph"
 	"github.com/aplomb-dev/aplomb/reconciler/store"
@@ -130,6 +131,7 @@ type sim struct {
 	last    *Decision
 	foreign map[string]bool // handles at which somebody else made a thing
 	taken   map[string]bool // of those, the ones that were taken over
+	windows calendar.Calendar
 }
 
 const simEnv = "env-sim"
@@ -143,6 +145,9 @@ func simulate(t *testing.T, seed uint64, q memory.Quirks, cov *coverage) error {
 		}
 		_ = os.RemoveAll(filepath.Dir(s.path))
 	}()
+	if seed%2 == 1 {
+		s.windows = opening(t, "*/10 * * * *", 3*time.Minute)
+	}
 	s.eng.Hook = func(op, _ string) error { return s.burn(op) }
 	s.fuse = 1 + s.rng.IntN(25)
 	if err := s.restart(); err != nil {
@@ -220,7 +225,7 @@ func (s *sim) restart() error {
 	if err != nil {
 		return err
 	}
-	env := Env{ID: simEnv, Name: "sim", Gates: gate.Config{Destroys: 3}, Resync: 10 * time.Minute, Started: s.now}
+	env := Env{ID: simEnv, Name: "sim", Gates: gate.Config{Destroys: 3, Calendar: s.windows}, Resync: 10 * time.Minute, Started: s.now}
 	s.core = &core{w: NewWorld(env, reg, loaded), store: st}
 	if s.trouble && s.fuse < 0 {
 		s.fuse = 1 + s.rng.IntN(40)
@@ -304,6 +309,11 @@ func (s *sim) step() error {
 		return err
 	}
 	s.last = d
+	for _, cl := range calls {
+		if cl.op == Applying && !cl.drift && cl.nodes[0].Intent.Attempts == 1 && s.windows.At(s.now) != nil {
+			return fmt.Errorf("%s %s was begun outside the windows, at %s", cl.change.Action, cl.nodes[0].ID, s.now.Format("15:04:05"))
+		}
+	}
 	s.pending = append(s.pending, calls...)
 	if len(s.pending) == 0 {
 		if err := s.burn("idle"); err != nil {

@@ -2,6 +2,7 @@ package reconciler
 
 import (
 	"slices"
+	"time"
 
 	"github.com/aplomb-dev/aplomb/reconciler/gate"
 	"github.com/aplomb-dev/aplomb/reconciler/store"
@@ -15,8 +16,9 @@ func (t *turn) gate(n *Node, e *Eval) bool {
 	e.Drift = n.drift()
 	in := t.judgement(n, e.Drift)
 	e.Held = gate.Judge(in, t.approved)
-	if !e.Drift && !in.Finishing && !(t.State.Down && n.Decl == nil) {
+	if !e.Drift && !in.Finishing && !t.goesDown(n) {
 		e.Held = append(e.Held, gate.JudgeReviews(n.Plan.Masked, t.Env.Gates.Reviews, t.approved)...)
+		e.Shut = t.shut(n)
 	}
 	judged := false
 	if e.Said, judged = t.judged(n, e); !judged {
@@ -24,6 +26,9 @@ func (t *turn) gate(n *Node, e *Eval) bool {
 	}
 	r := gate.JudgePolicies(n.Plan.Masked, against(e.Said, e.Drift, n), t.approved)
 	e.Held, e.Blocked, e.Refused = append(e.Held, r.Why...), r.By, r.Final
+	if e.Shut != "" {
+		e.Held = append(e.Held, e.Shut)
+	}
 	if n.Decl != nil {
 		for _, need := range n.Decl.Needs {
 			if m := t.need(need); !t.eval(m).Settled {
@@ -65,10 +70,36 @@ func against(said []schema.Violation, drift bool, n *Node) []schema.Violation {
 // heldAnyway is what wants a person whether or not somebody has approved it.
 func heldAnyway(in gate.Input) []string { return gate.Judge(in, nil) }
 
+// shut says when a newly declared change may run; "" is now. Its opening is
+// worth a turn.
+func (t *turn) shut(n *Node) string {
+	if !t.looked {
+		t.looked, t.closed = true, t.Env.Gates.Calendar.At(t.Now)
+	}
+	words := gate.JudgeWindow(n.Plan.Masked, t.closed, t.approved)
+	if words != "" {
+		t.wake(t.closed.Opens)
+	}
+	return words
+}
+
+// goesDown says whether n is deleted because a person takes everything down.
+func (t *turn) goesDown(n *Node) bool { return t.State.Down && n.Decl == nil }
+
+// closedFor says whether the windows have closed since an apply was decided
+// that was to run within them: it is begun, and waits for its turn.
+func (t *turn) closedFor(cl *call, now time.Time) bool {
+	n := cl.nodes[0]
+	if cl.drift || n.doing == nil || n.Intent == nil || n.Intent.Attempts > 1 || t.goesDown(n) {
+		return false
+	}
+	return gate.JudgeWindow(n.doing.Masked, t.Env.Gates.Calendar.At(now), gate.NewIndex(t.Approvals, now)) != ""
+}
+
 // isPaused says whether a person froze the environment, or n. Going down is a
 // freeze in which deletions run.
 func (t *turn) isPaused(n *Node) bool {
-	return t.isPausedAlone(n) || t.State.Suspended != nil && !(t.State.Down && n.Decl == nil)
+	return t.isPausedAlone(n) || t.State.Suspended != nil && !t.goesDown(n)
 }
 
 func (t *turn) isPausedAlone(n *Node) bool {
@@ -109,7 +140,7 @@ func (t *turn) judgement(n *Node, drift bool) gate.Input {
 	}
 	in.TakesOver = n.takesOver()
 	in.Finishing = in.Finishing && !in.TakesOver
-	if t.State.Down && n.Decl == nil {
+	if t.goesDown(n) {
 		in.Budget = gate.Budget{}
 		if t.DownAlso[n.ID] {
 			in.Holds, in.Data = nil, false

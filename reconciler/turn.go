@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/aplomb-dev/aplomb/drivers"
+	"github.com/aplomb-dev/aplomb/internal/calendar"
 	"github.com/aplomb-dev/aplomb/reconciler/gate"
 	"github.com/aplomb-dev/aplomb/reconciler/graph"
 	"github.com/aplomb-dev/aplomb/reconciler/plan"
@@ -46,7 +47,8 @@ type Eval struct {
 	Why     why
 	Need    *Node              // that Why is about, where it is about one
 	Text    string             // more of Why
-	Held    []string           // what wants a person
+	Held    []string           // what wants a person, or has to wait for its time
+	Shut    string             // of those, when the windows let it run
 	Blocked []string           // the policies among those, by name
 	Refused bool               // one of them has no way round
 	Said    []schema.Violation // by policies, about a pending change
@@ -118,6 +120,9 @@ type turn struct {
 	approved gate.Index
 	budget   gate.Budget
 	gone     []*Node
+
+	looked bool             // at the calendar
+	closed *calendar.Closed // what it said
 }
 
 // free says whether a call on n may start: none is in flight, and none was

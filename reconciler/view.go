@@ -117,6 +117,7 @@ type ResourceStatus struct {
 	Deadline   time.Time          `json:"deadline,omitzero"`
 	Declared   bool               `json:"declared"`
 	Refused    bool               `json:"refused,omitempty"`    // a policy refuses the change, and there is no way round
+	Timed      bool               `json:"timed,omitempty"`      // held until its time comes, and by nobody
 	Violations []schema.Violation `json:"violations,omitempty"` // what policies say of it, or of its pending change
 	Pos        schema.Pos         `json:"pos,omitzero"`
 	Use        *schema.Use        `json:"use,omitempty"` // of a template, that yields or yielded it
@@ -145,17 +146,22 @@ type PlannedChange struct {
 	drivers.Change
 	Layer      string             `json:"layer"`
 	Digest     string             `json:"digest"`
-	Held       []string           `json:"held,omitempty"`       // what wants a person's approval, for people
+	Held       []string           `json:"held,omitempty"`       // what wants a person's approval, or waits for its time, for people
 	Still      []string           `json:"still,omitempty"`      // of what Approve answers: what holds it all the same
 	Blocked    []string           `json:"blocked,omitempty"`    // the policies that hold it, by name
 	Refused    bool               `json:"refused,omitempty"`    // a policy refuses it, and there is no way round
 	Violations []schema.Violation `json:"violations,omitempty"` // what policies say of it
 	Waits      []string           `json:"waits,omitempty"`      // needs that are not converged
+	Shut       string             `json:"shut,omitempty"`       // of Held: when the windows let it run
 	Drift      bool               `json:"drift,omitempty"`      // nothing new is declared: live moved
 	Pos        schema.Pos         `json:"pos,omitzero"`         // of the declaration; of a deletion: where it was
 	Use        *schema.Use        `json:"use,omitempty"`        // of a template, that yields or yielded it
 	Was        string             `json:"was,omitempty"`        // of a deletion: the revision that applied it last
 }
+
+// Timed says that a change waits for its time, and for nobody: there is nothing
+// to approve.
+func (c PlannedChange) Timed() bool { return c.Shut != "" && len(c.Held) == 1 }
 
 // Detail is everything known of one resource.
 type Detail struct {

@@ -80,6 +80,7 @@ func resourceStatus(n *Node, e *Eval) ResourceStatus {
 		s.Note = n.Live.State.Health.Reason
 	}
 	s.Refused, s.Violations = e.Refused, e.Said
+	s.Timed = e.Shut != "" && len(e.Held) == 1
 	if n.Decl != nil {
 		s.Pos, s.Use = n.Decl.Res.Pos, n.Decl.Res.Use
 		if e.Said == nil {
@@ -135,7 +136,7 @@ func (r *Reconciler) planNow() PlanView {
 }
 
 func plannedChange(w *World, n *Node, e *Eval, d *Decision) PlannedChange {
-	c := PlannedChange{Change: n.Plan.Change, Layer: n.Layer, Digest: n.Plan.Digest, Held: e.Held, Blocked: e.Blocked, Refused: e.Refused, Violations: e.Said, Drift: e.Drift}
+	c := PlannedChange{Change: n.Plan.Change, Layer: n.Layer, Digest: n.Plan.Digest, Held: e.Held, Shut: e.Shut, Blocked: e.Blocked, Refused: e.Refused, Violations: e.Said, Drift: e.Drift}
 	c.Opaque, c.Secrets = nil, nil
 	if n.Decl == nil {
 		if n.Owned != nil {

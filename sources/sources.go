@@ -86,6 +86,7 @@ type Merged struct {
 	Head, Onto Revision  // of the proposal, and of the branch
 	Snapshot   *Snapshot // nil where there are conflicts; its Revision is Head, with the tree of the merge
 	Conflicts  []string  // paths that both sides changed, from the root of the repository, at most a hundred
+	Unsigned   string    // where a new tip has to be signed: why nobody who may has signed Head; else ""
 }
 
 // Report is what is written back about an environment.

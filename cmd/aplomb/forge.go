@@ -80,7 +80,7 @@ func newOffice(f *folder, e config.Environment, r *reconciler.Reconciler, src so
 			return nil, err
 		}
 		o.desk = &proposals.Desk{
-			Environment: e.Name, Branch: e.Source.Branch, Forge: fg, Source: repo, Book: book, Unplanned: without,
+			Environment: e.Name, Branch: e.Source.Branch, Forge: fg, Source: repo, Book: book, Unplanned: without, Signed: e.Gates.Signed,
 			Drafts: e.Forge.Drafts, Forks: e.Forge.Forks, Interval: interval, Log: log,
 			Plan: func(ctx context.Context, s *sources.Snapshot) (reconciler.Proposed, error) {
 				ctx, cancel := context.WithTimeout(ctx, proposalTime)

@@ -22,6 +22,7 @@ func (a *app) lever(c *cobra.Command, why *string) *cobra.Command {
 func (a *app) approve() *cobra.Command {
 	var why string
 	var overrides []string
+	var outside bool
 	c := a.lever(&cobra.Command{
 		Use:   "approve DIGEST",
 		Short: "Let held changes run: the pending plan's digest, or one change's (12 hex digits or more)",
@@ -36,7 +37,11 @@ func (a *app) approve() *cobra.Command {
 				return err
 			}
 			defer func() { err = errors.Join(err, s.Close()) }()
-			approved, err := s.Approve(cmd.Context(), person(), digest, why, overrides...)
+			approve := s.Approve
+			if outside {
+				approve = s.ApproveOutside
+			}
+			approved, err := approve(cmd.Context(), person(), digest, why, overrides...)
 			if errors.Is(err, reconciler.ErrDigest) {
 				return hinted{err, cmp.Or(hintOf(err), "look at what is pending now: aplomb plan")}
 			}
@@ -58,6 +63,7 @@ func (a *app) approve() *cobra.Command {
 		},
 	}, &why)
 	c.Flags().StringSliceVar(&overrides, "override", nil, "a soft-mandatory policy to override, by name; wants --reason")
+	c.Flags().BoolVar(&outside, "outside-window", false, "let them run outside the windows and within freezes, too, in an incident; wants --why")
 	c.Flags().StringVar(&why, "reason", "", "the same as --why")
 	return c
 }

@@ -87,7 +87,9 @@ func TestConfigure(t *testing.T) {
 		limit  int // of 100 that are owned
 	}{{config.Budget{Deletes: 5, Share: 20}, 5}, {config.Budget{Deletes: 50, Share: 20}, 20}, {config.Budget{Deletes: 0, Share: 20}, 0}, {config.Budget{Deletes: 5, Share: 0}, 0}} {
 		var cfg reconciler.Config
-		configure(&cfg, config.Environment{Gates: config.Gates{Budget: tc.budget}, Drift: "report", Resync: config.Duration(time.Hour)})
+		if err := configure(&cfg, config.Environment{Gates: config.Gates{Budget: tc.budget}, Drift: "report", Resync: config.Duration(time.Hour)}); err != nil {
+			t.Fatal(err)
+		}
 		if b := cfg.Gates.NewBudget(100, 0, 1); b.Limit != tc.limit || !cfg.ReportDrift || cfg.Resync != time.Hour {
 			t.Errorf("%+v: %+v, want %d", tc.budget, b, tc.limit)
 		}

@@ -126,7 +126,9 @@ func (a *app) wire(ctx context.Context, f *folder, how opening) (_ *session, _ *
 		if u, err = underSection(*how.section); err != nil {
 			return nil, nil, err
 		}
-		configure(&cfg, *how.section)
+		if err := configure(&cfg, *how.section); err != nil {
+			return nil, nil, err
+		}
 	}
 	cfg.Compile, cfg.Rules = u.compiler(c, g), u.rules
 	t, err := newTargets(f, key, all, closers, log)
@@ -162,16 +164,21 @@ func (a *app) wire(ctx context.Context, f *folder, how opening) (_ *session, _ *
 
 // configure puts what an environment's section says of gates, drift and times
 // into the reconciler's words.
-func configure(cfg *reconciler.Config, e config.Environment) {
+func configure(cfg *reconciler.Config, e config.Environment) error {
 	free := func(n int) int { // a gate's zero is its default
 		if n == 0 {
 			return -1
 		}
 		return n
 	}
-	cfg.Gates = gate.Config{Destroys: free(e.Gates.Budget.Deletes), Share: free(int(e.Gates.Budget.Share)), Reviews: e.Gates.Reviews}
+	calendar, err := e.Gates.Calendar()
+	if err != nil {
+		return fmt.Errorf("gates: %w", err)
+	}
+	cfg.Gates = gate.Config{Destroys: free(e.Gates.Budget.Deletes), Share: free(int(e.Gates.Budget.Share)), Reviews: e.Gates.Reviews, Calendar: calendar}
 	cfg.ReportDrift = e.Drift == "report"
 	cfg.Resync = time.Duration(e.Resync)
+	return nil
 }
 
 // openStore takes the lock of a data folder.

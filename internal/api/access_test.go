@@ -94,6 +94,10 @@ func TestRoles(t *testing.T) {
 		{"suspend", Approver, func(ctx context.Context, c *Client) error { return c.Suspend(ctx, "x", nil, "") }},
 		{"resume", Approver, func(ctx context.Context, c *Client) error { return c.Resume(ctx, "x", nil, "") }},
 		{"approve", Approver, func(ctx context.Context, c *Client) error { _, err := c.Approve(ctx, "x", pending, ""); return err }},
+		{"approve outside", Approver, func(ctx context.Context, c *Client) error {
+			_, err := c.ApproveOutside(ctx, "x", pending, "")
+			return err
+		}},
 		{"kick", Operator, func(_ context.Context, c *Client) error { c.Kick(); return c.Err() }},
 		{"rollback", Operator, func(ctx context.Context, c *Client) error {
 			if _, err := c.Rollback(ctx, "x", "", ""); !errors.Is(err, reconciler.ErrNoRevision) {

@@ -58,6 +58,12 @@ func TestLevers(t *testing.T) {
 	if err != nil || len(a) != 2 || a[0].What != "approve" || a[0].By != self+" (as ben)" || a[1].What != "resume" || a[1].By != self {
 		t.Errorf("audit: %+v, %v", a, err)
 	}
+	if _, err := c.ApproveOutside(t.Context(), "ben", pending, "an incident"); err != nil {
+		t.Error(err)
+	}
+	if a, err := c.Audit(t.Context(), 1); err != nil || len(a) != 1 || a[0].Why != "an incident, outside" {
+		t.Errorf("audit: %+v, %v", a, err)
+	}
 	if st, err := c.Down(t.Context(), "ana", []schema.ID{web}, ""); err != nil || !st.Settled {
 		t.Errorf("down: %+v, %v", st, err)
 	}

@@ -119,6 +119,11 @@ func (c *Client) Approve(ctx context.Context, by, digest, why string, overrides 
 	return v, c.pull(ctx, "/approve", lever{By: by, Digest: digest, Why: why, Override: overrides}, &v)
 }
 
+// ApproveOutside lets pending changes run, outside the windows, too.
+func (c *Client) ApproveOutside(ctx context.Context, by, digest, why string, overrides ...string) (v []reconciler.PlannedChange, err error) {
+	return v, c.pull(ctx, "/approve", lever{By: by, Digest: digest, Why: why, Override: overrides, Outside: true}, &v)
+}
+
 // Suspend freezes the environment or one resource.
 func (c *Client) Suspend(ctx context.Context, by string, id *schema.ID, why string) error {
 	return c.pull(ctx, "/suspend", lever{By: by, ID: id, Why: why}, nil)

@@ -106,6 +106,10 @@ func (e *env) Approve(_ context.Context, by, digest, why string, _ ...string) ([
 	return []reconciler.PlannedChange{c}, nil
 }
 
+func (e *env) ApproveOutside(ctx context.Context, by, digest, why string, overrides ...string) ([]reconciler.PlannedChange, error) {
+	return e.Approve(ctx, by, digest, why+", outside", overrides...)
+}
+
 func (e *env) Suspend(_ context.Context, by string, id *schema.ID, why string) error {
 	subject := ""
 	if id != nil {

@@ -23,6 +23,9 @@ func (s *Server) levers(m *http.ServeMux) {
 		})
 	}
 	post("/approve", Approver, func(e *Environment, ctx context.Context, l lever) (any, error) {
+		if l.Outside {
+			return e.Control.ApproveOutside(ctx, l.By, l.Digest, l.Why, l.Override...)
+		}
 		return e.Control.Approve(ctx, l.By, l.Digest, l.Why, l.Override...)
 	})
 	post("/suspend", Approver, func(e *Environment, ctx context.Context, l lever) (any, error) {

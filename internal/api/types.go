@@ -101,6 +101,7 @@ type lever struct {
 	Why      string      `json:"why,omitempty"`
 	Digest   string      `json:"digest,omitempty"`
 	Override []string    `json:"override,omitempty"` // policies, by name
+	Outside  bool        `json:"outside,omitempty"`  // the windows
 	ID       *schema.ID  `json:"id,omitempty"`
 	Revision string      `json:"revision,omitempty"`
 	Also     []schema.ID `json:"also,omitempty"`

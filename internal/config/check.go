@@ -23,12 +23,6 @@ func (c *checking) report(pos schema.Pos, path schema.Path, hint, format string,
 	c.findings = append(c.findings, schema.Diagnostic{Pos: pos, Path: path, Message: fmt.Sprintf(format, args...), Hint: hint})
 }
 
-// later reports what this version does not do yet: passing over it would leave
-// somebody believing that it is done.
-func (c *checking) later(path schema.Path) {
-	c.report(c.KeyAt(path), path, "leave it out", "%s is not yet supported", path)
-}
-
 // check finds what the schema cannot say.
 func (c *Config) check() []schema.Diagnostic {
 	k := &checking{Config: c}
@@ -43,7 +37,7 @@ func (c *Config) check() []schema.Diagnostic {
 			k.find(at.Child("id"), "openssl rand -hex 16 makes one", "environments %s and %s have one id", other, e.Name)
 		}
 		ids[e.ID] = e.Name
-		k.unsupported(e, at)
+		k.gates(e, at)
 		k.followed(e, at)
 		k.forge(e, at)
 		k.valueNames(e, at.Child("values"))
@@ -99,20 +93,5 @@ func (c *checking) api() {
 			c.find(at, "", "%s: %s stands twice", at, t.Name)
 		}
 		seen[t.Name] = true
-	}
-}
-
-// unsupported finds what this version only knows by name.
-func (c *checking) unsupported(e Environment, at schema.Path) {
-	for _, step := range [][]string{
-		{"gates", "windows"}, {"gates", "signed"},
-	} {
-		path := at
-		for _, s := range step {
-			path = path.Child(s)
-		}
-		if _, written := c.values[path]; written && asks(e.JSON, step) {
-			c.later(path)
-		}
 	}
 }

@@ -156,6 +156,9 @@ type Gates struct {
 	Budget    Budget   `json:"budget"`
 	Reviews   int      `json:"reviews"`   // different people who must have approved
 	Reviewers []string `json:"reviewers"` // teams of the forge whose members count; nil: everybody who may write
+	Windows   []Window `json:"windows"`   // nil: always open
+	Freezes   []Freeze `json:"freezes"`
+	Signed    bool     `json:"signed"` // heads of proposals have to be signed, too
 }
 
 // Budget is what may be destroyed in an hour without a person.

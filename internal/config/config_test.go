@@ -148,8 +148,14 @@ func TestFindings(t *testing.T) {
 			`17:57: environments.prod.paths[3].path: "c*" is a pattern`, `17:82: environments.prod.paths[4].kinds[0]: "nomad.jbo" fits no kind`,
 			`17:102: environments.prod.paths[4].names[0]: "[a" is no pattern`, `17:119: environments.prod.paths[4].targets[0]: "us" fits no target of prod`,
 			`17:136: environments.prod.paths[4].templates[0]: "local.file" is no template`}},
-		{"later gates", "reviews: 0, signed: false", `reviews: 1, signed: true, windows: [{cron: "* * * * *", for: 1h}]`, []string{
-			"16:58: environments.prod.gates.signed is not", "16:72: environments.prod.gates.windows is not"}},
+		{"signed by nobody", "signed: false", "signed: true", []string{"16:66: environments.prod.gates.signed: source.signers names nobody"}},
+		{"no window", "signed: false", "windows: []", []string{"16:67: environments.prod.gates.windows: there is none"}},
+		{"windows", "signed: false", `windows: [{cron: "0 8 * * *", for: 9h}, {cron: "@daily", for: 9h}, {cron: "0 8 * * *", for: 1s}, {cron: "0 8 * * *", for: 9h, zone: CEST}]`, []string{
+			"16:98: environments.prod.gates.windows[1]: cron: it is not five fields", "16:125: environments.prod.gates.windows[2]: for: it is not between",
+			"16:155: environments.prod.gates.windows[3]: zone: unknown time zone CEST"}},
+		{"freezes", "signed: false", `freezes: [{from: 2026-12-20, until: 2027-01-06T18:00:00+01:00}, {from: 2026-12-20, until: 2026-12-19}, {from: soon, until: 2027-01-06}]`, []string{
+			"16:122: environments.prod.gates.freezes[1]: until: it ends before", `16:161: environments.prod.gates.freezes[2]: from: "soon" is neither`}},
+		{"a reason that is many lines", "signed: false", `freezes: [{from: 2026-12-20, until: 2027-01-06, why: "a\nb"}]`, []string{"16:111: environments.prod.gates.freezes[0].why: "}},
 		{"nothing", whole[strings.Index(whole, "environments:"):], "environments: {}\n", []string{"7:15: there is no environment"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

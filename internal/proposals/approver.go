@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -47,8 +48,8 @@ func (a *Approver) Run(ctx context.Context) {
 	}
 	for ctx.Err() == nil {
 		s := a.Status()
-		if s.Counts[reconciler.Held] == 0 {
-			if s.Settled && s.Revision.ID != "" {
+		if !wantsPeople(s) {
+			if s.Counts[reconciler.Held] == 0 && s.Settled && s.Revision.ID != "" {
 				if err := a.Book.settle(s.Revision); err != nil {
 					a.Log.WithError(err).WithField("env", a.Environment).Warn("after a restart older reviews are read again")
 				}
@@ -67,6 +68,14 @@ func (a *Approver) Run(ctx context.Context) {
 		}
 		a.rest(ctx, s, wait)
 	}
+}
+
+// wantsPeople says whether something is held that does not merely wait for its
+// time.
+func wantsPeople(s reconciler.Status) bool {
+	return s.Counts[reconciler.Held] > 0 && slices.ContainsFunc(s.Resources, func(r reconciler.ResourceStatus) bool {
+		return r.State == reconciler.Held && !r.Timed
+	})
 }
 
 // rest waits until the status has changed, or for a while.

@@ -25,6 +25,7 @@ type told struct {
 	merged      *sources.Merged
 	proposed    reconciler.Proposed
 	unplanned   []string // targets that are not planned on proposals
+	unsigned    string   // why the head is not signed, where it has to be
 	at          time.Time
 }
 
@@ -39,6 +40,9 @@ func comment(t told) string {
 		t.findings(&b)
 	default:
 		t.plan(&b)
+	}
+	if t.unsigned != "" {
+		_, _ = fmt.Fprintf(&b, "\n**Not signed**: %s %s. Its status fails until somebody whom the operator's list names has signed its last commit.\n", code(t.merged.Head.Short()), code(t.unsigned))
 	}
 	_, _ = fmt.Fprintf(&b, "\n<sub>%s merged into %s, against what lives at %s</sub>\n",
 		code(t.merged.Head.Short()), code(t.merged.Onto.Short()), t.at.UTC().Format("2006-01-02 15:04 UTC"))

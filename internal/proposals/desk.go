@@ -42,6 +42,7 @@ type Desk struct {
 
 	Book      *Book         // remembers what was shown; nil: nobody does
 	Unplanned []string      // targets that Plan leaves alone, for the comment
+	Signed    bool          // a head that nobody who may has signed fails
 	Drafts    bool          // plan drafts too
 	Forks     bool          // plan what comes from other repositories too
 	Interval  time.Duration // zero: DefaultInterval

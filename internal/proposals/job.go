@@ -78,6 +78,9 @@ func (j *job) plan(ctx context.Context) (told, error) {
 		return t, err
 	}
 	t.merged, t.at = merged, time.Now()
+	if d.Signed {
+		t.unsigned = merged.Unsigned
+	}
 	if merged.Snapshot == nil {
 		return t, nil
 	}
@@ -101,6 +104,8 @@ func (j *job) verdict(t told) forge.Status {
 		return j.status(forge.Failure, "needs rebase")
 	case t.proposed.Refused != nil:
 		return j.status(forge.Failure, count(max(1, len(t.proposed.Refused.Findings)), "finding"))
+	case t.unsigned != "":
+		return j.status(forge.Failure, t.unsigned)
 	case !v.Complete:
 		return j.status(forge.Errored, "not everything could be looked at")
 	}

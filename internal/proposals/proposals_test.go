@@ -35,11 +35,11 @@ type stage struct {
 	refused *reconciler.Refusal
 }
 
-func newStage(t *testing.T, alter func(*Desk)) *stage {
+func newStage(t *testing.T, alter func(*Desk), signers ...string) *stage {
 	t.Helper()
 	s := &stage{t: t, repo: gittest.New(t), board: newBoard(), began: make(chan struct{}, 100)}
 	s.repo.Commit("base", "a.yaml", "1", "b.yaml", "1")
-	src, err := git.Open(git.Config{URL: s.repo.Dir, Branch: "main"})
+	src, err := git.Open(git.Config{URL: s.repo.Dir, Branch: "main", Signers: signers})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -194,7 +194,7 @@ func (p *Printer) planDigest(v reconciler.PlanView) {
 	overrides := ""
 	for _, c := range v.Changes {
 		switch {
-		case c.Refused: // no approval helps
+		case c.Refused, c.Timed(): // no approval helps
 		case len(c.Blocked) > 0:
 			overrides = overridesOf(c, overrides)
 			held = append(held, c)

@@ -244,7 +244,7 @@ func (p *Printer) reason(r reconciler.ResourceStatus) string {
 	if d := r.Deadline.Sub(p.now()); r.State == reconciler.Progressing && !r.Deadline.IsZero() && d > 0 {
 		s = join(s, "deadline in "+span(d), ", ")
 	}
-	if r.State == reconciler.Held && r.Digest != "" && !r.Refused && r.Hint == "" {
+	if r.State == reconciler.Held && r.Digest != "" && !r.Refused && !r.Timed && r.Hint == "" {
 		return join(s, "aplomb approve "+digest(r.Digest), " · ")
 	}
 	return join(s, r.Hint, " · ")

@@ -1,5 +1,5 @@
 // Package gate decides who must agree before a change runs: holds, data,
-// adoption, the budget for destruction, and approvals. It is pure; it knows
+// adoption, the budget for destruction, windows, and approvals. It is pure; it knows
 // changes, not engines, and neither asks nor waits.
 package gate
 
@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/aplomb-dev/aplomb/internal/calendar"
 	"github.com/aplomb-dev/aplomb/reconciler/plan"
 	"github.com/aplomb-dev/aplomb/schema"
 )
@@ -26,6 +27,8 @@ type Config struct {
 	Share     int  // percent; zero: DefaultShare; negative: none is free
 	Unlimited bool // no budget at all
 	Reviews   int  // how many different people must have approved what is newly declared
+
+	Calendar calendar.Calendar // when what is newly declared may run; zero: always
 }
 
 // Budget is what an environment has left to destroy without a person.
@@ -125,6 +128,8 @@ type Approval struct {
 
 	// Overrides are the soft-mandatory policies that it overrides, by name.
 	Overrides []string `json:"overrides,omitempty"`
+	// Outside lets the changes run outside the windows, too.
+	Outside bool `json:"outside,omitempty"`
 }
 
 // ApprovalTime is how long an approval is good for. What it was given for may
@@ -139,6 +144,7 @@ type given struct {
 	plan.Masked
 	by        string
 	overrides []string
+	outside   bool
 }
 
 // NewIndex indexes the approvals that are in force at a time.
@@ -152,7 +158,7 @@ func NewIndex(approvals []Approval, now time.Time) Index {
 			continue
 		}
 		for _, then := range a.Changes {
-			x[then.ID] = append(x[then.ID], given{then, a.By, a.Overrides})
+			x[then.ID] = append(x[then.ID], given{then, a.By, a.Overrides, a.Outside})
 		}
 	}
 	return x

@@ -27,6 +27,8 @@ type Entry struct {
 
 	// Overrides are the policies that an approval overrides.
 	Overrides []string `json:"overrides,omitempty"`
+	// Outside says that an approval lets changes run outside the windows.
+	Outside bool `json:"outside,omitempty"`
 	// Let are the resources whose held changes an approval let through, the
 	// first ones, and LetMore how many more.
 	Let     []string `json:"let,omitempty"`
@@ -38,10 +40,14 @@ type Entry struct {
 
 // Does is what was done, in words.
 func (e Entry) Does() string {
-	if len(e.Overrides) == 0 {
-		return e.What
+	words := e.What
+	if e.Outside {
+		words += " outside the windows"
 	}
-	return e.What + ", overriding " + strings.Join(e.Overrides, ", ")
+	if len(e.Overrides) > 0 {
+		words += ", overriding " + strings.Join(e.Overrides, ", ")
+	}
+	return words
 }
 
 // Lets is what an approval let through, in words: the first few.

@@ -3,6 +3,7 @@ package git
 import (
 	"context"
 	"crypto/sha1" // #nosec: names what Git names so
+	"errors"
 	"fmt"
 	"path"
 	"slices"
@@ -41,6 +42,11 @@ func (s *Source) merge(ctx context.Context, ref plumbing.ReferenceName, head str
 		return nil, err
 	}
 	if m.Head, _, err = s.describe(theirs); err != nil {
+		return nil, err
+	}
+	if _, err := s.signer(theirs); errors.Is(err, sources.ErrUnsigned) {
+		m.Unsigned = printable(err.Error(), maxTitle)
+	} else if err != nil {
 		return nil, err
 	}
 	base, err := s.store.mergeBase(ctx, ours, theirs)
