@@ -104,12 +104,19 @@ func (t *Teller) tell(ctx context.Context, s reconciler.Status, said map[string]
 	return nil
 }
 
-// words are what is to be said now: of the revision in force, and of one that
-// is refused.
+// words are what is to be said now: of the revision in force, of one that was
+// gone back from, and of one that is refused.
 func (t *Teller) words(s reconciler.Status) []word {
 	var all []word
 	if s.Revision.ID != "" && len(s.Resources) > 0 {
 		all = append(all, word{s.Revision.ID, t.inForce(s)})
+	}
+	if q := s.Rollback; q != nil && q.Quarantined.ID != s.Revision.ID {
+		text := "rolled back, at " + q.To.Short()
+		if len(q.Faults) > 0 {
+			text = "quarantined, back at " + q.To.Short() + ": " + q.Faults[0]
+		}
+		all = append(all, word{q.Quarantined.ID, t.status(forge.Failure, text)})
 	}
 	if r := s.Refused; r != nil && r.Revision.ID != s.Revision.ID {
 		text := r.Error
