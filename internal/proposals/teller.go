@@ -67,7 +67,7 @@ func (t *Teller) Run(ctx context.Context) {
 		}
 		tries++
 		t.Log.WithError(err).WithField("env", t.Environment).Warn("a commit status could not be set; it is set again")
-		t.rest(ctx, err, tries)
+		rest(ctx, err, tries, t.First, t.Most)
 	}
 }
 
@@ -153,8 +153,7 @@ func (t *Teller) status(state forge.StatusState, text string) forge.Status {
 }
 
 // rest waits after a failure.
-func (t *Teller) rest(ctx context.Context, err error, tries int) {
-	first, most := t.First, t.Most
+func rest(ctx context.Context, err error, tries int, first, most time.Duration) {
 	if first == 0 {
 		first = DefaultFirst
 	}
