@@ -27,7 +27,8 @@ const (
 )
 
 // Book remembers, over restarts, what was shown on proposals, which words on
-// them were counted and up to which revision, and what was said on commits. What it has forgotten nobody has approved: it asks again.
+// them were counted and up to which revision, what was said on commits, and what
+// was proposed. What it has forgotten nobody has approved: it asks again.
 // It holds no secret: changes are masked. Safe for concurrent use.
 type Book struct {
 	path string
@@ -138,6 +139,14 @@ func (b *Book) count(key string) (news bool, err error) {
 	}
 	b.counted[key] = time.Now()
 	return true, b.save()
+}
+
+// knows says whether something was counted.
+func (b *Book) knows(key string) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	_, known := b.counted[key]
+	return known
 }
 
 // uncount takes back that a word was counted.
