@@ -47,6 +47,20 @@ type Control interface {
 	Wait(ctx context.Context, ok func(Status) bool) (Status, error)
 }
 
+// Giver is somebody who approves.
+type Giver struct {
+	By     string   // how the audit names them
+	Speaks []string // the owners that they were shown to speak for, as rules name them: teams, and @ with a name
+}
+
+// Owning is a Control that can be told for which owners somebody speaks. It is
+// for whoever has found that out: a name that somebody gives themselves proves
+// nothing.
+type Owning interface {
+	// ApproveAs is Control.Approve.
+	ApproveAs(ctx context.Context, who Giver, digest, why string, overrides ...string) ([]PlannedChange, error)
+}
+
 // What people's requests fail with, for errors.Is; messages say more.
 var (
 	ErrUnknown    = errors.New("no such resource")

@@ -20,8 +20,13 @@ import (
 // minDigest is how many hex digits of a digest a person must type at least.
 const minDigest = 12
 
-// Approve implements Control.
+// Approve implements Control. Whoever it is speaks for no owner; see ApproveAs.
 func (r *Reconciler) Approve(ctx context.Context, by, digest, why string, overrides ...string) ([]PlannedChange, error) {
+	return r.ApproveAs(ctx, Giver{By: by}, digest, why, overrides...)
+}
+
+// ApproveAs implements Owning.
+func (r *Reconciler) ApproveAs(ctx context.Context, who Giver, digest, why string, overrides ...string) ([]PlannedChange, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if err := CheckDigest(digest); err != nil {
@@ -41,7 +46,7 @@ func (r *Reconciler) Approve(ctx context.Context, by, digest, why string, overri
 	if err := mayApprove(chosen, why, overrides); err != nil {
 		return nil, err
 	}
-	a := gate.Approval{ID: digest, By: by, At: time.Now(), Why: why, Overrides: overrides}
+	a := gate.Approval{ID: digest, By: who.By, At: time.Now(), Why: why, Overrides: overrides, Speaks: who.Speaks}
 	for _, c := range chosen {
 		if c.Action == schema.Deferred {
 			continue // it asks once it is known
@@ -52,7 +57,7 @@ func (r *Reconciler) Approve(ctx context.Context, by, digest, why string, overri
 	approvals := append(slices.Clone(before), a)
 	r.core.w.Approvals = approvals
 	let, more := audited(r.tellStill(chosen))
-	entry := store.Entry{By: by, What: "approve", Subject: digest, Why: why, Overrides: overrides, Let: let, LetMore: more}
+	entry := store.Entry{By: who.By, What: "approve", Subject: digest, Why: why, Overrides: overrides, Let: let, LetMore: more}
 	if err := r.record(ctx, entry, store.Result{Approvals: &approvals}); err != nil {
 		r.core.w.Approvals = before
 		return nil, err

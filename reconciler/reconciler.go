@@ -95,7 +95,10 @@ type Reconciler struct {
 	flights map[*Node]*flight // of the applies in flight
 }
 
-var _ Control = (*Reconciler)(nil)
+var (
+	_ Control = (*Reconciler)(nil)
+	_ Owning  = (*Reconciler)(nil)
+)
 
 // New loads the store; nothing is started.
 func New(ctx context.Context, cfg Config) (*Reconciler, error) {

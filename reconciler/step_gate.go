@@ -17,6 +17,10 @@ func (t *turn) gate(n *Node, e *Eval) bool {
 	e.Held = gate.Judge(in, t.approved)
 	if !e.Drift && !in.Finishing && !(t.State.Down && n.Decl == nil) {
 		e.Held = append(e.Held, gate.JudgeReviews(n.Plan.Masked, t.Env.Gates.Reviews, t.approved)...)
+		e.Owners = gate.JudgeOwners(n.Plan.Masked, t.owners(n), t.approved)
+		for _, r := range e.Owners {
+			e.Held = append(e.Held, r.String())
+		}
 	}
 	judged := false
 	if e.Said, judged = t.judged(n, e); !judged {
@@ -24,6 +28,9 @@ func (t *turn) gate(n *Node, e *Eval) bool {
 	}
 	r := gate.JudgePolicies(n.Plan.Masked, against(e.Said, e.Drift, n), t.approved)
 	e.Held, e.Blocked, e.Refused = append(e.Held, r.Why...), r.By, r.Final
+	if len(e.Held) > 0 {
+		e.Changed = t.approved.Changed(n.Plan.Masked)
+	}
 	if n.Decl != nil {
 		for _, need := range n.Decl.Needs {
 			if m := t.need(need); !t.eval(m).Settled {

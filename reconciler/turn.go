@@ -47,6 +47,8 @@ type Eval struct {
 	Need    *Node              // that Why is about, where it is about one
 	Text    string             // more of Why
 	Held    []string           // what wants a person
+	Owners  []gate.Review      // the reviews of owners among those
+	Changed *gate.Changed      // what was approved of it, where that was something else; nil: nothing was
 	Blocked []string           // the policies among those, by name
 	Refused bool               // one of them has no way round
 	Said    []schema.Violation // by policies, about a pending change

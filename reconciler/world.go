@@ -148,7 +148,8 @@ type Planned struct {
 	seq   uint64
 	owned *store.Owned
 
-	stamps []stamp // of the needs, when Inputs were last found to be the same
+	stamps []stamp    // of the needs, when Inputs were last found to be the same
+	owners *ownership // whose the change is; nil: nobody asked
 }
 
 // Failure is a call that failed, and when to try again.

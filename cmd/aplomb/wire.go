@@ -169,7 +169,7 @@ func configure(cfg *reconciler.Config, e config.Environment) {
 		}
 		return n
 	}
-	cfg.Gates = gate.Config{Destroys: free(e.Gates.Budget.Deletes), Share: free(int(e.Gates.Budget.Share)), Reviews: e.Gates.Reviews}
+	cfg.Gates = gate.Config{Destroys: free(e.Gates.Budget.Deletes), Share: free(int(e.Gates.Budget.Share)), Reviews: e.Gates.Reviews, Owners: e.Gates.Owners}
 	cfg.ReportDrift = e.Drift == "report"
 	cfg.Resync = time.Duration(e.Resync)
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"net/http"
 	"time"
+
+	"github.com/aplomb-dev/aplomb/reconciler"
 )
 
 // bodyTimeout is how long the body of a request may take to arrive.
@@ -23,6 +25,9 @@ func (s *Server) levers(m *http.ServeMux) {
 		})
 	}
 	post("/approve", Approver, func(e *Environment, ctx context.Context, l lever) (any, error) {
+		if o, ok := e.Control.(reconciler.Owning); ok {
+			return o.ApproveAs(ctx, from(ctx).giver(l.By), l.Digest, l.Why, l.Override...)
+		}
 		return e.Control.Approve(ctx, l.By, l.Digest, l.Why, l.Override...)
 	})
 	post("/suspend", Approver, func(e *Environment, ctx context.Context, l lever) (any, error) {

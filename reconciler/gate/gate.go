@@ -26,6 +26,8 @@ type Config struct {
 	Share     int  // percent; zero: DefaultShare; negative: none is free
 	Unlimited bool // no budget at all
 	Reviews   int  // how many different people must have approved what is newly declared
+
+	Owners Owners // whose reviews it needs beside
 }
 
 // Budget is what an environment has left to destroy without a person.
@@ -125,6 +127,11 @@ type Approval struct {
 
 	// Overrides are the soft-mandatory policies that it overrides, by name.
 	Overrides []string `json:"overrides,omitempty"`
+	// Speaks are the owners that the giver spoke for when it was given, as rules
+	// name them: teams, and @ with the own name.
+	Speaks []string `json:"speaks,omitempty"`
+	// OwnersOnly says that it is good for what those own, and for nothing else.
+	OwnersOnly bool `json:"ownersOnly,omitempty"`
 }
 
 // ApprovalTime is how long an approval is good for. What it was given for may
@@ -137,9 +144,15 @@ type Index map[schema.ID][]given
 // given is one change of an approval.
 type given struct {
 	plan.Masked
-	by        string
-	overrides []string
+	by         string
+	at         time.Time
+	overrides  []string
+	speaks     []string
+	ownersOnly bool
 }
+
+// general says whether it covers a change for everything but owners' rules.
+func (g given) general(now plan.Masked) bool { return !g.ownersOnly && plan.Covers(g.Masked, now) }
 
 // NewIndex indexes the approvals that are in force at a time.
 func NewIndex(approvals []Approval, now time.Time) Index {
@@ -152,15 +165,16 @@ func NewIndex(approvals []Approval, now time.Time) Index {
 			continue
 		}
 		for _, then := range a.Changes {
-			x[then.ID] = append(x[then.ID], given{then, a.By, a.Overrides})
+			x[then.ID] = append(x[then.ID], given{then, a.By, a.At, a.Overrides, a.Speaks, a.OwnersOnly})
 		}
 	}
 	return x
 }
 
-// Covers says whether one of the approvals covers a change.
+// Covers says whether one of the approvals covers a change. What is good for
+// owners' rules only does not.
 func (x Index) Covers(now plan.Masked) bool {
-	return slices.ContainsFunc(x[now.ID], func(g given) bool { return plan.Covers(g.Masked, now) })
+	return slices.ContainsFunc(x[now.ID], func(g given) bool { return g.general(now) })
 }
 
 // Use takes out of the approvals what covered an applied change, and drops
