@@ -35,6 +35,18 @@ func (t *turn) owners(n *Node) []*gate.OwnerRule {
 	return n.Plan.owners.rules
 }
 
+// changed is what was approved or shown of n, where that was something else than
+// is planned.
+func (t *turn) changed(n *Node) *gate.Changed {
+	if c := t.approved.Changed(n.Plan.Masked); c != nil {
+		return c
+	}
+	if s, ok := t.Shown[n.ID]; ok && !t.approved.Covers(n.Plan.Masked) {
+		return s.Changed(n.Plan.Masked)
+	}
+	return nil
+}
+
 // faceOf is what owners' rules see of a declaration.
 func faceOf(res *schema.Resource) *gate.Face {
 	file := or(res.Origin, res.Pos.File)

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/aplomb-dev/aplomb/reconciler/gate"
 	"github.com/aplomb-dev/aplomb/schema"
@@ -144,4 +145,39 @@ func TestChangedSinceApproved(t *testing.T) {
 	}
 	h.yes("tom", "shop/team")
 	h.converged(h.tip())
+}
+
+// What turned out otherwise than its proposal showed says so, also before anybody
+// has approved it; a proposal says whose review it needs.
+func TestChangedSinceShown(t *testing.T) {
+	h := newHouse(t, owned(t), decl("a", `{"class":"x"}`))
+	h.converged(h.tip())
+	tree := h.propose(decl("a", `{"class":"x","size":4}`))
+	got, err := h.Propose(t.Context(), tree, nil)
+	h.must(err)
+	if len(got.Plan.Changes) != 1 || len(got.Plan.Changes[0].Owners) != 1 || got.Plan.Changes[0].Owners[0].Owners[0] != "shop/team" {
+		t.Fatalf("%+v", got.Plan.Changes)
+	}
+	h.commit(h.src.tree[tree.Revision.ID]...)
+	h.rests(h.tip())
+	h.WasShown("7", time.Now(), got.Shown)
+	h.rests(h.tip())
+	if c := h.Plan().Changes[0].Changed; c != nil {
+		t.Errorf("as it was shown: %+v", c)
+	}
+	h.commit(decl("a", `{"class":"x","size":5}`))
+	h.rests(h.tip())
+	h.WasShown("7", time.Now(), got.Shown)
+	if want := "; it is not what was shown on proposal 7: shown: size + 4; now: + 5"; !strings.HasSuffix(h.Status().Resources[0].Reason, want) {
+		h.until("told", func(s Status) bool { return strings.HasSuffix(s.Resources[0].Reason, want) })
+	}
+	h.must(h.Reviewed(t.Context(), gate.Approval{By: "tom", ID: got.Plan.Digest, Why: "review of 7", Changes: got.Shown, Speaks: []string{"shop/team"}, OwnersOnly: true}))
+	if got := h.held(); got != "wants approval: a review of shop/team (owns */*.size)" {
+		t.Errorf("his yes was to something else: %q", got)
+	}
+	if c := h.Plan().Changes[0].Changed; c == nil || c.By != "tom" {
+		t.Errorf("%+v", c)
+	}
+	h.commit(decl("a", `{"class":"x","size":4}`))
+	h.converged(h.tip()) // as it was approved
 }

@@ -6,8 +6,35 @@ import (
 	"time"
 
 	"github.com/aplomb-dev/aplomb/reconciler/gate"
+	"github.com/aplomb-dev/aplomb/reconciler/plan"
 	"github.com/aplomb-dev/aplomb/reconciler/store"
+	"github.com/aplomb-dev/aplomb/schema"
 )
+
+// WasShown tells what a proposal showed that came with the revision in force, so
+// that it can be said how what is planned differs. It lets nothing run. Safe for
+// concurrent use.
+func (r *Reconciler) WasShown(proposal string, at time.Time, shown []plan.Masked) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	w := r.core.w
+	news := false
+	for _, m := range shown {
+		if was, ok := w.Shown[m.ID]; ok && !at.After(was.At) {
+			continue
+		}
+		if w.Shown == nil {
+			w.Shown = map[schema.ID]gate.Shown{}
+		}
+		w.Shown[m.ID] = gate.Shown{Proposal: proposal, At: at, Change: m}
+		news = true
+	}
+	if news {
+		r.status.settled = false // what is said of it is yet to be seen
+		r.status.changed()
+		nudge(r.wake)
+	}
+}
 
 // Reviewed records a person's yes that was given where a proposal is reviewed,
 // to the very changes that were shown there: Proposed.Shown. Its ID is the

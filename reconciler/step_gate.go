@@ -29,7 +29,7 @@ func (t *turn) gate(n *Node, e *Eval) bool {
 	r := gate.JudgePolicies(n.Plan.Masked, against(e.Said, e.Drift, n), t.approved)
 	e.Held, e.Blocked, e.Refused = append(e.Held, r.Why...), r.By, r.Final
 	if len(e.Held) > 0 {
-		e.Changed = t.approved.Changed(n.Plan.Masked)
+		e.Changed = t.changed(n)
 	}
 	if n.Decl != nil {
 		for _, need := range n.Decl.Needs {

@@ -92,7 +92,7 @@ func newOffice(f *folder, e config.Environment, r *reconciler.Reconciler, src so
 			o.approver = &proposals.Approver{
 				Environment: e.Name, Branch: e.Source.Branch, Forge: fg, Book: book, Since: repo.Since,
 				Teams: e.Gates.Reviewers, Reviews: e.Gates.Reviews > 0, Owners: e.Gates.Owners.All(),
-				Approve: r.Reviewed, Status: r.Status, Wait: r.Wait, Interval: interval, Log: log,
+				Approve: r.Reviewed, WasShown: r.WasShown, Status: r.Status, Wait: r.Wait, Interval: interval, Log: log,
 			}
 		}
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/aplomb-dev/aplomb/reconciler"
 	"github.com/aplomb-dev/aplomb/reconciler/gate"
+	"github.com/aplomb-dev/aplomb/reconciler/plan"
 	"github.com/aplomb-dev/aplomb/sources"
 	"github.com/aplomb-dev/aplomb/sources/forge"
 )
@@ -35,8 +36,11 @@ type Approver struct {
 	Since func(ctx context.Context, older, newer sources.Revision) ([]sources.Revision, error)
 	// Approve records a yes; see reconciler.Reviewed.
 	Approve func(context.Context, gate.Approval) error
-	Status  func() reconciler.Status
-	Wait    func(context.Context, func(reconciler.Status) bool) (reconciler.Status, error)
+	// WasShown tells what stood on a merged proposal; nil: nobody wants to know.
+	WasShown func(proposal string, at time.Time, shown []plan.Masked)
+
+	Status func() reconciler.Status
+	Wait   func(context.Context, func(reconciler.Status) bool) (reconciler.Status, error)
 
 	Interval time.Duration // between two looks while something is held; zero: DefaultInterval
 	Log      logrus.FieldLogger
@@ -112,6 +116,9 @@ func (a *Approver) proposal(ctx context.Context, p forge.Proposal) error {
 	if first.IsZero() {
 		a.Log.WithFields(logrus.Fields{"env": a.Environment, "proposal": p.ID}).Warn("a merged proposal was never planned at its last commit: its reviews approve nothing")
 		return nil
+	}
+	if last, ok := a.Book.seen(p.Head, time.Now()); ok && a.WasShown != nil {
+		a.WasShown(p.ID, last.At, last.Shown)
 	}
 	reviews, err := a.Forge.Reviews(ctx, p)
 	if err != nil {

@@ -118,8 +118,15 @@ func TestApproverTeams(t *testing.T) {
 		{Author: who("ben"), Verdict: forge.Approved, Commit: "head", At: at.Add(2 * time.Hour)},
 	}}
 	a.Forge = p
+	told := ""
+	a.WasShown = func(proposal string, at time.Time, shown []plan.Masked) {
+		told += proposal + " " + at.Format("15:04") + " " + shown[0].ID.Name
+	}
 	if got, err := counted(t, a); err != nil || !slices.Equal(got, []string{"ben 5e0c review of 7 web"}) {
 		t.Errorf("%q, %v", got, err)
+	}
+	if told != "7 13:00 web" {
+		t.Errorf("what was shown is said to be %q", told)
 	}
 }
 

@@ -15,14 +15,14 @@ func (p *Printer) changed(c *gate.Changed) {
 	if c == nil {
 		return
 	}
-	p.prose(8, styled("      asks again: it is not what "+c.By+" approved "+p.ago(c.At), yellow))
+	p.prose(8, styled("      asks again: it is not "+c.Whence()+" "+p.ago(c.At), yellow))
 	rows := make([][]cell, 0, len(c.Between))
 	for i, d := range c.Between {
 		if i == mostChanged {
 			rows = append(rows, []cell{text(fmt.Sprintf("and %d more", len(c.Between)-i))})
 			break
 		}
-		rows = append(rows, []cell{text(about(d)), text("approved: " + d.Then), text("now: " + d.Now)})
+		rows = append(rows, []cell{text(about(d)), text(c.Verb() + ": " + d.Then), text("now: " + d.Now)})
 	}
 	p.table(8, rows)
 }

@@ -112,6 +112,7 @@ func aChangedPlan() reconciler.PlanView {
 	v.Changes[0].Changed = &gate.Changed{By: "ana", At: now.Add(-2 * time.Hour), Between: []plan.Difference{
 		{What: "field", Path: "/subnets", Then: "3 → 5", Now: "3 → 4"}, {What: "field", Path: "/outputs/subnet_ids", Then: "not changed", Now: "known after apply"}}}
 	v.Changes[4].Held = []string{"wants approval: a review"}
+	v.Changes[3].Changed = &gate.Changed{Proposal: "7", At: now.Add(-time.Hour), Between: []plan.Difference{{What: "field", Path: "/type", Then: "service → batch", Now: "service → system"}}}
 	v.Changes[4].Changed = &gate.Changed{By: "ben", At: now, Between: []plan.Difference{
 		{What: "action", Then: "replace", Now: "delete"}, {What: "before", Path: "/count", Then: "1", Now: "2"}}}
 	return v

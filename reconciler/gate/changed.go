@@ -9,12 +9,45 @@ import (
 	"github.com/aplomb-dev/aplomb/reconciler/plan"
 )
 
-// Changed is what was approved of a thing of which something else is planned
-// now.
+// Changed is what was approved of a thing, or shown of it, of which something
+// else is planned now.
 type Changed struct {
-	By      string            `json:"by"`
-	At      time.Time         `json:"at"`
-	Between []plan.Difference `json:"between"`
+	By       string            `json:"by,omitempty"`       // who approved; "": nobody has
+	Proposal string            `json:"proposal,omitempty"` // on which it was shown, where nobody has
+	At       time.Time         `json:"at"`
+	Between  []plan.Difference `json:"between"`
+}
+
+// Shown is what a proposal showed of one thing.
+type Shown struct {
+	Proposal string
+	At       time.Time
+	Change   plan.Masked
+}
+
+// Changed answers whether something else was shown than is planned now.
+func (s Shown) Changed(now plan.Masked) *Changed {
+	between := plan.Between(s.Change, now)
+	if len(between) == 0 {
+		return nil
+	}
+	return &Changed{Proposal: s.Proposal, At: s.At, Between: between}
+}
+
+// Verb is what was done with what is otherwise now.
+func (c Changed) Verb() string {
+	if c.By == "" {
+		return "shown"
+	}
+	return "approved"
+}
+
+// Whence is what it is otherwise than.
+func (c Changed) Whence() string {
+	if c.By == "" {
+		return "what was shown on proposal " + c.Proposal
+	}
+	return "what " + c.By + " approved"
 }
 
 // Changed answers what was approved last of a thing, by somebody of whom no
@@ -52,9 +85,9 @@ func (c Changed) String() string {
 			all = append(all, fmt.Sprintf("and %d more", len(c.Between)-i))
 			break
 		}
-		all = append(all, fmt.Sprintf("approved: %s%s; now: %s", about(d), clip(d.Then), clip(d.Now)))
+		all = append(all, fmt.Sprintf("%s: %s%s; now: %s", c.Verb(), about(d), clip(d.Then), clip(d.Now)))
 	}
-	return "it is not what " + c.By + " approved: " + strings.Join(all, ", ")
+	return "it is not " + c.Whence() + ": " + strings.Join(all, ", ")
 }
 
 // about is what a difference is of.
