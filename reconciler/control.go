@@ -19,17 +19,11 @@ type Control interface {
 
 	// Kick asks for a look at the source and a turn, now.
 	Kick()
-	// Approve lets the pending changes of a digest run: a whole digest of the
-	// pending plan or of one pending change, or at least 12 hex digits that
-	// name one of them. It answers what it approved. ErrDigest. overrides are
-	// soft-mandatory policies that refuse some of them and are overridden: that
-	// wants a reason. What a hard-mandatory policy refuses stays refused:
-	// ErrRefused where there is nothing else, and where all that is left is to
-	// wait for a window.
-	Approve(ctx context.Context, by, digest, why string, overrides ...string) ([]PlannedChange, error)
-	// ApproveOutside is Approve for an incident: the changes run outside the
-	// windows, too. That wants a reason.
-	ApproveOutside(ctx context.Context, by, digest, why string, overrides ...string) ([]PlannedChange, error)
+	// Approve lets the pending changes that yes names run, and answers them.
+	// ErrDigest. What a hard-mandatory policy refuses stays refused: ErrRefused
+	// where there is nothing else, and where all that is left is to wait for a
+	// window.
+	Approve(ctx context.Context, by string, yes Yes) ([]PlannedChange, error)
 	// Suspend freezes the environment, or one resource; no write happens.
 	Suspend(ctx context.Context, by string, id *schema.ID, why string) error
 	// Resume ends a suspension; without one it makes what failed be tried
@@ -49,6 +43,24 @@ type Control interface {
 	Events(ctx context.Context, seq uint64) ([]Event, <-chan Event)
 	// Wait blocks until ok says so of the status, or ctx ends.
 	Wait(ctx context.Context, ok func(Status) bool) (Status, error)
+}
+
+// Yes is somebody's approval, as they give it.
+type Yes struct {
+	// Digest is a whole digest of the pending plan or of one pending change, or
+	// at least 12 hex digits that name one of them.
+	Digest string
+	Why    string
+	// Overrides are soft-mandatory policies that refuse some of the changes and
+	// are overridden: that wants a reason.
+	Overrides []string
+	// Outside lets the changes run outside the windows, too, for an incident.
+	// That wants a reason.
+	Outside bool
+	// Speaks are the owners that the giver was shown to speak for, as rules name
+	// them: teams, and @ with a name. It is for whoever has found that out: a
+	// name that somebody gives themselves proves nothing.
+	Speaks []string
 }
 
 // What people's requests fail with, for errors.Is; messages say more.

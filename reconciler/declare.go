@@ -52,7 +52,7 @@ func (w *World) node(k store.Key, id schema.ID) *Node {
 // no longer declared stays until it is seen gone. Failures are forgotten: a
 // newer commit wins.
 func (w *World) Declare(rev sources.Revision, nodes []*graph.Node) {
-	w.Declared, w.Revision, w.Graph = true, rev, nodes
+	w.Declared, w.Revision, w.Graph, w.Shown = true, rev, nodes, nil
 	w.layOut()
 	for _, n := range w.byKey {
 		n.Fail = nil

@@ -61,7 +61,11 @@ func explainPlan(n *Node, e *Eval) (reason, hint string) {
 	c := &n.Plan.Change
 	switch e.Why {
 	case gated:
-		return strings.Join(e.Held, "; "), approveHint(n, e)
+		reason = strings.Join(e.Held, "; ")
+		if e.Changed != nil {
+			reason += "; " + e.Changed.String()
+		}
+		return reason, approveHint(n, e)
 	case drifts:
 		return driftText(n), "aplomb approve " + clipDigest(n.Plan.Digest)
 	case readOnly:

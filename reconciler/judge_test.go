@@ -113,11 +113,11 @@ func TestPoliciesHoldResources(t *testing.T) {
 		"without a reason":  {soft.Digest, " ", []string{"s"}, ErrRefused, "a reason"},
 		"of another policy": {soft.Digest, "x", []string{"t"}, ErrDigest, "no policy \"t\" speaks"},
 	} {
-		if _, err := h.Approve(ctx, "ana", c.digest, c.why, c.overrides...); !errors.Is(err, c.is) || !strings.Contains(err.Error(), c.says) || strings.Contains(err.Error(), ErrDigest.Error()) {
+		if _, err := h.Approve(ctx, "ana", Yes{Digest: c.digest, Why: c.why, Overrides: c.overrides}); !errors.Is(err, c.is) || !strings.Contains(err.Error(), c.says) || strings.Contains(err.Error(), ErrDigest.Error()) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	approved, err := h.Approve(ctx, "ana", h.Plan().Digest, "the fair", "s")
+	approved, err := h.Approve(ctx, "ana", Yes{Digest: h.Plan().Digest, Why: "the fair", Overrides: []string{"s"}})
 	if err != nil || len(approved) != 2 {
 		t.Fatal(approved, err)
 	}
@@ -224,7 +224,7 @@ func TestPlansAreJudged(t *testing.T) {
 	if h.live() != "" || len(h.change("a").Held) != 1 || !strings.Contains(h.change("b").Held[0], "3 at once") {
 		t.Errorf("live %q, held %v", h.live(), h.change("a").Held)
 	}
-	_, err := h.Approve(t.Context(), "ana", h.Plan().Digest, "all of them", "mass")
+	_, err := h.Approve(t.Context(), "ana", Yes{Digest: h.Plan().Digest, Why: "all of them", Overrides: []string{"mass"}})
 	h.must(err)
 	h.converged(h.tip())
 	h.converged(h.commit(decl("a", `{}`), decl("b", `{}`), decl("c", `{}`), decl("d", `{}`), decl("e", `{}`)))
@@ -238,14 +238,14 @@ func TestApproversDiffer(t *testing.T) {
 	h.rests(h.tip())
 	digest := h.change("a").Digest
 	for _, by := range []string{"ana", "ana", "ana (as ben)"} { // a name that she gives herself makes nobody else of her
-		_, err := h.Approve(ctx, by, digest, "")
+		_, err := h.Approve(ctx, by, Yes{Digest: digest})
 		h.must(err)
 		h.rests(h.tip())
 		if held := h.change("a").Held; len(held) != 1 || !strings.HasSuffix(held[0], "wants approval by 2 people, has that of ana") {
 			t.Fatal(held)
 		}
 	}
-	_, err := h.Approve(ctx, "ben", digest, "")
+	_, err := h.Approve(ctx, "ben", Yes{Digest: digest})
 	h.must(err)
 	h.converged(h.tip())
 }

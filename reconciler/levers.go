@@ -21,17 +21,8 @@ import (
 const minDigest = 12
 
 // Approve implements Control.
-func (r *Reconciler) Approve(ctx context.Context, by, digest, why string, overrides ...string) ([]PlannedChange, error) {
-	return r.approve(ctx, gate.Approval{ID: digest, By: by, Why: why, Overrides: overrides})
-}
-
-// ApproveOutside implements Control.
-func (r *Reconciler) ApproveOutside(ctx context.Context, by, digest, why string, overrides ...string) ([]PlannedChange, error) {
-	return r.approve(ctx, gate.Approval{ID: digest, By: by, Why: why, Overrides: overrides, Outside: true})
-}
-
-func (r *Reconciler) approve(ctx context.Context, a gate.Approval) ([]PlannedChange, error) {
-	digest := a.ID
+func (r *Reconciler) Approve(ctx context.Context, by string, yes Yes) ([]PlannedChange, error) {
+	digest := yes.Digest
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if err := CheckDigest(digest); err != nil {
@@ -48,10 +39,10 @@ func (r *Reconciler) approve(ctx context.Context, a gate.Approval) ([]PlannedCha
 	if several(chosen, digest, v.Digest) {
 		return nil, misnamed(digest + "… names several changes; give more digits")
 	}
-	if err := mayApprove(chosen, a); err != nil {
+	if err := mayApprove(chosen, yes); err != nil {
 		return nil, err
 	}
-	a.At = time.Now()
+	a := gate.Approval{ID: digest, By: by, At: time.Now(), Why: yes.Why, Overrides: yes.Overrides, Outside: yes.Outside, Speaks: yes.Speaks}
 	for _, c := range chosen {
 		if c.Action == schema.Deferred {
 			continue // it asks once it is known
@@ -62,7 +53,7 @@ func (r *Reconciler) approve(ctx context.Context, a gate.Approval) ([]PlannedCha
 	approvals := append(slices.Clone(before), a)
 	r.core.w.Approvals = approvals
 	let, more := audited(r.tellStill(chosen))
-	entry := store.Entry{By: a.By, What: "approve", Subject: digest, Why: a.Why, Overrides: a.Overrides, Outside: a.Outside, Let: let, LetMore: more}
+	entry := store.Entry{By: by, What: "approve", Subject: digest, Why: a.Why, Overrides: a.Overrides, Outside: a.Outside, Let: let, LetMore: more}
 	if err := r.record(ctx, entry, store.Result{Approvals: &approvals}); err != nil {
 		r.core.w.Approvals = before
 		return nil, err
@@ -72,14 +63,14 @@ func (r *Reconciler) approve(ctx context.Context, a gate.Approval) ([]PlannedCha
 
 // mayApprove refuses an approval that could not let anything run, and one that
 // overrides what it may not.
-func mayApprove(chosen []PlannedChange, a gate.Approval) error {
-	switch unsaid := strings.TrimSpace(a.Why) == ""; {
-	case unsaid && len(a.Overrides) > 0:
+func mayApprove(chosen []PlannedChange, yes Yes) error {
+	switch unsaid := strings.TrimSpace(yes.Why) == ""; {
+	case unsaid && len(yes.Overrides) > 0:
 		return advised{fmt.Errorf("%w: overriding a policy wants a reason", ErrRefused), `say why: --reason "…"`}
-	case unsaid && a.Outside:
+	case unsaid && yes.Outside:
 		return advised{fmt.Errorf("%w: running outside the windows wants a reason", ErrRefused), `say why: --why "…"`}
 	}
-	for _, name := range a.Overrides {
+	for _, name := range yes.Overrides {
 		level := levelOf(chosen, name)
 		switch level {
 		case "":
@@ -94,7 +85,7 @@ func mayApprove(chosen []PlannedChange, a gate.Approval) error {
 		if len(chosen[i].Held) == 0 {
 			continue
 		}
-		err := chosen[i].helped(a)
+		err := chosen[i].helped(yes)
 		if err == nil {
 			return nil
 		}
@@ -105,15 +96,15 @@ func mayApprove(chosen []PlannedChange, a gate.Approval) error {
 
 // helped says why an approval would not let a held change run, nor bring it
 // nearer to that.
-func (c *PlannedChange) helped(a gate.Approval) error {
+func (c *PlannedChange) helped(yes Yes) error {
 	digest := clipDigest(c.Digest)
-	if c.Timed() && !a.Outside {
+	if c.Timed() && !yes.Outside {
 		return advised{fmt.Errorf("%w: %s waits for its time, and for nobody's approval: %s", ErrRefused, c.ID.Short(), c.Shut),
 			fmt.Sprintf(`wait; in an incident: aplomb approve %s --outside-window --why "…"`, digest)}
 	}
 	for _, v := range c.Violations {
 		switch {
-		case !slices.Contains(c.Blocked, v.Policy) || v.Approvers > 0 || slices.Contains(a.Overrides, v.Policy):
+		case !slices.Contains(c.Blocked, v.Policy) || v.Approvers > 0 || slices.Contains(yes.Overrides, v.Policy):
 		case v.Level == schema.SoftMandatory:
 			return advised{fmt.Errorf("%w: the policy %s refuses %s", ErrRefused, v.Policy, c.ID.Short()),
 				fmt.Sprintf("override it by name: aplomb approve %s --override %s --reason \"…\"", digest, v.Policy)}

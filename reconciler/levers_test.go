@@ -191,26 +191,26 @@ func TestApprove(t *testing.T) {
 	}
 	one := plan.Changes[0].Digest
 	for name, digest := range map[string]string{"empty": "", "too short": one[:11], "no hex": strings.ToUpper(one[:12]) + "X", "of nothing": strings.Repeat("0", 64), "longer than one": one + "00"} {
-		if _, err := h.Approve(ctx, "ana", digest, ""); !errors.Is(err, ErrDigest) {
+		if _, err := h.Approve(ctx, "ana", Yes{Digest: digest}); !errors.Is(err, ErrDigest) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if _, err := h.Approve(ctx, "", one, ""); err == nil {
+	if _, err := h.Approve(ctx, "", Yes{Digest: one}); err == nil {
 		t.Error("somebody without a name approved")
 	}
-	done, err := h.Approve(ctx, "ana", one[:12], "why not")
+	done, err := h.Approve(ctx, "ana", Yes{Digest: one[:12], Why: "why not"})
 	if err != nil || len(done) != 1 || done[0].ID != plan.Changes[0].ID {
 		t.Fatalf("%+v, %v", done, err)
 	}
 	h.until("one of two", func(s Status) bool { return s.Settled && s.Counts[Converged] == 2 && s.Counts[Held] == 1 })
-	if _, err := h.Approve(ctx, "ana", plan.Digest, ""); !errors.Is(err, ErrDigest) || !strings.Contains(err.Error(), "look at it again") {
+	if _, err := h.Approve(ctx, "ana", Yes{Digest: plan.Digest}); !errors.Is(err, ErrDigest) || !strings.Contains(err.Error(), "look at it again") {
 		t.Errorf("the digest of a plan that is no more: %v", err)
 	}
-	if done, err = h.Approve(ctx, "ben", h.Plan().Digest, ""); err != nil || len(done) != 1 {
+	if done, err = h.Approve(ctx, "ben", Yes{Digest: h.Plan().Digest}); err != nil || len(done) != 1 {
 		t.Errorf("the whole plan: %v, %v", done, err)
 	}
 	h.converged(h.tip())
-	if _, err := h.Approve(ctx, "ana", one, ""); !errors.Is(err, ErrDigest) {
+	if _, err := h.Approve(ctx, "ana", Yes{Digest: one}); !errors.Is(err, ErrDigest) {
 		t.Errorf("with nothing pending: %v", err)
 	}
 	if got := h.audit(); !strings.HasPrefix(got, "ana approve "+one[:12]+" why not; ben approve ") || strings.Count(got, ";") != 1 {

@@ -6,6 +6,7 @@ import (
 	"testing/fstest"
 
 	"github.com/aplomb-dev/aplomb/drivers"
+	"github.com/aplomb-dev/aplomb/reconciler/gate"
 	"github.com/aplomb-dev/aplomb/schema"
 	"github.com/aplomb-dev/aplomb/sources"
 )
@@ -44,8 +45,8 @@ func TestPropose(t *testing.T) {
 	rev := h.commit(h.src.tree[all.Revision.ID]...)
 	h.rests(rev)
 	defer func() { // what was shown and reviewed runs
-		h.must(h.Reviewed(ctx, "ben", got.Plan.Digest, "review of 7", got.Shown))
-		h.must(h.Reviewed(ctx, "ben", got.Plan.Digest, "review of 7", got.Shown))
+		h.must(h.Reviewed(ctx, gate.Approval{By: "ben", ID: got.Plan.Digest, Why: "review of 7", Changes: got.Shown}))
+		h.must(h.Reviewed(ctx, gate.Approval{By: "ben", ID: got.Plan.Digest, Why: "review of 7", Changes: got.Shown}))
 		h.converged(rev)
 		if want := "; ben approve " + got.Plan.Digest + " review of 7"; strings.Count(h.audit(), want) != 1 {
 			t.Errorf("the audit says %s", h.audit())

@@ -8,21 +8,48 @@ import (
 	"github.com/aplomb-dev/aplomb/reconciler/gate"
 	"github.com/aplomb-dev/aplomb/reconciler/plan"
 	"github.com/aplomb-dev/aplomb/reconciler/store"
+	"github.com/aplomb-dev/aplomb/schema"
 )
 
-// Reviewed records a person's yes that was given where a proposal is reviewed,
-// to the very changes that were shown there: Proposed.Shown. digest is that of
-// the plan they are from. Saying so again changes nothing. Safe for concurrent
-// use.
-func (r *Reconciler) Reviewed(ctx context.Context, by, digest, why string, shown []plan.Masked) error {
+// WasShown tells what a proposal showed that came with the revision in force, so
+// that it can be said how what is planned differs. It lets nothing run. Safe for
+// concurrent use.
+func (r *Reconciler) WasShown(proposal string, at time.Time, shown []plan.Masked) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	given := func(a gate.Approval) bool { return a.By == by && a.ID == digest && a.Why == why }
-	if len(shown) == 0 || slices.ContainsFunc(r.core.w.Approvals, given) {
+	w := r.core.w
+	news := false
+	for _, m := range shown {
+		if was, ok := w.Shown[m.ID]; ok && !at.After(was.At) {
+			continue
+		}
+		if w.Shown == nil {
+			w.Shown = map[schema.ID]gate.Shown{}
+		}
+		w.Shown[m.ID] = gate.Shown{Proposal: proposal, At: at, Change: m}
+		news = true
+	}
+	if news {
+		r.status.settled = false // what is said of it is yet to be seen
+		r.status.changed()
+		nudge(r.wake)
+	}
+}
+
+// Reviewed records a person's yes that was given where a proposal is reviewed,
+// to the very changes that were shown there: Proposed.Shown. Its ID is the
+// digest of the plan that they are from; its time is now. Saying so again
+// changes nothing. Safe for concurrent use.
+func (r *Reconciler) Reviewed(ctx context.Context, a gate.Approval) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	given := func(g gate.Approval) bool { return g.By == a.By && g.ID == a.ID && g.Why == a.Why }
+	if len(a.Changes) == 0 || slices.ContainsFunc(r.core.w.Approvals, given) {
 		return nil
 	}
-	approvals := append(slices.Clone(r.core.w.Approvals), gate.Approval{ID: digest, By: by, At: time.Now(), Why: why, Changes: slices.Clone(shown)})
-	if err := r.pull(ctx, by, "approve", digest, why, store.Result{Approvals: &approvals}); err != nil {
+	a.At, a.Changes = time.Now(), slices.Clone(a.Changes)
+	approvals := append(slices.Clone(r.core.w.Approvals), a)
+	if err := r.pull(ctx, a.By, "approve", a.ID, a.Why, store.Result{Approvals: &approvals}); err != nil {
 		return err
 	}
 	r.core.w.Approvals = approvals

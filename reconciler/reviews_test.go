@@ -17,7 +17,7 @@ func TestReviews(t *testing.T) {
 		t.Fatalf("%+v", v.Changes)
 	}
 	for range 2 { // one person is one, however often
-		if _, err := h.Approve(ctx, "ana", v.Digest, ""); err != nil {
+		if _, err := h.Approve(ctx, "ana", Yes{Digest: v.Digest}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -25,7 +25,7 @@ func TestReviews(t *testing.T) {
 	if got := h.Plan().Changes[0].Held; len(got) != 1 || got[0] != "wants approval by 2 people, has that of ana" {
 		t.Fatalf("%q", got)
 	}
-	if _, err := h.Approve(ctx, "ben", v.Digest, ""); err != nil {
+	if _, err := h.Approve(ctx, "ben", Yes{Digest: v.Digest}); err != nil {
 		t.Fatal(err)
 	}
 	h.converged(h.tip())

@@ -19,6 +19,10 @@ func (t *turn) gate(n *Node, e *Eval) bool {
 	if !e.Drift && !in.Finishing && !t.goesDown(n) {
 		e.Held = append(e.Held, gate.JudgeReviews(n.Plan.Masked, t.Env.Gates.Reviews, t.approved)...)
 		e.Shut = t.shut(n)
+		e.Owners = gate.JudgeOwners(n.Plan.Masked, t.owners(n), t.approved)
+		for _, r := range e.Owners {
+			e.Held = append(e.Held, r.String())
+		}
 	}
 	judged := false
 	if e.Said, judged = t.judged(n, e); !judged {
@@ -28,6 +32,9 @@ func (t *turn) gate(n *Node, e *Eval) bool {
 	e.Held, e.Blocked, e.Refused = append(e.Held, r.Why...), r.By, r.Final
 	if e.Shut != "" {
 		e.Held = append(e.Held, e.Shut)
+	}
+	if len(e.Held) > 0 {
+		e.Changed = t.changed(n)
 	}
 	if n.Decl != nil {
 		for _, need := range n.Decl.Needs {

@@ -99,6 +99,7 @@ func (w *World) Verified(n *Node, r *store.Result) {
 	} else {
 		o.Hold, o.Data, o.Needs = union(o.Hold, res.Hold), o.Data || res.Data, union(o.Needs, w.needsOf(n))
 	}
+	o.Face = n.facing()
 	o.ID, o.Settled, o.Want, o.Inputs, o.Pos, o.Use = n.ID, w.settledAs(n), n.Plan.WantSum, n.Plan.Inputs, res.Pos, res.Use
 	o.Labels = labels(res)
 	o.Handle, o.Version, o.Spec, o.Files = n.Key.Handle, n.Live.State.Version, n.Plan.Want.Spec, n.Plan.Want.Files.Hash()

@@ -49,6 +49,8 @@ type Eval struct {
 	Text    string             // more of Why
 	Held    []string           // what wants a person, or has to wait for its time
 	Shut    string             // of those, when the windows let it run
+	Owners  []gate.Review      // the reviews of owners among those
+	Changed *gate.Changed      // what was approved of it, where that was something else; nil: nothing was
 	Blocked []string           // the policies among those, by name
 	Refused bool               // one of them has no way round
 	Said    []schema.Violation // by policies, about a pending change

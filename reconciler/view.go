@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/aplomb-dev/aplomb/drivers"
+	"github.com/aplomb-dev/aplomb/reconciler/gate"
 	"github.com/aplomb-dev/aplomb/reconciler/store"
 	"github.com/aplomb-dev/aplomb/schema"
 	"github.com/aplomb-dev/aplomb/sources"
@@ -120,6 +121,7 @@ type ResourceStatus struct {
 	Refused    bool               `json:"refused,omitempty"`    // a policy refuses the change, and there is no way round
 	Timed      bool               `json:"timed,omitempty"`      // held until its time comes, and by nobody
 	Violations []schema.Violation `json:"violations,omitempty"` // what policies say of it, or of its pending change
+	Changed    *gate.Changed      `json:"changed,omitempty"`    // what was approved of it, where its pending change is another one
 	Pos        schema.Pos         `json:"pos,omitzero"`
 	Use        *schema.Use        `json:"use,omitempty"` // of a template, that yields or yielded it
 	LastAction schema.Action      `json:"lastAction,omitempty"`
@@ -148,6 +150,8 @@ type PlannedChange struct {
 	Layer      string             `json:"layer"`
 	Digest     string             `json:"digest"`
 	Held       []string           `json:"held,omitempty"`       // what wants a person's approval, or waits for its time, for people
+	Owners     []gate.Review      `json:"owners,omitempty"`     // the reviews of owners among those
+	Changed    *gate.Changed      `json:"changed,omitempty"`    // what was approved of it, where that was something else
 	Still      []string           `json:"still,omitempty"`      // of what Approve answers: what holds it all the same
 	Blocked    []string           `json:"blocked,omitempty"`    // the policies that hold it, by name
 	Refused    bool               `json:"refused,omitempty"`    // a policy refuses it, and there is no way round

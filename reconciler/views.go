@@ -79,7 +79,7 @@ func resourceStatus(n *Node, e *Eval) ResourceStatus {
 	if e.State == Converged && n.Live != nil {
 		s.Note = n.Live.State.Health.Reason
 	}
-	s.Refused, s.Violations = e.Refused, e.Said
+	s.Refused, s.Violations, s.Changed = e.Refused, e.Said, e.Changed
 	s.Timed = e.Shut != "" && len(e.Held) == 1
 	if n.Decl != nil {
 		s.Pos, s.Use = n.Decl.Res.Pos, n.Decl.Res.Use
@@ -136,7 +136,10 @@ func (r *Reconciler) planNow() PlanView {
 }
 
 func plannedChange(w *World, n *Node, e *Eval, d *Decision) PlannedChange {
-	c := PlannedChange{Change: n.Plan.Change, Layer: n.Layer, Digest: n.Plan.Digest, Held: e.Held, Shut: e.Shut, Blocked: e.Blocked, Refused: e.Refused, Violations: e.Said, Drift: e.Drift}
+	c := PlannedChange{
+		Change: n.Plan.Change, Layer: n.Layer, Digest: n.Plan.Digest, Held: e.Held, Shut: e.Shut, Owners: e.Owners, Changed: e.Changed,
+		Blocked: e.Blocked, Refused: e.Refused, Violations: e.Said, Drift: e.Drift,
+	}
 	c.Opaque, c.Secrets = nil, nil
 	if n.Decl == nil {
 		if n.Owned != nil {

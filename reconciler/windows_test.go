@@ -154,14 +154,18 @@ func TestWindowApproval(t *testing.T) {
 			pull func() ([]PlannedChange, error)
 			want string
 		}{
-			{func() ([]PlannedChange, error) { return h.Approve(ctx, "ana", by["b"].Digest, "now!") }, "waits for its time, and for nobody's approval: window opens Mon 2000-01-10"},
-			{func() ([]PlannedChange, error) { return h.ApproveOutside(ctx, "ana", by["b"].Digest, " ") }, "outside the windows wants a reason"},
+			{func() ([]PlannedChange, error) {
+				return h.Approve(ctx, "ana", Yes{Digest: by["b"].Digest, Why: "now!"})
+			}, "waits for its time, and for nobody's approval: window opens Mon 2000-01-10"},
+			{func() ([]PlannedChange, error) {
+				return h.Approve(ctx, "ana", Yes{Digest: by["b"].Digest, Why: " ", Outside: true})
+			}, "outside the windows wants a reason"},
 		} {
 			if _, err := c.pull(); !errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), c.want) || hint(err) == "" {
 				t.Errorf("%v, want %q", err, c.want)
 			}
 		}
-		done, err := h.Approve(ctx, "ana", by["a"].Digest, "")
+		done, err := h.Approve(ctx, "ana", Yes{Digest: by["a"].Digest})
 		h.must(err)
 		if len(done) != 1 || len(done[0].Still) != 1 {
 			t.Errorf("%+v", done)
@@ -170,7 +174,7 @@ func TestWindowApproval(t *testing.T) {
 		if h.live() != "" || !strings.Contains(h.audit(), "ana approve") {
 			t.Errorf("live: %s; %s", h.live(), h.audit())
 		}
-		_, err = h.ApproveOutside(ctx, "ben", by["b"].Digest, "the shop is down")
+		_, err = h.Approve(ctx, "ben", Yes{Digest: by["b"].Digest, Why: "the shop is down", Outside: true})
 		h.must(err)
 		later(time.Minute)
 		if h.live() != "b" {

@@ -29,9 +29,10 @@ type World struct {
 	Nodes       []*Node // declared ones in the graph's order, then the others
 	State       store.State
 	Approvals   []gate.Approval
-	Judge       *Judge             // what policies say of changes; nil: there are none
-	PlanVerdict *planVerdict       // what they said of the plan last
-	DownAlso    map[schema.ID]bool // data-bearing and held things that a person named for going down
+	Shown       map[schema.ID]gate.Shown // on the proposals that came with the revision in force, as far as that was told
+	Judge       *Judge                   // what policies say of changes; nil: there are none
+	PlanVerdict *planVerdict             // what they said of the plan last
+	DownAlso    map[schema.ID]bool       // data-bearing and held things that a person named for going down
 
 	byKey    map[store.Key]*Node
 	byGraph  []*Node   // by graph.Node.Index; nil for what has expired
@@ -148,7 +149,8 @@ type Planned struct {
 	seq   uint64
 	owned *store.Owned
 
-	stamps []stamp // of the needs, when Inputs were last found to be the same
+	stamps []stamp    // of the needs, when Inputs were last found to be the same
+	owners *ownership // whose the change is; nil: nobody asked
 }
 
 // Failure is a call that failed, and when to try again.

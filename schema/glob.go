@@ -74,6 +74,21 @@ func (g Glob) MatchSteps(steps []string) bool {
 	return p == len(g.steps)
 }
 
+// Reaches says whether something that lies at or below steps may fit.
+func (g Glob) Reaches(steps []string) bool {
+	for i, step := range steps {
+		switch {
+		case i == len(g.steps):
+			return false
+		case g.steps[i] == "**":
+			return true
+		case !matchStep(g.steps[i], step):
+			return false
+		}
+	}
+	return len(g.steps) > 0
+}
+
 func matchStep(pattern, step string) bool {
 	ok, err := path.Match(pattern, step)
 	return ok && err == nil

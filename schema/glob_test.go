@@ -41,6 +41,37 @@ func TestGlob(t *testing.T) {
 	}
 }
 
+// TestGlobReaches: what may lie below is not ruled out.
+func TestGlobReaches(t *testing.T) {
+	for _, c := range []struct{ pattern, yes, no string }{
+		{"a/*/c", "a a/x a/x/c", "b a/x/d a/x/c/d"},
+		{"a/**", "a a/b a/b/c", "b"},
+		{"**/z", "a a/b z", ""},
+		{"a/**/z/*", "a a/b/c/d", "b/a"},
+	} {
+		g, err := ParseGlob(c.pattern)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range strings.Fields(c.yes) {
+			if !g.Reaches(strings.Split(name, "/")) {
+				t.Errorf("%s does not reach %s", c.pattern, name)
+			}
+		}
+		for _, name := range strings.Fields(c.no) {
+			if g.Reaches(strings.Split(name, "/")) {
+				t.Errorf("%s reaches %s", c.pattern, name)
+			}
+		}
+		if !g.Reaches(nil) {
+			t.Errorf("%s reaches nothing", c.pattern)
+		}
+	}
+	if (Glob{}).Reaches(nil) {
+		t.Error("the zero Glob reaches something")
+	}
+}
+
 // FuzzGlob: whatever is a pattern means what a plain recursion says, and can be
 // written and read again.
 func FuzzGlob(f *testing.F) {
@@ -60,6 +91,13 @@ func FuzzGlob(f *testing.F) {
 		if len(name) <= 40 && strings.Count(pattern, "**") <= 4 {
 			if got, want := g.Match(name), plainMatch(g.steps, strings.Split(name, "/")); got != want {
 				t.Fatalf("%q over %q: %t, want %t", pattern, name, got, want)
+			}
+		}
+		if steps := strings.Split(name, "/"); g.Match(name) {
+			for i := range steps {
+				if !g.Reaches(steps[:i]) {
+					t.Fatalf("%q fits %q, and does not reach %q", pattern, name, steps[:i])
+				}
 			}
 		}
 		if !strings.ContainsAny(pattern, `*?[\`) && g.Match(name) != (pattern == name) {

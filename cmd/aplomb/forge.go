@@ -94,10 +94,11 @@ func newOffice(f *folder, e config.Environment, r *reconciler.Reconciler, src so
 				return r.Propose(ctx, s, planned)
 			},
 		}
-		if e.Gates.Reviews > 0 {
+		if e.Gates.Reviews > 0 || !e.Gates.Owners.None() {
 			o.approver = &proposals.Approver{
-				Environment: e.Name, Branch: e.Source.Branch, Forge: fg, Book: book, Teams: e.Gates.Reviewers, Since: repo.Since,
-				Approve: r.Reviewed, Status: r.Status, Wait: r.Wait, Interval: interval, Log: log,
+				Environment: e.Name, Branch: e.Source.Branch, Forge: fg, Book: book, Since: repo.Since,
+				Teams: e.Gates.Reviewers, Reviews: e.Gates.Reviews > 0, Owners: e.Gates.Owners.All(),
+				Approve: r.Reviewed, WasShown: r.WasShown, Status: r.Status, Wait: r.Wait, Interval: interval, Log: log,
 			}
 		}
 	}

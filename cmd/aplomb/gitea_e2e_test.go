@@ -51,7 +51,7 @@ environments:
     source: {git: %[3]s, branch: main, path: prod, tokenFile: %[1]s/token, username: aplomb, caFile: %[1]s/ca.pem, interval: 2s}
     forge: {kind: gitea, url: %[4]s, repository: %[5]s, tokenFile: %[1]s/token, caFile: %[1]s/ca.pem, webhookSecretFile: %[1]s/hook, interval: 1s}
     targets: {here: {engine: local, root: %[1]s/root}}
-    gates: {reviews: 1}
+    gates: {reviews: 1, owners: owners.yaml}
 `
 
 // file is a declaration of a file with this content.
@@ -93,7 +93,7 @@ func newForumOf(t *testing.T, config string, before func(*forum)) *forum {
 	front.Config.ErrorLog = log.New(io.Discard, "", 0)
 	front.StartTLS()
 	t.Cleanup(front.Close)
-	for name, text := range map[string]string{"token": f.gitea.User(t, "aplomb"), "hook": f.hook, "ca.pem": gittest.CertificatePEM(front.Certificate()),
+	for name, text := range map[string]string{"token": f.gitea.User(t, "aplomb"), "hook": f.hook, "owners.yaml": forumOwners, "ca.pem": gittest.CertificatePEM(front.Certificate()),
 		"aplomb.yaml": fmt.Sprintf(config, f.dir, f.listen, front.URL+"/"+f.repo+".git", front.URL, f.repo)} {
 		f.must(os.WriteFile(f.path(name), []byte(text), 0o600))
 	}
@@ -283,6 +283,7 @@ func TestGitea(t *testing.T) {
 
 	f.refused()
 	f.rebase()
+	f.owned()
 	f.hooked()
 	for _, args := range [][]string{{"status"}, {"plan"}, {"history"}, {"audit"}} {
 		f.aplomb(args...)

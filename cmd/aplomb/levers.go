@@ -37,11 +37,7 @@ func (a *app) approve() *cobra.Command {
 				return err
 			}
 			defer func() { err = errors.Join(err, s.Close()) }()
-			approve := s.Approve
-			if outside {
-				approve = s.ApproveOutside
-			}
-			approved, err := approve(cmd.Context(), person(), digest, why, overrides...)
+			approved, err := s.Approve(cmd.Context(), person(), reconciler.Yes{Digest: digest, Why: why, Overrides: overrides, Outside: outside})
 			if errors.Is(err, reconciler.ErrDigest) {
 				return hinted{err, cmp.Or(hintOf(err), "look at what is pending now: aplomb plan")}
 			}

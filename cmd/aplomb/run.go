@@ -18,6 +18,7 @@ import (
 	"github.com/aplomb-dev/aplomb/internal/config"
 	"github.com/aplomb-dev/aplomb/internal/daemon"
 	"github.com/aplomb-dev/aplomb/internal/metrics"
+	"github.com/aplomb-dev/aplomb/internal/pathwatch"
 	"github.com/aplomb-dev/aplomb/schema"
 	"github.com/aplomb-dev/aplomb/schema/compile"
 	"github.com/aplomb-dev/aplomb/sources/git"
@@ -73,6 +74,7 @@ type runner struct {
 	srv    *api.Server
 	log    logrus.FieldLogger
 	out    io.Writer // for lines of several environments at once
+	files  *pathwatch.Set
 
 	running environs
 
@@ -102,6 +104,7 @@ func (a *app) runDaemon(ctx context.Context, file string) error {
 	closers.add(h.Close)
 	r := &runner{a: a, file: file, home: h, out: &lines{w: a.stdout}}
 	r.log = a.logger(h.join(homeLog), closers)
+	r.files = &pathwatch.Set{Log: r.log}
 	return errors.Join(r.work(ctx, cfg, hup), closers.Close())
 }
 

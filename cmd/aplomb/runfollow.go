@@ -5,15 +5,16 @@ import (
 	"context"
 	"crypto/sha256"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/aplomb-dev/aplomb/internal/config"
 	"github.com/aplomb-dev/aplomb/internal/daemon"
-	"github.com/aplomb-dev/aplomb/internal/pathwatch"
 )
 
 // Times of looking at the configuration.
@@ -85,6 +86,7 @@ func (r *runner) follow(ctx context.Context, hup <-chan os.Signal) {
 	look := time.NewTicker(lookTime)
 	defer look.Stop()
 	last := r.digest()
+	r.watchBeside()
 	for {
 		asked := false
 		select {
@@ -103,29 +105,73 @@ func (r *runner) follow(ctx context.Context, hup <-chan os.Signal) {
 		}
 		last = now
 		r.reload(ctx)
+		r.watchBeside()
 		if asked {
 			r.daemon.Retry()
 		}
 	}
 }
 
-// digest stands for what the file holds; nil where it cannot be read.
+// digest stands for what the file holds, and those that are read with it; nil
+// where it cannot be read.
 func (r *runner) digest() []byte {
-	f, err := os.Open(r.file)
-	if err != nil {
-		return nil
-	}
-	defer func() { _ = f.Close() }()
 	h := sha256.New()
-	if _, err := io.Copy(h, io.LimitReader(f, config.MaxBytes+1)); err != nil {
-		return nil
+	for i, file := range append([]string{r.file}, r.beside()...) {
+		err := digestFile(h, file)
+		if err != nil && i == 0 {
+			return nil
+		}
+		_, _ = fmt.Fprintf(h, "%t %s\n", err == nil, file)
 	}
 	return h.Sum(nil)
 }
 
+func digestFile(h io.Writer, file string) error {
+	f, err := os.Open(file)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = f.Close() }()
+	_, err = io.Copy(h, io.LimitReader(f, config.MaxBytes+1))
+	return err
+}
+
+// beside are the files that are read with the configuration: that the one in
+// force names, and that have findings for which one is refused.
+func (r *runner) beside() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var all []string
+	add := func(file string) {
+		file, err := filepath.Abs(file)
+		if err == nil && file != r.cfg.Path && !slices.Contains(all, file) {
+			all = append(all, file)
+		}
+	}
+	for _, e := range r.cfg.Environments {
+		if e.Gates.OwnersFile != "" {
+			add(e.Gates.OwnersFile)
+		}
+	}
+	for _, f := range r.state.Findings {
+		if !r.state.OK && f.Pos.File != "" {
+			add(f.Pos.File)
+		}
+	}
+	return all
+}
+
+// watchBeside watches what is read with the configuration in force. What was
+// watched before stays so: it costs a look.
+func (r *runner) watchBeside() {
+	for _, file := range r.beside() {
+		r.files.Add(file, "")
+	}
+}
+
 // watch says on moved that the file may have changed.
 func (r *runner) watch(ctx context.Context, moved chan<- struct{}) {
-	set := &pathwatch.Set{Log: r.log}
+	set := r.files
 	set.Add(r.home.record.Configuration, "")
 	if real, err := filepath.EvalSymlinks(r.home.record.Configuration); err == nil {
 		set.Add(real, "")

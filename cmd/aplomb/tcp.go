@@ -91,7 +91,7 @@ func readToken(c config.Token, log logrus.FieldLogger) (api.Token, error) {
 	if err == nil && len(value.Reveal()) < leastToken {
 		err = hinted{errShortToken, "openssl rand -hex 32 makes one"}
 	}
-	return api.Token{Name: c.Name, Role: role, Value: value}, err
+	return api.Token{Name: c.Name, Role: role, Value: value, Teams: c.Teams}, err
 }
 
 // take puts in force what was prepared.

@@ -175,7 +175,10 @@ func configure(cfg *reconciler.Config, e config.Environment) error {
 	if err != nil {
 		return fmt.Errorf("gates: %w", err)
 	}
-	cfg.Gates = gate.Config{Destroys: free(e.Gates.Budget.Deletes), Share: free(int(e.Gates.Budget.Share)), Reviews: e.Gates.Reviews, Calendar: calendar}
+	cfg.Gates = gate.Config{
+		Destroys: free(e.Gates.Budget.Deletes), Share: free(int(e.Gates.Budget.Share)),
+		Reviews: e.Gates.Reviews, Owners: e.Gates.Owners, Calendar: calendar,
+	}
 	cfg.ReportDrift = e.Drift == "report"
 	cfg.Resync = time.Duration(e.Resync)
 	if e.Quarantine != nil {

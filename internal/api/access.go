@@ -64,6 +64,7 @@ type Token struct {
 	Name  string
 	Role  Role
 	Value schema.Secret
+	Teams []string // that they speak for where they approve
 }
 
 // Tokens knows people and programs by their tokens. The zero value knows
@@ -75,16 +76,17 @@ type Tokens struct {
 
 // known is a token of which only a hash is kept.
 type known struct {
-	name string
-	role Role
-	sum  [sha256.Size]byte
+	name  string
+	role  Role
+	sum   [sha256.Size]byte
+	teams []string
 }
 
 // Set replaces all tokens.
 func (t *Tokens) Set(all []Token) {
 	var next []known
 	for _, k := range all {
-		next = append(next, known{k.Name, k.Role, sha256.Sum256([]byte(k.Value.Reveal()))})
+		next = append(next, known{k.Name, k.Role, sha256.Sum256([]byte(k.Value.Reveal())), k.Teams})
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -104,7 +106,8 @@ func (t *Tokens) find(token string) (caller, bool) {
 	if at < 0 {
 		return caller{}, false
 	}
-	return caller{name: t.known[at].name, role: t.known[at].role}, true
+	k := t.known[at]
+	return caller{name: k.name, role: k.role, teams: k.teams}, true
 }
 
 // caller is who asks.
@@ -112,6 +115,18 @@ type caller struct {
 	name string // of a token
 	peer *peer  // at the other end of a unix socket
 	role Role
+
+	teams []string // of a token
+}
+
+// speaks are the owners that who asks speaks for. Whoever is at the other end of
+// a unix socket speaks for none: an account of this machine is nobody's name
+// elsewhere.
+func (c caller) speaks() []string {
+	if c.peer != nil || c.name == "" {
+		return nil
+	}
+	return append([]string{"@" + c.name}, c.teams...)
 }
 
 // by is the name that is kept of a lever. A name that a request gives is only

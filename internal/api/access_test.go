@@ -67,7 +67,7 @@ func TestRoles(t *testing.T) {
 	e := newEnv()
 	s := server(&Environment{Control: e, Logs: say})
 	s.Tokens = &Tokens{}
-	s.Tokens.Set([]Token{{"vera", Viewer, schema.NewSecret("token-of-vera")}, {"ana", Approver, schema.NewSecret("token-of-ana")}, {"otto", Operator, schema.NewSecret("token-of-otto")}})
+	s.Tokens.Set([]Token{{"vera", Viewer, schema.NewSecret("token-of-vera"), nil}, {"ana", Approver, schema.NewSecret("token-of-ana"), nil}, {"otto", Operator, schema.NewSecret("token-of-otto"), nil}})
 	at := overTCP(t, s)
 	calls := []struct {
 		name  string
@@ -93,9 +93,12 @@ func TestRoles(t *testing.T) {
 		}},
 		{"suspend", Approver, func(ctx context.Context, c *Client) error { return c.Suspend(ctx, "x", nil, "") }},
 		{"resume", Approver, func(ctx context.Context, c *Client) error { return c.Resume(ctx, "x", nil, "") }},
-		{"approve", Approver, func(ctx context.Context, c *Client) error { _, err := c.Approve(ctx, "x", pending, ""); return err }},
+		{"approve", Approver, func(ctx context.Context, c *Client) error {
+			_, err := c.Approve(ctx, "x", reconciler.Yes{Digest: pending})
+			return err
+		}},
 		{"approve outside", Approver, func(ctx context.Context, c *Client) error {
-			_, err := c.ApproveOutside(ctx, "x", pending, "")
+			_, err := c.Approve(ctx, "x", reconciler.Yes{Digest: pending, Outside: true})
 			return err
 		}},
 		{"kick", Operator, func(_ context.Context, c *Client) error { c.Kick(); return c.Err() }},
@@ -152,7 +155,7 @@ func TestTokens(t *testing.T) {
 	if _, ok := tokens.find(""); ok {
 		t.Error("nobody is known, and somebody was found")
 	}
-	tokens.Set([]Token{{"ana", Viewer, schema.NewSecret("0123456789abcdef")}, {"ben", Operator, schema.NewSecret("fedcba9876543210")}})
+	tokens.Set([]Token{{"ana", Viewer, schema.NewSecret("0123456789abcdef"), nil}, {"ben", Operator, schema.NewSecret("fedcba9876543210"), nil}})
 	for value, want := range map[string]string{
 		"0123456789abcdef": "ana", "fedcba9876543210": "ben", "": "", "0123456789abcde": "", "0123456789abcdef0": "", "0123456789ABCDEF": "",
 	} {
@@ -160,7 +163,7 @@ func TestTokens(t *testing.T) {
 			t.Errorf("%q is of %q, want %q", value, c.name, want)
 		}
 	}
-	tokens.Set([]Token{{"ana", Viewer, schema.NewSecret("another, and a longer one")}})
+	tokens.Set([]Token{{"ana", Viewer, schema.NewSecret("another, and a longer one"), nil}})
 	if _, ok := tokens.find("0123456789abcdef"); ok {
 		t.Error("a token that was replaced is good still")
 	}
@@ -184,7 +187,7 @@ func TestParseRole(t *testing.T) {
 func TestWrongTokens(t *testing.T) {
 	s := server(&Environment{Control: newEnv()})
 	s.Tokens = &Tokens{}
-	s.Tokens.Set([]Token{{"ana", Viewer, schema.NewSecret("0123456789abcdef")}})
+	s.Tokens.Set([]Token{{"ana", Viewer, schema.NewSecret("0123456789abcdef"), nil}})
 	var heard atomic.Int64
 	s.Wrong = func(from string) {
 		if from == "127.0.0.1" {
@@ -313,7 +316,7 @@ func TestHealth(t *testing.T) {
 	}
 	reasons = []string{"environment test: why"}
 	s.Tokens = &Tokens{}
-	s.Tokens.Set([]Token{{"vera", Viewer, schema.NewSecret("token-of-vera")}})
+	s.Tokens.Set([]Token{{"vera", Viewer, schema.NewSecret("token-of-vera"), nil}})
 	for _, tc := range []struct {
 		path, bearer, want string
 		code               int

@@ -51,14 +51,14 @@ func TestLevers(t *testing.T) {
 	if err := c.Resume(t.Context(), self, nil, ""); err != nil {
 		t.Fatal(err)
 	}
-	if got, err := c.Approve(t.Context(), "ben", pending, "read it"); err != nil || len(got) != 1 || got[0].Action != schema.Delete {
+	if got, err := c.Approve(t.Context(), "ben", reconciler.Yes{Digest: pending, Why: "read it"}); err != nil || len(got) != 1 || got[0].Action != schema.Delete {
 		t.Errorf("approve: %+v, %v", got, err)
 	}
 	a, err := c.Audit(t.Context(), 2)
 	if err != nil || len(a) != 2 || a[0].What != "approve" || a[0].By != self+" (as ben)" || a[1].What != "resume" || a[1].By != self {
 		t.Errorf("audit: %+v, %v", a, err)
 	}
-	if _, err := c.ApproveOutside(t.Context(), "ben", pending, "an incident"); err != nil {
+	if _, err := c.Approve(t.Context(), "ben", reconciler.Yes{Digest: pending, Why: "an incident", Outside: true}); err != nil {
 		t.Error(err)
 	}
 	if a, err := c.Audit(t.Context(), 1); err != nil || len(a) != 1 || a[0].Why != "an incident, outside" {
@@ -74,7 +74,7 @@ func TestLevers(t *testing.T) {
 func TestErrors(t *testing.T) {
 	c, _ := serve(t, &Environment{Control: newEnv(), Logs: say})
 	_, unknown := c.Show(schema.ID{Kind: "local.file", Name: "other"})
-	_, digest := c.Approve(t.Context(), "ana", "0123456789ab", "")
+	_, digest := c.Approve(t.Context(), "ana", reconciler.Yes{Digest: "0123456789ab"})
 	_, revision := c.Rollback(t.Context(), "ana", "", "")
 	_, refused := c.Down(t.Context(), "ana", nil, "")
 	_, services := c.Services(t.Context())

@@ -114,14 +114,10 @@ func (c *Client) pull(ctx context.Context, path string, l lever, out any) error 
 	return c.call(ctx, http.MethodPost, c.path+path, nil, b, out)
 }
 
-// Approve lets pending changes run.
-func (c *Client) Approve(ctx context.Context, by, digest, why string, overrides ...string) (v []reconciler.PlannedChange, err error) {
-	return v, c.pull(ctx, "/approve", lever{By: by, Digest: digest, Why: why, Override: overrides}, &v)
-}
-
-// ApproveOutside lets pending changes run, outside the windows, too.
-func (c *Client) ApproveOutside(ctx context.Context, by, digest, why string, overrides ...string) (v []reconciler.PlannedChange, err error) {
-	return v, c.pull(ctx, "/approve", lever{By: by, Digest: digest, Why: why, Override: overrides, Outside: true}, &v)
+// Approve lets pending changes run. For which owners somebody speaks the server
+// finds out.
+func (c *Client) Approve(ctx context.Context, by string, yes reconciler.Yes) (v []reconciler.PlannedChange, err error) {
+	return v, c.pull(ctx, "/approve", lever{By: by, Digest: yes.Digest, Why: yes.Why, Override: yes.Overrides, Outside: yes.Outside}, &v)
 }
 
 // Suspend freezes the environment or one resource.

@@ -96,18 +96,18 @@ func (e *env) Kick() {
 	e.kicks++
 }
 
-func (e *env) Approve(_ context.Context, by, digest, why string, _ ...string) ([]reconciler.PlannedChange, error) {
-	if digest != pending {
-		return nil, fmt.Errorf("%w: %s", reconciler.ErrDigest, digest)
+func (e *env) Approve(_ context.Context, by string, yes reconciler.Yes) ([]reconciler.PlannedChange, error) {
+	if yes.Digest != pending {
+		return nil, fmt.Errorf("%w: %s", reconciler.ErrDigest, yes.Digest)
 	}
-	e.change(by, "approve", digest, why, func(s *reconciler.Status) { s.Converged = true })
+	why := yes.Why
+	if yes.Outside {
+		why += ", outside"
+	}
+	e.change(by, "approve", yes.Digest, why, func(s *reconciler.Status) { s.Converged = true })
 	c := reconciler.PlannedChange{Digest: pending}
 	c.ID, c.Action = web, schema.Delete
 	return []reconciler.PlannedChange{c}, nil
-}
-
-func (e *env) ApproveOutside(ctx context.Context, by, digest, why string, overrides ...string) ([]reconciler.PlannedChange, error) {
-	return e.Approve(ctx, by, digest, why+", outside", overrides...)
 }
 
 func (e *env) Suspend(_ context.Context, by string, id *schema.ID, why string) error {

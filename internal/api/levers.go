@@ -4,6 +4,8 @@ import (
 	"context"
 	"net/http"
 	"time"
+
+	"github.com/aplomb-dev/aplomb/reconciler"
 )
 
 // bodyTimeout is how long the body of a request may take to arrive.
@@ -23,10 +25,9 @@ func (s *Server) levers(m *http.ServeMux) {
 		})
 	}
 	post("/approve", Approver, func(e *Environment, ctx context.Context, l lever) (any, error) {
-		if l.Outside {
-			return e.Control.ApproveOutside(ctx, l.By, l.Digest, l.Why, l.Override...)
-		}
-		return e.Control.Approve(ctx, l.By, l.Digest, l.Why, l.Override...)
+		return e.Control.Approve(ctx, l.By, reconciler.Yes{
+			Digest: l.Digest, Why: l.Why, Overrides: l.Override, Outside: l.Outside, Speaks: from(ctx).speaks(),
+		})
 	})
 	post("/suspend", Approver, func(e *Environment, ctx context.Context, l lever) (any, error) {
 		return struct{}{}, e.Control.Suspend(ctx, l.By, l.ID, l.Why)

@@ -3,9 +3,10 @@
 // for what a schema cannot say. Every finding stands at its place in the file.
 //
 // Read in this order: config.go (the values), load.go (from file to values),
-// check.go, target.go and promotion.go (what a schema cannot say), diff.go (what changed). It
-// must not know any driver or source, nor what is done with a configuration; it
-// reads no file but the configuration itself.
+// check.go, target.go and promotion.go (what a schema cannot say), owners.go (the
+// file of gates.owners, which is read with it), diff.go (what changed). It must
+// not know any driver or source, nor what is done with a configuration; it reads
+// no file but the configuration itself and those of owners.
 package config
 
 import (
@@ -17,6 +18,7 @@ import (
 	"time"
 
 	"github.com/aplomb-dev/aplomb/internal/driverkit"
+	"github.com/aplomb-dev/aplomb/reconciler/gate"
 	"github.com/aplomb-dev/aplomb/schema"
 )
 
@@ -51,6 +53,8 @@ type Token struct {
 	Name      string `json:"name"`
 	Role      string `json:"role"` // "viewer", "approver" or "operator"
 	TokenFile string `json:"tokenFile"`
+
+	Teams []string `json:"teams"` // that it speaks for where it approves
 }
 
 // Environment is one environment's section.
@@ -162,6 +166,9 @@ type Gates struct {
 	Windows   []Window `json:"windows"`   // nil: always open
 	Freezes   []Freeze `json:"freezes"`
 	Signed    bool     `json:"signed"` // heads of proposals have to be signed, too
+
+	OwnersFile string      `json:"owners"` // that Owners are of; "": there are none
+	Owners     gate.Owners `json:"-"`
 }
 
 // Budget is what may be destroyed in an hour without a person.

@@ -2,6 +2,7 @@ package config
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -68,7 +69,7 @@ func TestLoad(t *testing.T) {
 	for name, got := range map[string][2]any{
 		"data":                 {c.Data, filepath.Join(base, "data")},
 		"cert":                 {*c.API.TLS, KeyPair{filepath.Join(base, "tls/cert.pem"), "/etc/tls/key.pem"}},
-		"token":                {c.API.Tokens[0], Token{"ana", "approver", filepath.Join(base, "tokens/ana")}},
+		"token":                {fmt.Sprint(c.API.Tokens[0]), fmt.Sprint(Token{"ana", "approver", filepath.Join(base, "tokens/ana"), nil})},
 		"git":                  {stage.Source.Git, filepath.Join(filepath.Dir(base), "fleet")},
 		"url":                  {prod.Source.Git, "https://git.example.org/fleet.git"},
 		"interval":             {prod.Source.Interval, Duration(time.Minute)},
@@ -209,6 +210,10 @@ func TestUnread(t *testing.T) {
 type never struct{}
 
 func (never) Config(context.Context, string, []byte) (compile.Config, []schema.Diagnostic, error) {
+	panic("it is not asked")
+}
+
+func (never) Owners(context.Context, string, []byte) (compile.Config, []schema.Diagnostic, error) {
 	panic("it is not asked")
 }
 

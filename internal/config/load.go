@@ -24,6 +24,7 @@ const MaxBytes = 1 << 20
 // *compile.Compiler.
 type Checker interface {
 	Config(ctx context.Context, name string, data []byte) (compile.Config, []schema.Diagnostic, error)
+	Owners(ctx context.Context, name string, data []byte) (compile.Config, []schema.Diagnostic, error)
 }
 
 // Load reads a configuration. It answers either the configuration or all
@@ -47,6 +48,11 @@ func Load(ctx context.Context, check Checker, source func(Source) error, path st
 		return nil, nil, fmt.Errorf("read the configuration: %w", err)
 	}
 	findings = append(findings, c.check()...)
+	owners, err := c.loadOwners(ctx, check, path)
+	if err != nil {
+		return nil, nil, err
+	}
+	findings = append(findings, owners...)
 	for i := range c.Environments {
 		if source == nil {
 			break
@@ -143,6 +149,7 @@ func decodeEnvironment(base, name string, raw json.RawMessage) (Environment, err
 			f.App.KeyFile = below(base, f.App.KeyFile)
 		}
 	}
+	e.Gates.OwnersFile = below(base, e.Gates.OwnersFile)
 	for i := range e.Paths {
 		e.Paths[i].Path = strings.Trim(e.Paths[i].Path, "/")
 	}

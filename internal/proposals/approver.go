@@ -12,6 +12,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"github.com/aplomb-dev/aplomb/reconciler"
+	"github.com/aplomb-dev/aplomb/reconciler/gate"
 	"github.com/aplomb-dev/aplomb/reconciler/plan"
 	"github.com/aplomb-dev/aplomb/sources"
 	"github.com/aplomb-dev/aplomb/sources/forge"
@@ -27,17 +28,24 @@ type Approver struct {
 	Forge       forge.Forge
 	Book        *Book
 	Teams       []string // whose members' word counts; none: that of everybody who may write
+	Reviews     bool     // words count as reviews; without it only for what their givers own
+	Owners      []string // that rules name: teams, and @ with a person's name
 
 	// Since are the revisions that came with a revision in force after an older
 	// one, itself included.
 	Since func(ctx context.Context, older, newer sources.Revision) ([]sources.Revision, error)
 	// Approve records a yes; see reconciler.Reviewed.
-	Approve func(ctx context.Context, by, digest, why string, shown []plan.Masked) error
-	Status  func() reconciler.Status
-	Wait    func(context.Context, func(reconciler.Status) bool) (reconciler.Status, error)
+	Approve func(context.Context, gate.Approval) error
+	// WasShown tells what stood on a merged proposal; nil: nobody wants to know.
+	WasShown func(proposal string, at time.Time, shown []plan.Masked)
+
+	Status func() reconciler.Status
+	Wait   func(context.Context, func(reconciler.Status) bool) (reconciler.Status, error)
 
 	Interval time.Duration // between two looks while something is held; zero: DefaultInterval
 	Log      logrus.FieldLogger
+
+	rolls map[string][]forge.Account // members by team, as this look found them
 }
 
 // Run approves until ctx ends.
@@ -92,6 +100,7 @@ func (a *Approver) look(ctx context.Context, last, rev sources.Revision) error {
 		return err
 	}
 	seen := map[string]bool{}
+	a.rolls = map[string][]forge.Account{}
 	for _, r := range came {
 		merged, err := a.Forge.Origin(ctx, a.Branch, r.ID)
 		if err != nil {
@@ -116,6 +125,9 @@ func (a *Approver) proposal(ctx context.Context, p forge.Proposal) error {
 	if first.IsZero() {
 		a.Log.WithFields(logrus.Fields{"env": a.Environment, "proposal": p.ID}).Warn("a merged proposal was never planned at its last commit: its reviews approve nothing")
 		return nil
+	}
+	if last, ok := a.Book.seen(p.Head, time.Now()); ok && a.WasShown != nil {
+		a.WasShown(p.ID, last.At, last.Shown)
 	}
 	reviews, err := a.Forge.Reviews(ctx, p)
 	if err != nil {
@@ -153,8 +165,8 @@ func (a *Approver) word(ctx context.Context, p forge.Proposal, who forge.Account
 	if !ok || !strings.HasPrefix(shown.Digest, digest) {
 		return nil // given before there was a plan to see, or to another one
 	}
-	entitled, err := a.entitled(ctx, who)
-	if err != nil || !entitled {
+	counts, speaks, err := a.entitled(ctx, who)
+	if err != nil || !counts && len(speaks) == 0 {
 		return err
 	}
 	key := strings.Join([]string{p.ID, shown.Digest, who.Name, why}, " ")
@@ -164,33 +176,62 @@ func (a *Approver) word(ctx context.Context, p forge.Proposal, who forge.Account
 	}
 	// Counted first: a crash between the two costs a question. The other way
 	// round it could approve again what was used up.
-	if err := a.Approve(ctx, who.Name, shown.Digest, why, shown.Shown); err != nil {
+	yes := gate.Approval{By: who.Name, ID: shown.Digest, Why: why, Changes: shown.Shown, Speaks: speaks, OwnersOnly: !counts}
+	if err := a.Approve(ctx, yes); err != nil {
 		return errors.Join(err, a.Book.uncount(key))
 	}
 	return nil
 }
 
-// entitled says whether somebody's word counts.
-func (a *Approver) entitled(ctx context.Context, who forge.Account) (bool, error) {
+// entitled says whether somebody's word counts as a review, and for which owners
+// they speak. Who owns something is heard about that, whoever else may review.
+func (a *Approver) entitled(ctx context.Context, who forge.Account) (counts bool, speaks []string, err error) {
 	if who.Bot || who.Name == "" {
-		return false, nil
+		return false, nil, nil
 	}
-	if len(a.Teams) == 0 {
+	switch {
+	case !a.Reviews:
+	case len(a.Teams) == 0:
 		p, err := a.Forge.Permission(ctx, who.Name)
-		return p >= forge.Write, err
-	}
-	for _, team := range a.Teams {
-		members, err := a.Forge.Members(ctx, team)
-		if err != nil && !errors.Is(err, forge.ErrGone) {
-			return false, fmt.Errorf("team %s: %w", team, err)
+		if err != nil {
+			return false, nil, err
 		}
-		for _, m := range members {
-			if m.Is(who.Name) {
-				return true, nil
+		counts = p >= forge.Write
+	default:
+		for _, team := range a.Teams {
+			in, err := a.member(ctx, team, who)
+			if err != nil {
+				return false, nil, err
+			}
+			counts = counts || in
+		}
+	}
+	for _, owner := range a.Owners {
+		name, person := strings.CutPrefix(owner, "@")
+		in := person && who.Is(name)
+		if !person {
+			if in, err = a.member(ctx, owner, who); err != nil {
+				return false, nil, err
 			}
 		}
+		if in {
+			speaks = append(speaks, owner)
+		}
 	}
-	return false, nil
+	return counts, speaks, nil
+}
+
+// member says whether somebody is in a team. Nobody is in one that is not there.
+func (a *Approver) member(ctx context.Context, team string, who forge.Account) (bool, error) {
+	members, known := a.rolls[team]
+	if !known {
+		var err error
+		if members, err = a.Forge.Members(ctx, team); err != nil && !errors.Is(err, forge.ErrGone) {
+			return false, fmt.Errorf("team %s: %w", team, err)
+		}
+		a.rolls[team] = members
+	}
+	return slices.ContainsFunc(members, func(m forge.Account) bool { return m.Is(who.Name) }), nil
 }
 
 // approveRE is the line with which a comment approves.

@@ -13,6 +13,7 @@ import (
 
 	"github.com/sirupsen/logrus"
 
+	"github.com/aplomb-dev/aplomb/reconciler/gate"
 	"github.com/aplomb-dev/aplomb/reconciler/plan"
 	"github.com/aplomb-dev/aplomb/schema"
 	"github.com/aplomb-dev/aplomb/sources"
@@ -25,8 +26,15 @@ const digest = "5e0c7a1f93b25e0c7a1f93b25e0c7a1f93b25e0c7a1f93b25e0c7a1f93b25e0c
 func counted(t *testing.T, a *Approver) ([]string, error) {
 	t.Helper()
 	var got []string
-	a.Approve = func(_ context.Context, by, digest, why string, shown []plan.Masked) error {
-		got = append(got, by+" "+digest[:4]+" "+why+" "+shown[0].ID.Name)
+	a.Approve = func(_ context.Context, y gate.Approval) error {
+		word := y.By + " " + y.ID[:4] + " " + y.Why + " " + y.Changes[0].ID.Name
+		for _, owner := range y.Speaks {
+			word += " for " + owner
+		}
+		if y.OwnersOnly {
+			word += " only"
+		}
+		got = append(got, word)
 		return nil
 	}
 	err := a.look(t.Context(), sources.Revision{}, sources.Revision{ID: "merge"})
@@ -49,7 +57,7 @@ func approver(t *testing.T, p people) (*Approver, time.Time) {
 	}
 	log := logrus.New()
 	log.SetOutput(io.Discard)
-	a := &Approver{Environment: "prod", Branch: "main", Forge: p, Book: book, Log: log,
+	a := &Approver{Environment: "prod", Branch: "main", Reviews: true, Forge: p, Book: book, Log: log,
 		Since: func(_ context.Context, _, newer sources.Revision) ([]sources.Revision, error) {
 			return []sources.Revision{newer}, nil
 		}}
@@ -110,7 +118,64 @@ func TestApproverTeams(t *testing.T) {
 		{Author: who("ben"), Verdict: forge.Approved, Commit: "head", At: at.Add(2 * time.Hour)},
 	}}
 	a.Forge = p
+	told := ""
+	a.WasShown = func(proposal string, at time.Time, shown []plan.Masked) {
+		told += proposal + " " + at.Format("15:04") + " " + shown[0].ID.Name
+	}
 	if got, err := counted(t, a); err != nil || !slices.Equal(got, []string{"ben 5e0c review of 7 web"}) {
+		t.Errorf("%q, %v", got, err)
+	}
+	if told != "7 13:00 web" {
+		t.Errorf("what was shown is said to be %q", told)
+	}
+}
+
+// Owners are heard about what is theirs, also where their word counts for nothing
+// else: because they are in no team that reviews, may not write, or because no
+// reviews are wanted. Their yes is for the commit that was merged, as anybody's,
+// and nobody's own.
+func TestApproverOwners(t *testing.T) {
+	who := func(name string) forge.Account { return forge.Account{ID: name, Name: name} }
+	for _, c := range []struct {
+		name  string
+		alter func(*Approver)
+		want  []string
+	}{
+		{"teams review", func(a *Approver) { a.Teams = []string{"org/platform"} }, []string{
+			"Ana 5e0c review of 7 web for @ana only", "ben 5e0c review of 7 web", "sue 5e0c review of 7 web for ops/security only", "tom 5e0c review of 7 web for shop/team only"}},
+		{"who may write reviews", func(*Approver) {}, []string{
+			"Ana 5e0c review of 7 web for @ana", "ben 5e0c review of 7 web", "sue 5e0c review of 7 web for ops/security only", "tom 5e0c review of 7 web for shop/team only"}},
+		{"nobody does", func(a *Approver) { a.Reviews = false }, []string{
+			"Ana 5e0c review of 7 web for @ana only", "sue 5e0c review of 7 web for ops/security only", "tom 5e0c review of 7 web for shop/team only"}},
+	} {
+		p := people{board: newBoard(), writers: map[string]bool{"Ana": true, "ben": true, "eve": true}, teams: map[string][]forge.Account{
+			"org/platform": {who("Ben")}, "ops/security": {who("sue"), who("eve"), who("old")}, "shop/team": {who("Tom")}}}
+		a, at := approver(t, p)
+		late := at.Add(2 * time.Hour)
+		a.Owners = []string{"ops/security", "shop/team", "@ana", "lost/team"}
+		p.origin = map[string][]forge.Proposal{"merge": {{ID: "7", Head: "head", Author: who("eve")}}}
+		for _, name := range []string{"Ana", "ben", "sue", "tom", "eve", "reader"} {
+			p.reviewed("7", forge.Review{Author: who(name), Verdict: forge.Approved, Commit: "head", At: late})
+		}
+		p.reviewed("7", forge.Review{Author: who("old"), Verdict: forge.Approved, Commit: "before", At: late}) // dismissed by a push
+		p.reviewed("7", forge.Review{Author: forge.Account{Name: "sue", Bot: true}, Verdict: forge.Approved, Commit: "head", At: late})
+		a.Forge = p
+		c.alter(a)
+		if got, err := counted(t, a); err != nil || !slices.Equal(got, c.want) {
+			t.Errorf("%s: %q, %v, want %q", c.name, got, err, c.want)
+		}
+	}
+}
+
+// Whose team cannot be asked about is not heard: the look is made again.
+func TestApproverOwnersUnknown(t *testing.T) {
+	p := people{board: newBoard(), noTeams: &forge.Error{Op: "read", Class: forge.ErrUnreachable}}
+	a, at := approver(t, p)
+	a.Reviews, a.Owners = false, []string{"@ana", "ops/security"}
+	p.origin = map[string][]forge.Proposal{"merge": {{ID: "7", Head: "head"}}}
+	p.reviews = map[string][]forge.Review{"7": {{Author: forge.Account{Name: "ana"}, Verdict: forge.Approved, Commit: "head", At: at.Add(2 * time.Hour)}}}
+	a.Forge = p
+	if got, err := counted(t, a); !errors.Is(err, forge.ErrUnreachable) || len(got) > 0 {
 		t.Errorf("%q, %v", got, err)
 	}
 }
@@ -132,7 +197,7 @@ func TestApproverTriesAgain(t *testing.T) {
 	p.reviews = map[string][]forge.Review{"7": {{Author: forge.Account{Name: "ana"}, Verdict: forge.Approved, Commit: "head", At: at.Add(2 * time.Hour)}}}
 	a.Forge = p
 	full := errors.New("no space left")
-	a.Approve = func(context.Context, string, string, string, []plan.Masked) error { return full }
+	a.Approve = func(context.Context, gate.Approval) error { return full }
 	if err := a.look(t.Context(), sources.Revision{}, sources.Revision{ID: "merge"}); !errors.Is(err, full) {
 		t.Fatal(err)
 	}

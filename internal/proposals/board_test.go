@@ -131,6 +131,15 @@ type people struct {
 	writers  map[string]bool
 	teams    map[string][]forge.Account
 	failWith error
+	noTeams  error // what asking for members fails with
+}
+
+// reviewed adds a review.
+func (p *people) reviewed(id string, r forge.Review) {
+	if p.reviews == nil {
+		p.reviews = map[string][]forge.Review{}
+	}
+	p.reviews[id] = append(p.reviews[id], r)
 }
 
 func (p people) Origin(_ context.Context, _, commit string) ([]forge.Proposal, error) {
@@ -155,5 +164,9 @@ func (p people) Permission(_ context.Context, name string) (forge.Permission, er
 }
 
 func (p people) Members(_ context.Context, team string) ([]forge.Account, error) {
-	return p.teams[team], nil
+	members, known := p.teams[team]
+	if !known && p.noTeams == nil {
+		return nil, &forge.Error{Op: "read", Class: forge.ErrGone}
+	}
+	return members, p.noTeams
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/aplomb-dev/aplomb/drivers"
 	"github.com/aplomb-dev/aplomb/reconciler"
+	"github.com/aplomb-dev/aplomb/reconciler/gate"
 	"github.com/aplomb-dev/aplomb/schema"
 	"github.com/aplomb-dev/aplomb/sources"
 )
@@ -233,19 +234,42 @@ func became(d drivers.Delta) string {
 	return before + " → " + after
 }
 
-// wanted are the approvals that changes want, each reason once.
+// wanted are the approvals that changes want, each reason once: reviews of
+// owners first.
 func wanted(changes []reconciler.PlannedChange) []string {
 	var all []string
 	seen := map[string]bool{}
+	add := func(h, words string) {
+		if !seen[h] {
+			seen[h] = true
+			all = append(all, words)
+		}
+	}
+	for _, c := range changes {
+		for _, r := range c.Owners {
+			add(r.String(), ofOwners(r))
+		}
+	}
 	for _, c := range changes {
 		for _, h := range c.Held {
-			if !seen[h] {
-				seen[h] = true
-				all = append(all, code(h))
-			}
+			add(h, code(h))
 		}
 	}
 	return all
+}
+
+// ofOwners is a review that owners have to give. Their names are no mentions: a
+// comment that is written anew with each push would call them each time.
+func ofOwners(r gate.Review) string {
+	var owners []string
+	for _, o := range r.Owners {
+		owners = append(owners, code(o))
+	}
+	words := count(r.Want, "review") + " of " + strings.Join(owners, " or ") + " (owns " + code(r.Owns) + ")"
+	if len(r.Has) > 0 {
+		words += ", has that of " + code(strings.Join(r.Has, ", "))
+	}
+	return words
 }
 
 // code is outside text in a code span, on one line, in which nothing is markup:

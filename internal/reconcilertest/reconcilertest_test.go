@@ -49,7 +49,7 @@ func TestRun(t *testing.T) {
 	if n := len(e.Objects()); n != 2 {
 		t.Errorf("%d live before anybody agreed", n)
 	}
-	_, err := r.Approve(t.Context(), "ana", held.Digest, "it is not needed")
+	_, err := r.Approve(t.Context(), "ana", reconciler.Yes{Digest: held.Digest, Why: "it is not needed"})
 	drivertest.Must(t, err)
 	r.Converges(t, within, "one thing")
 	if n := len(e.Objects()); n != 1 {

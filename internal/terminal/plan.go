@@ -94,10 +94,10 @@ func (p *Printer) change(c reconciler.PlannedChange, n namer, widest int, full b
 		cells = append(cells, words(s)...)
 	}
 	p.flow(8, cells...)
-	if !full && (c.Action == schema.Create || c.Action == schema.Delete) {
-		return
+	if full || c.Action != schema.Create && c.Action != schema.Delete {
+		p.deltas(c.Diff)
 	}
-	p.deltas(c.Diff)
+	p.changed(c.Changed)
 }
 
 // why is what a person should know about a change beyond its fields.

@@ -13,6 +13,8 @@ import (
 
 	"github.com/aplomb-dev/aplomb/drivers"
 	"github.com/aplomb-dev/aplomb/reconciler"
+	"github.com/aplomb-dev/aplomb/reconciler/gate"
+	"github.com/aplomb-dev/aplomb/reconciler/plan"
 	"github.com/aplomb-dev/aplomb/schema"
 	"github.com/aplomb-dev/aplomb/schema/policy"
 	"github.com/aplomb-dev/aplomb/sources"
@@ -100,6 +102,19 @@ func aRefusedPlan() reconciler.PlanView {
 	v.Changes[1].Held = []string{`policy cost-label (soft-mandatory) refuses it: it has no label "cost-centre"`}
 	v.Changes[2].Violations, v.Changes[2].Blocked, v.Changes[2].Refused = judgedBy(schema.HardMandatory), []string{"cost-label"}, true
 	v.Changes[2].Held = []string{`policy cost-label (hard-mandatory) refuses it: it has no label "cost-centre"`}
+	return v
+}
+
+// aChangedPlan is one of which something else was approved.
+func aChangedPlan() reconciler.PlanView {
+	v := aPlan()
+	v.Changes[0].Held = []string{"wants approval: a review of shop/team (owns tofu.stack/*.subnets)"}
+	v.Changes[0].Changed = &gate.Changed{By: "ana", At: now.Add(-2 * time.Hour), Between: []plan.Difference{
+		{What: "field", Path: "/subnets", Then: "3 → 5", Now: "3 → 4"}, {What: "field", Path: "/outputs/subnet_ids", Then: "not changed", Now: "known after apply"}}}
+	v.Changes[4].Held = []string{"wants approval: a review"}
+	v.Changes[3].Changed = &gate.Changed{Proposal: "7", At: now.Add(-time.Hour), Between: []plan.Difference{{What: "field", Path: "/type", Then: "service → batch", Now: "service → system"}}}
+	v.Changes[4].Changed = &gate.Changed{By: "ben", At: now, Between: []plan.Difference{
+		{What: "action", Then: "replace", Now: "delete"}, {What: "before", Path: "/count", Then: "1", Now: "2"}}}
 	return v
 }
 
@@ -230,6 +245,7 @@ var screens = map[string]func(*Printer){
 	"kinds":         func(p *Printer) { p.Kinds([]schema.Kind{aKind()}) },
 	"field":         func(p *Printer) { p.Field(aKind(), aKind().Fields[1]) },
 	"plan-refused":  func(p *Printer) { p.Plan(aRefusedPlan(), false) },
+	"plan-changed":  func(p *Printer) { p.Plan(aChangedPlan(), false) },
 	"status-judged": func(p *Printer) { p.Status(aJudgedStatus(), false); p.Status(aJudgedStatus(), true) },
 	"judged":        func(p *Printer) { p.Judged(findings()[:1], findings()[1:]); p.Refused(1) },
 	"policy-test":   func(p *Printer) { p.PolicyTest(cases()) },

@@ -28,6 +28,7 @@ type Config struct {
 	Unlimited bool // no budget at all
 	Reviews   int  // how many different people must have approved what is newly declared
 
+	Owners   Owners            // whose reviews it needs beside
 	Calendar calendar.Calendar // when what is newly declared may run; zero: always
 }
 
@@ -130,6 +131,11 @@ type Approval struct {
 	Overrides []string `json:"overrides,omitempty"`
 	// Outside lets the changes run outside the windows, too.
 	Outside bool `json:"outside,omitempty"`
+	// Speaks are the owners that the giver spoke for when it was given, as rules
+	// name them: teams, and @ with the own name.
+	Speaks []string `json:"speaks,omitempty"`
+	// OwnersOnly says that it is good for what those own, and for nothing else.
+	OwnersOnly bool `json:"ownersOnly,omitempty"`
 }
 
 // ApprovalTime is how long an approval is good for. What it was given for may
@@ -142,10 +148,16 @@ type Index map[schema.ID][]given
 // given is one change of an approval.
 type given struct {
 	plan.Masked
-	by        string
-	overrides []string
-	outside   bool
+	by         string
+	at         time.Time
+	overrides  []string
+	outside    bool
+	speaks     []string
+	ownersOnly bool
 }
+
+// general says whether it covers a change for everything but owners' rules.
+func (g given) general(now plan.Masked) bool { return !g.ownersOnly && plan.Covers(g.Masked, now) }
 
 // NewIndex indexes the approvals that are in force at a time.
 func NewIndex(approvals []Approval, now time.Time) Index {
@@ -158,15 +170,16 @@ func NewIndex(approvals []Approval, now time.Time) Index {
 			continue
 		}
 		for _, then := range a.Changes {
-			x[then.ID] = append(x[then.ID], given{then, a.By, a.Overrides, a.Outside})
+			x[then.ID] = append(x[then.ID], given{then, a.By, a.At, a.Overrides, a.Outside, a.Speaks, a.OwnersOnly})
 		}
 	}
 	return x
 }
 
-// Covers says whether one of the approvals covers a change.
+// Covers says whether one of the approvals covers a change. What is good for
+// owners' rules only does not.
 func (x Index) Covers(now plan.Masked) bool {
-	return slices.ContainsFunc(x[now.ID], func(g given) bool { return plan.Covers(g.Masked, now) })
+	return slices.ContainsFunc(x[now.ID], func(g given) bool { return g.general(now) })
 }
 
 // Use takes out of the approvals what covered an applied change, and drops

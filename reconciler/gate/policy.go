@@ -49,14 +49,14 @@ func JudgePolicies(change plan.Masked, violations []schema.Violation, approvals 
 
 // overrides says whether an approval that covers a change overrides a policy.
 func (x Index) overrides(now plan.Masked, policy string) bool {
-	return slices.ContainsFunc(x[now.ID], func(g given) bool { return slices.Contains(g.overrides, policy) && plan.Covers(g.Masked, now) })
+	return slices.ContainsFunc(x[now.ID], func(g given) bool { return slices.Contains(g.overrides, policy) && g.general(now) })
 }
 
 // approvers are the different people whose approvals cover a change, sorted.
 func (x Index) approvers(now plan.Masked) []string {
 	var who []string
 	for _, g := range x[now.ID] {
-		if p := person(g.by); !slices.Contains(who, p) && plan.Covers(g.Masked, now) {
+		if p := person(g.by); !slices.Contains(who, p) && g.general(now) {
 			who = append(who, p)
 		}
 	}

@@ -41,16 +41,24 @@ func diffCovers(then, now []drivers.Delta, action schema.Action) bool {
 		delete(left, t.Path)
 		switch {
 		case !ok && (t.Unknown || action == schema.None):
-		case !ok, !same(t.Before, n.Before):
-			return false
-		case t.Op != n.Op && !n.Op.Milder(t.Op):
-			return false
-		case t.Unknown && !n.Unknown:
-		case t.Unknown != n.Unknown, !same(t.After, n.After):
+		case !ok, !deltaCovers(t, n):
 			return false
 		}
 	}
 	return coveredBelow(then, left)
+}
+
+// deltaCovers decides it for one field that both name.
+func deltaCovers(then, now drivers.Delta) bool {
+	switch {
+	case !same(then.Before, now.Before):
+		return false
+	case then.Op != now.Op && !now.Op.Milder(then.Op):
+		return false
+	case then.Unknown && !now.Unknown:
+		return true
+	}
+	return then.Unknown == now.Unknown && same(then.After, now.After)
 }
 
 // coveredBelow lets an unknown that was shown for a whole take its value field

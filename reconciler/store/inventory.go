@@ -63,8 +63,12 @@ type Owned struct {
 
 	// Labels are those that it was declared with last; nil where that is not
 	// known, of what was applied before they were kept.
-	Labels  map[string]string `json:"labels"`
-	Settled Settled           `json:"settled,omitzero"`
+	Labels map[string]string `json:"labels"`
+	// Face is what rules of owners saw of it when its owners were asked last.
+	// What was declared since without a change of it asked nobody. nil: it was
+	// applied before that was kept.
+	Face    *gate.Face `json:"face,omitempty"`
+	Settled Settled    `json:"settled,omitzero"`
 }
 
 // Settled says with what planning answered "nothing to do" last: while all of

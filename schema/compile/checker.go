@@ -65,8 +65,8 @@ func (c *checker) recycle() (err error) {
 // check checks one file, as what it is.
 func (c *checker) check(in input) fileResult {
 	switch {
-	case in.Config:
-		return c.config(in.Path, in.Data)
+	case in.Config != "":
+		return c.config(in.Path, in.Data, in.Config)
 	case in.Bundle != nil:
 		return c.bundle(in)
 	}

@@ -21,6 +21,15 @@ import (
 // daemon's configuration.
 const configPackage = "./config"
 
+// What the files of an operator are checked against, and what findings call
+// them.
+const (
+	ofConfig = "#Config"
+	ofOwners = "#Owners"
+)
+
+var configNames = map[string]string{ofConfig: "a configuration", ofOwners: "a list of owners"}
+
 // policiesPackage is the other one: the vocabulary of policies.
 const policiesPackage = "./policies"
 
@@ -35,15 +44,24 @@ type Config struct {
 // with Compile, what is wrong with it are the findings, and an error means that
 // it could not be looked at. name is what findings call the file.
 func (c *Compiler) Config(ctx context.Context, name string, data []byte) (Config, []schema.Diagnostic, error) {
+	return c.operators(ctx, name, data, ofConfig)
+}
+
+// Owners checks a list of owners, as Config does a configuration.
+func (c *Compiler) Owners(ctx context.Context, name string, data []byte) (Config, []schema.Diagnostic, error) {
+	return c.operators(ctx, name, data, ofOwners)
+}
+
+func (c *Compiler) operators(ctx context.Context, name string, data []byte, def string) (Config, []schema.Diagnostic, error) {
 	var got fileResult
-	in := input{Path: name, Data: data, Config: true}
+	in := input{Path: name, Data: data, Config: def}
 	err := c.run(ctx, c.setup, []input{in}, func(_ int, r fileResult, _ bool) { got = r })
 	if err == nil && got.Config == nil && len(got.Findings) == 0 {
 		err = errors.New("no answer")
 	}
 	switch {
 	case err != nil:
-		return Config{}, nil, fmt.Errorf("check the configuration: %w", err)
+		return Config{}, nil, fmt.Errorf("check %s: %w", configNames[def], err)
 	case len(got.Findings) > 0:
 		return Config{}, got.Findings, nil
 	}
@@ -53,15 +71,16 @@ func (c *Compiler) Config(ctx context.Context, name string, data []byte) (Config
 // ConfigFields are the fields of the configuration, as flat as those of a kind,
 // and what is said of all of it. It evaluates CUE: it is for generators.
 func ConfigFields() (fields []schema.Field, doc string, err error) {
-	_, m, err := loadConfig(schema.FS())
+	_, m, err := loadConfig(schema.FS(), ofConfig)
 	if err != nil {
 		return nil, "", err
 	}
 	return m.flatten(nil), m.Doc, nil
 }
 
-// loadConfig reads the schema of the configuration, in a context of its own.
-func loadConfig(module fs.FS) (*cue.Context, *model, error) {
+// loadConfig reads a definition of the configuration's schema, in a context of
+// its own.
+func loadConfig(module fs.FS, def string) (*cue.Context, *model, error) {
 	cctx := cuecontext.New()
 	inst := load.Instances([]string{configPackage}, &load.Config{FS: module, Dir: "/", Env: []string{"CUE_REGISTRY=none"}})[0]
 	if inst.Err != nil {
@@ -71,7 +90,6 @@ func loadConfig(module fs.FS) (*cue.Context, *model, error) {
 	if err := root.Err(); err != nil {
 		return nil, nil, fmt.Errorf("load the schema of the configuration: %w", err)
 	}
-	const def = "#Config"
 	for _, f := range inst.Files {
 		for _, decl := range f.Decls {
 			field, ok := decl.(*ast.Field)
@@ -93,7 +111,7 @@ func loadConfig(module fs.FS) (*cue.Context, *model, error) {
 }
 
 // config checks a configuration. Like file it never fails.
-func (c *checker) config(name string, data []byte) (res fileResult) {
+func (c *checker) config(name string, data []byte, def string) (res fileResult) {
 	b := &builder{file: name, limits: c.limits}
 	defer func() {
 		if r := recover(); r != nil {
@@ -105,11 +123,11 @@ func (c *checker) config(name string, data []byte) (res fileResult) {
 	switch {
 	case len(b.findings) > 0 && len(docs) == 0:
 	case len(docs) == 0:
-		b.report(1, 1, "", "%s is empty: a configuration is one document", path.Base(name))
+		b.report(1, 1, "", "%s is empty: %s is one document", path.Base(name), configNames[def])
 	case len(docs) > 1:
-		b.report(docs[1].root.line, docs[1].root.col, "", "a second document: a configuration is one")
+		b.report(docs[1].root.line, docs[1].root.col, "", "a second document: %s is one", configNames[def])
 	default:
-		res.Config = c.configuration(b, docs[0].root)
+		res.Config = c.configuration(b, docs[0].root, def)
 	}
 	if len(b.findings) > 0 {
 		return fileResult{Findings: bound(schema.SortDiagnostics(b.findings))}
@@ -118,14 +136,14 @@ func (c *checker) config(name string, data []byte) (res fileResult) {
 }
 
 // configuration checks the one document.
-func (c *checker) configuration(b *builder, root *value) *Config {
+func (c *checker) configuration(b *builder, root *value, def string) *Config {
 	if root.kind != mapValue {
 		if root.kind != brokenValue {
-			b.report(root.line, root.col, "", "%s is not a configuration, which is a mapping", root.words())
+			b.report(root.line, root.col, "", "%s is not %s, which is a mapping", root.words(), configNames[def])
 		}
 		return nil
 	}
-	cctx, m, err := loadConfig(schema.FS())
+	cctx, m, err := loadConfig(schema.FS(), def)
 	if err != nil {
 		panic(err)
 	}
@@ -134,7 +152,7 @@ func (c *checker) configuration(b *builder, root *value) *Config {
 	if m.accepts.Unify(cctx.BuildExpr(expression(root))).Validate(cue.Concrete(false)) != nil {
 		before := len(b.findings)
 		if d.explain(root, m, ""); before == 0 && len(b.findings) == 0 {
-			b.report(root.line, root.col, "", "it does not fit the schema of the configuration")
+			b.report(root.line, root.col, "", "it does not fit the schema of %s", configNames[def])
 		}
 	}
 	if len(b.findings) > 0 {

@@ -33,7 +33,7 @@ type listed struct {
 type input struct {
 	Path   string `json:"path"`
 	Data   []byte `json:"data"`
-	Config bool   `json:"config,omitempty"` // a configuration, not declarations
+	Config string `json:"config,omitempty"` // the definition of a configuration, not declarations
 
 	Bundle *cueload.Bundle `json:"bundle,omitempty"` // a CUE package, instead of Data; Path is its first file
 	Tree   string          `json:"tree,omitempty"`   // of a Bundle: where the tree lies in what its files are named from

@@ -79,7 +79,7 @@ func TestReconciled(t *testing.T) {
 	if _, err := os.Stat(w.file("app")); err != nil {
 		t.Fatalf("it was destroyed without asking: %v", err)
 	}
-	_, err := r.Approve(t.Context(), "ana", held.Digest, "it is not needed")
+	_, err := r.Approve(t.Context(), "ana", reconciler.Yes{Digest: held.Digest, Why: "it is not needed"})
 	drivertest.Must(t, err)
 	r.Converges(t, within, "the deletion")
 	if made := w.made(t); len(made) != 1 || made[0] != "net" {

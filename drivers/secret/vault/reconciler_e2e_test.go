@@ -133,7 +133,7 @@ func TestReconciled(t *testing.T) {
 		t.Error("a new generation kept the value")
 	}
 	src.Commit(shopFiles(shopMount))
-	_, err := r.Approve(t.Context(), "ana", r.Held(t, within, schema.Delete, "vault.kv/web").Digest, "it is not wanted any more")
+	_, err := r.Approve(t.Context(), "ana", reconciler.Yes{Digest: r.Held(t, within, schema.Delete, "vault.kv/web").Digest, Why: "it is not wanted any more"})
 	drivertest.Must(t, err)
 	r.Converges(t, within, "what is left")
 	left, err := listing{s.driver()}.List(t.Context())

@@ -1,0 +1,36 @@
+package proposals
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/aplomb-dev/aplomb/reconciler"
+	"github.com/aplomb-dev/aplomb/reconciler/gate"
+	"github.com/aplomb-dev/aplomb/schema"
+	"github.com/aplomb-dev/aplomb/sources"
+)
+
+// The comment says whose review a proposal needs, once for all that is theirs,
+// as text and as nobody's mention.
+func TestCommentNamesOwners(t *testing.T) {
+	sec := gate.Review{Owners: []string{"ops/security", "@ana"}, Owns: "nomad.job/*.image", Want: 1}
+	two := gate.Review{Owners: []string{"x</code>@all"}, Owns: "*/*.a|b", Want: 2, Has: []string{"ben"}}
+	change := func(held []string, of ...gate.Review) reconciler.PlannedChange {
+		c := reconciler.PlannedChange{Layer: "scheduler", Held: held, Owners: of, Digest: digest}
+		c.Action = schema.Update
+		for _, r := range of {
+			c.Held = append(c.Held, r.String())
+		}
+		return c
+	}
+	v := reconciler.PlanView{Environment: "prod", Complete: true, Digest: digest, Counts: map[schema.Action]int{schema.Update: 2},
+		Changes: []reconciler.PlannedChange{change([]string{"update wants approval: hold"}, sec), change(nil, sec, two)}}
+	got := comment(told{environment: "prod", merged: &sources.Merged{}, proposed: reconciler.Proposed{Plan: v}, at: time.Now()})
+	want := "\nNeeds: 1 review of <code>ops/security</code> or <code>&#64;ana</code> (owns <code>nomad.job/&#42;.image</code>)" +
+		" · 2 reviews of <code>x&#60;/code&#62;&#64;all</code> (owns <code>&#42;/&#42;.a&#124;b</code>), has that of <code>ben</code>" +
+		" · <code>update wants approval&#58; hold</code>.\n"
+	if !strings.Contains(got, want) || strings.Contains(got, "@") {
+		t.Errorf("%s\nlacks\n%s", got, want)
+	}
+}
