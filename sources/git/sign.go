@@ -31,17 +31,9 @@ func (s *Source) signed(h plumbing.Hash) (who string, err error) {
 	if len(s.cfg.Signers) == 0 {
 		return "", nil
 	}
-	var all []signer
-	for _, file := range s.cfg.Signers {
-		text, err := readSmall(file)
-		if err != nil {
-			return "", fmt.Errorf("read the keys that may sign: %w", err)
-		}
-		more, err := parseSigners(text)
-		if err != nil {
-			return "", withHint(fmt.Errorf("read the keys that may sign: %s: %w", file, err), "a line is: WHO ssh-ed25519 AAAA…")
-		}
-		all = append(all, more...)
+	all, err := readSigners(s.cfg.Signers)
+	if err != nil {
+		return "", err
 	}
 	raw, err := s.store.read(plumbing.CommitObject, h, maxCommit)
 	if err != nil {
@@ -58,6 +50,22 @@ func (s *Source) signed(h plumbing.Hash) (who string, err error) {
 	return who, nil
 }
 
+// readSigners reads lists of keys.
+func readSigners(files []string) (all []signer, err error) {
+	for _, file := range files {
+		text, err := readSmall(file)
+		if err != nil {
+			return nil, fmt.Errorf("read the keys that may sign: %w", err)
+		}
+		more, err := parseSigners(text)
+		if err != nil {
+			return nil, withHint(fmt.Errorf("read the keys that may sign: %s: %w", file, err), "a line is: WHO ssh-ed25519 AAAA…")
+		}
+		all = append(all, more...)
+	}
+	return all, nil
+}
+
 var (
 	errNoSignature = errors.New("it has no signature")
 	errOtherFormat = errors.New("its signature is not one of ssh")
@@ -68,6 +76,11 @@ var (
 // verify says who has signed a commit, as it is stored, or why nobody of all has.
 func verify(raw []byte, all []signer) (who string, err error) {
 	payload, armored := unsign(raw)
+	return verified(payload, armored, all)
+}
+
+// verified says who has signed a payload, or why nobody of all has.
+func verified(payload, armored []byte, all []signer) (who string, err error) {
 	switch {
 	case len(armored) == 0:
 		return "", errNoSignature
