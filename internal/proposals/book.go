@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -108,6 +109,26 @@ func (b *Book) seen(head string, at time.Time) (page, bool) {
 		}
 	}
 	return page{}, false
+}
+
+// named is what stood on a proposal with a digest that begins so; false where
+// nothing did, or several things.
+func (b *Book) named(head, digest string) (page, bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var found []page
+	for _, p := range b.pages[head] {
+		if digest == "" || !strings.HasPrefix(p.Digest, digest) {
+			continue
+		}
+		if len(found) == 0 || found[0].Digest != p.Digest {
+			found = append(found, p)
+		}
+	}
+	if len(found) != 1 {
+		return page{}, false
+	}
+	return found[0], true
 }
 
 // first is since when something stands on a proposal; zero: it never did.

@@ -18,8 +18,8 @@ import (
 // maxRefs bounds how many refs are told at once.
 const maxRefs = 5000
 
-// maxMessage bounds what is told of a message, in bytes.
-const maxMessage = 64 << 10
+// mostWords bounds what is told of a message, in bytes.
+const mostWords = 64 << 10
 
 // Refs are the branches and tags with these names, by name: a whole name, or
 // all below one that ends with a slash. What they name can be read afterwards.
@@ -161,8 +161,8 @@ func (s *Source) told(id string, signers []string) (c sources.Commit, err error)
 	}
 	c.Revision = sources.Revision{ID: id, Title: title(o.Message), Author: author(o), At: o.Committer.When}
 	c.Email, c.Message = printable(o.Author.Email, maxTitle), o.Message
-	if len(c.Message) > maxMessage {
-		c.Message = c.Message[:maxMessage]
+	if len(c.Message) > mostWords {
+		c.Message = c.Message[:mostWords]
 	}
 	for _, p := range o.ParentHashes {
 		c.Parents = append(c.Parents, p.String())
@@ -181,6 +181,18 @@ func (s *Source) told(id string, signers []string) (c sources.Commit, err error)
 	return c, nil
 }
 
+// Signers is who may sign by the lists.
+func (s *Source) Signers(signers []string) ([]string, error) {
+	keys, err := readSigners(signers)
+	var all []string
+	for _, k := range keys {
+		if !slices.Contains(all, k.who) {
+			all = append(all, k.who)
+		}
+	}
+	return all, err
+}
+
 // Tag reads an annotated tag that is here. sources.ErrUnsigned: nobody of the
 // lists in signers has signed it; sources.ErrGone: it is no such tag.
 func (s *Source) Tag(id string, signers []string) (sources.Tag, error) {
@@ -196,7 +208,7 @@ func (s *Source) tag(id string, signers []string) (t sources.Tag, err error) {
 	if err != nil {
 		return t, err
 	}
-	raw, err := s.store.read(plumbing.TagObject, h, maxMessage)
+	raw, err := s.store.read(plumbing.TagObject, h, mostWords)
 	if errors.Is(err, errType) || errors.Is(err, sources.ErrTooLarge) {
 		err = fmt.Errorf("%w: %w", sources.ErrGone, err)
 	}
