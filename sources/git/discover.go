@@ -98,18 +98,21 @@ func alternates(dir string, depth int) ([]string, error) {
 const maxSmall = 64 << 10
 
 // readSmall reads a file of a line or a few, without the last line's end.
-func readSmall(name string) (string, error) {
+func readSmall(name string) (string, error) { return readAtMost(name, maxSmall) }
+
+// readAtMost is readSmall for a file of up to a limit, in bytes.
+func readAtMost(name string, limit int) (string, error) {
 	f, err := os.Open(name)
 	if err != nil {
 		return "", err
 	}
 	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, maxSmall+1))
+	b, err := io.ReadAll(io.LimitReader(f, int64(limit)+1))
 	if err != nil {
 		return "", fmt.Errorf("read %s: %w", name, err)
 	}
-	if len(b) > maxSmall {
-		return "", fmt.Errorf("%s is longer than %d bytes", name, maxSmall)
+	if len(b) > limit {
+		return "", fmt.Errorf("%s is longer than %d bytes", name, limit)
 	}
 	return strings.TrimRight(string(b), "\r\n"), nil
 }

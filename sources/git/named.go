@@ -1,7 +1,6 @@
 package git
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -167,7 +166,10 @@ func (s *Source) told(id string, signers []string) (c sources.Commit, err error)
 	for _, p := range o.ParentHashes {
 		c.Parents = append(c.Parents, p.String())
 	}
-	keys, err := readSigners(signers)
+	if len(signers) == 0 {
+		return c, nil
+	}
+	keys, err := ReadSigners(signers...)
 	if err != nil {
 		return c, err
 	}
@@ -175,7 +177,7 @@ func (s *Source) told(id string, signers []string) (c sources.Commit, err error)
 	if err != nil {
 		return c, err
 	}
-	if who, err := verify(raw, keys); err == nil {
+	if who, err := keys.VerifyCommit(raw); err == nil {
 		c.Signer = who
 	}
 	return c, nil
@@ -183,14 +185,24 @@ func (s *Source) told(id string, signers []string) (c sources.Commit, err error)
 
 // Signers is who may sign by the lists.
 func (s *Source) Signers(signers []string) ([]string, error) {
-	keys, err := readSigners(signers)
-	var all []string
-	for _, k := range keys {
-		if !slices.Contains(all, k.who) {
-			all = append(all, k.who)
-		}
+	keys, err := ReadSigners(signers...)
+	if err != nil {
+		return nil, err
 	}
-	return all, err
+	return keys.who(), nil
+}
+
+// who is everybody of the list, once.
+func (k *Signers) who() []string {
+	var all []string
+	for _, one := range k.ssh {
+		all = append(all, one.who)
+	}
+	for _, one := range k.pgp {
+		all = append(all, one.who(k.now()))
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
 }
 
 // Tag reads an annotated tag that is here. sources.ErrUnsigned: nobody of the
@@ -218,44 +230,20 @@ func (s *Source) tag(id string, signers []string) (t sources.Tag, err error) {
 	if plumbing.ComputeHash(plumbing.TagObject, raw) != h {
 		return t, errDamaged
 	}
-	keys, err := readSigners(signers)
+	keys, err := ReadSigners(signers...)
 	if err != nil {
 		return t, err
 	}
-	payload, signature := unsignTag(raw)
-	if t.Signer, err = verified(payload, signature, keys); err != nil {
-		return t, fmt.Errorf("%w: %w", sources.ErrUnsigned, err)
+	if t.Signer, err = keys.VerifyTag(raw); err != nil {
+		return t, err
 	}
-	// Only what was signed is taken apart.
+	payload, _ := unsignTag(raw) // only what was signed is taken apart
 	o := &object.Tag{}
 	if err := o.Decode(encoded(plumbing.TagObject, payload)); err != nil || o.TargetType != plumbing.CommitObject {
 		return t, fmt.Errorf("%w: it names no commit", sources.ErrGone)
 	}
 	t.Name, t.Commit, t.Message = o.Name, o.Target.String(), o.Message
 	return t, nil
-}
-
-// unsignTag takes a tag apart: what was signed, and the signature behind it; nil
-// where there is none. Of several none is taken.
-func unsignTag(raw []byte) (payload, signature []byte) {
-	at := -1
-	for i := 0; i < len(raw); {
-		if bytes.HasPrefix(raw[i:], []byte("-----BEGIN ")) {
-			if at >= 0 {
-				return raw, nil
-			}
-			at = i
-		}
-		end := bytes.IndexByte(raw[i:], '\n')
-		if end < 0 {
-			break
-		}
-		i += end + 1
-	}
-	if at < 0 {
-		return raw, nil
-	}
-	return raw[:at], raw[at:]
 }
 
 // MergeBase is the last commit that two have in common; empty: none.

@@ -4,24 +4,64 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"slices"
-	"strings"
+	"time"
 
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/hiddeco/sshsig"
-	"golang.org/x/crypto/ssh"
 
 	"github.com/aplomb-dev/aplomb/sources"
 )
 
-// namespace is what git signs commits in, so that a signature over something
-// else is none over a commit.
-const namespace = "git"
+// Signers are the keys that may sign, of ssh and of OpenPGP: what the operator's
+// files list. Immutable, safe for concurrent use.
+type Signers struct {
+	ssh []signer
+	pgp []pgpSigner
+	now func() time.Time
+}
 
-// signer is one line of a list: a key, and whose it is.
-type signer struct {
-	who string
-	key ssh.PublicKey
+// maxKeys bounds a file of keys, in bytes.
+const maxKeys = 1 << 20
+
+// ReadSigners reads files with the keys that may sign. What a file is, it tells
+// by its content: lines as ssh-keygen has them (allowed_signers), or armored
+// OpenPGP public keys. Whatever is not understood is an error: passing over it
+// would allow something else than was meant.
+func ReadSigners(files ...string) (*Signers, error) {
+	k := &Signers{now: time.Now}
+	for _, file := range files {
+		text, err := readAtMost(file, maxKeys)
+		if err != nil {
+			return nil, fmt.Errorf("read the keys that may sign: %w", err)
+		}
+		hint := "a line is: WHO ssh-ed25519 AAAA…"
+		if isPGP(text) {
+			hint = "such a file is made by: gpg --armor --export WHO"
+			err = k.addPGP(text)
+		} else {
+			var more []signer
+			more, err = parseSigners(text)
+			k.ssh = append(k.ssh, more...)
+		}
+		if err != nil {
+			return nil, withHint(fmt.Errorf("read the keys that may sign: %s: %w", file, err), hint)
+		}
+	}
+	return k, nil
+}
+
+// VerifyCommit says who of the list has signed a commit, given as it is stored;
+// the error is sources.ErrUnsigned with the reason where nobody has.
+func (k *Signers) VerifyCommit(raw []byte) (who string, err error) {
+	payload, signature := unsign(raw)
+	return k.verify(payload, signature)
+}
+
+// VerifyTag is VerifyCommit for an annotated tag. What the tag names, and what
+// it points at, is for the caller to read of the same bytes.
+func (k *Signers) VerifyTag(raw []byte) (who string, err error) {
+	payload, signature := unsignTag(raw)
+	return k.verify(payload, signature)
 }
 
 // signed tells who of those in Config.Signers has signed a commit, and refuses
@@ -31,7 +71,7 @@ func (s *Source) signed(h plumbing.Hash) (who string, err error) {
 	if len(s.cfg.Signers) == 0 {
 		return "", nil
 	}
-	all, err := readSigners(s.cfg.Signers)
+	keys, err := ReadSigners(s.cfg.Signers...)
 	if err != nil {
 		return "", err
 	}
@@ -42,65 +82,49 @@ func (s *Source) signed(h plumbing.Hash) (who string, err error) {
 	if plumbing.ComputeHash(plumbing.CommitObject, raw) != h {
 		return "", fmt.Errorf("commit %s: %w", h, errDamaged)
 	}
-	who, err = verify(raw, all)
+	who, err = keys.VerifyCommit(raw)
 	if err != nil {
-		return "", withHint(fmt.Errorf("commit %s of %s: %w: %w", h.String()[:7], s.followed(), sources.ErrUnsigned, err),
-			"sign it with ssh: git commit --amend -S, with gpg.format ssh; a merge made on the server is signed by nobody here")
+		return "", withHint(fmt.Errorf("commit %s of %s: %w", h.String()[:7], s.followed(), err),
+			"sign it: git commit --amend -S; a merge made on the server is signed by nobody here, but by the server's own key where that is in the list")
 	}
 	return who, nil
 }
 
-// readSigners reads lists of keys.
-func readSigners(files []string) (all []signer, err error) {
-	for _, file := range files {
-		text, err := readSmall(file)
-		if err != nil {
-			return nil, fmt.Errorf("read the keys that may sign: %w", err)
-		}
-		more, err := parseSigners(text)
-		if err != nil {
-			return nil, withHint(fmt.Errorf("read the keys that may sign: %s: %w", file, err), "a line is: WHO ssh-ed25519 AAAA…")
-		}
-		all = append(all, more...)
-	}
-	return all, nil
-}
-
 var (
 	errNoSignature = errors.New("it has no signature")
-	errOtherFormat = errors.New("its signature is not one of ssh")
+	errOtherFormat = errors.New("its signature is neither one of ssh nor one of OpenPGP")
 	errOtherKey    = errors.New("its key is not in the list")
-	errForged      = errors.New("its signature is not over this commit")
+	errForged      = errors.New("its signature is not over this content")
 )
 
-// verify says who has signed a commit, as it is stored, or why nobody of all has.
-func verify(raw []byte, all []signer) (who string, err error) {
-	payload, armored := unsign(raw)
-	return verified(payload, armored, all)
-}
+// How signatures begin and end. What stands behind the end is signed by nobody.
+const (
+	beginSSH = "-----BEGIN " + sshsig.PEMType + "-----"
+	endSSH   = "-----END " + sshsig.PEMType + "-----"
+	beginPGP = "-----BEGIN PGP SIGNATURE-----"
+	endPGP   = "-----END PGP SIGNATURE-----"
+)
 
-// verified says who has signed a payload, or why nobody of all has.
-func verified(payload, armored []byte, all []signer) (who string, err error) {
+// verify says who has signed a payload, or why nobody of the list has.
+func (k *Signers) verify(payload, armored []byte) (who string, err error) {
+	armored = bytes.TrimRight(armored, "\r\n\t ")
+	is := func(begin, end string) bool {
+		return bytes.HasPrefix(armored, []byte(begin)) && bytes.HasSuffix(armored, []byte(end)) && bytes.Count(armored, []byte("-----BEGIN ")) == 1
+	}
 	switch {
 	case len(armored) == 0:
-		return "", errNoSignature
-	case !bytes.HasPrefix(armored, []byte("-----BEGIN "+sshsig.PEMType+"-----")):
-		return "", errOtherFormat
+		err = errNoSignature
+	case is(beginSSH, endSSH):
+		who, err = verifySSH(payload, armored, k.ssh)
+	case is(beginPGP, endPGP):
+		who, err = k.verifyPGP(payload, armored)
+	default:
+		err = errOtherFormat
 	}
-	sig, err := sshsig.Unarmor(armored)
 	if err != nil {
-		return "", fmt.Errorf("%w: %w", errOtherFormat, err)
+		return "", fmt.Errorf("%w: %w", sources.ErrUnsigned, err)
 	}
-	for _, s := range all {
-		if !bytes.Equal(s.key.Marshal(), sig.PublicKey.Marshal()) {
-			continue
-		}
-		if err := sshsig.Verify(bytes.NewReader(payload), sig, s.key, sig.HashAlgorithm, namespace); err != nil {
-			return "", fmt.Errorf("%w: %w", errForged, err)
-		}
-		return s.who, nil
-	}
-	return "", fmt.Errorf("%w: %s", errOtherKey, ssh.FingerprintSHA256(sig.PublicKey))
+	return who, nil
 }
 
 // unsign takes a commit apart: what was signed, which is all but the headers
@@ -144,57 +168,28 @@ func unsign(raw []byte) (payload, signature []byte) {
 	return payload, signature
 }
 
-// maxSigners bounds a list of keys.
-const maxSigners = 1000
-
-// parseSigners reads a list of keys as ssh-keygen has it (ALLOWED SIGNERS in its
-// manual). What it could say and is not understood here, such as authorities
-// and times, is refused: passing over it would allow more than was meant.
-func parseSigners(text string) ([]signer, error) {
-	var keys []signer
-	for i, line := range strings.Split(text, "\n") {
-		line = strings.TrimSpace(line)
-		if line == "" || line[0] == '#' {
-			continue
+// unsignTag takes an annotated tag apart: its signature stands at its end. Of
+// several none is taken, as of a commit; nor is any of a tag that has one among
+// its headers, too.
+func unsignTag(raw []byte) (payload, signature []byte) {
+	at, found, headers := len(raw), 0, true
+	for i := 0; i < len(raw); {
+		line := raw[i:]
+		if end := bytes.IndexByte(line, '\n'); end >= 0 {
+			line = line[:end+1]
 		}
-		if len(keys) == maxSigners {
-			return nil, fmt.Errorf("more than %d keys", maxSigners)
+		text := bytes.TrimRight(line, "\n")
+		headers = headers && len(text) > 0
+		switch {
+		case headers && bytes.HasPrefix(text, []byte("gpgsig")):
+			return raw, nil
+		case !headers && (bytes.HasPrefix(text, []byte(beginSSH)) || bytes.HasPrefix(text, []byte(beginPGP))):
+			at, found = i, found+1
 		}
-		who, key, err := parseSigner(line)
-		if err != nil {
-			return nil, fmt.Errorf("line %d: %w", i+1, err)
-		}
-		if key != nil {
-			keys = append(keys, signer{printable(who, maxTitle), key})
-		}
+		i += len(line)
 	}
-	if len(keys) == 0 {
-		return nil, errors.New("it holds no key for commits")
+	if found != 1 {
+		return raw, nil
 	}
-	return keys, nil
-}
-
-// parseSigner reads one line; no key is one for something else than commits.
-func parseSigner(line string) (who string, key ssh.PublicKey, err error) {
-	who, rest, ok := strings.Cut(line, " ")
-	if strings.HasPrefix(line, `"`) {
-		who, rest, ok = strings.Cut(line[1:], `" `)
-	}
-	if !ok || who == "" {
-		return "", nil, errors.New("it is not WHO and a key")
-	}
-	key, _, options, more, err := ssh.ParseAuthorizedKey([]byte(rest))
-	if err != nil || len(more) > 0 {
-		return "", nil, errors.New("it is not WHO and a key")
-	}
-	for _, o := range options {
-		list, is := strings.CutPrefix(o, "namespaces=")
-		if !is {
-			return "", nil, fmt.Errorf("the option %q is not understood", printable(o, 64))
-		}
-		if !slices.Contains(strings.Split(strings.Trim(list, `"`), ","), namespace) {
-			return "", nil, nil
-		}
-	}
-	return who, key, nil
+	return raw[:at], raw[at:]
 }

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -92,25 +93,27 @@ func TestForged(t *testing.T) {
 	signs(work, key)
 	work.Commit("one", "a", "1")
 	s := open(t, Config{URL: work.Dir, Signers: []string{write(t, filepath.Join(t.TempDir(), "allowed"), "ana "+public+"\n")}})
-	keys, err := parseSigners("ana " + public)
+	keys, err := ReadSigners(s.cfg.Signers...)
 	if err != nil {
 		t.Fatal(err)
 	}
 	raw := []byte(work.Git("cat-file", "commit", "HEAD") + "\n")
-	if who, err := verify(raw, keys); err != nil || who != "ana" {
+	if who, err := keys.VerifyCommit(raw); err != nil || who != "ana" {
 		t.Fatal(err)
 	}
 	forged := bytes.Replace(raw, []byte("\none"), []byte("\ntwo"), 1)
-	if _, err := verify(forged, keys); !errors.Is(err, errForged) {
+	if _, err := keys.VerifyCommit(forged); !errors.Is(err, errForged) {
 		t.Errorf("another message: %v", err)
 	}
 	twice := bytes.Replace(raw, []byte("gpgsig "), []byte("gpgsig x\ngpgsig "), 1)
-	if _, err := verify(twice, keys); !errors.Is(err, errNoSignature) {
+	if _, err := keys.VerifyCommit(twice); !errors.Is(err, errNoSignature) {
 		t.Errorf("two signatures: %v", err)
 	}
-	pgp := bytes.ReplaceAll(raw, []byte("SSH SIGNATURE"), []byte("PGP SIGNATURE"))
-	if _, err := verify(pgp, keys); !errors.Is(err, errOtherFormat) {
-		t.Errorf("another format: %v", err)
+	for _, format := range []string{"PGP SIGNATURE", "SIGNED MESSAGE"} {
+		other := bytes.ReplaceAll(raw, []byte("SSH SIGNATURE"), []byte(format))
+		if _, err := keys.VerifyCommit(other); !errors.Is(err, errOtherFormat) || !errors.Is(err, sources.ErrUnsigned) {
+			t.Errorf("%s: %v", format, err)
+		}
 	}
 	take(t, s)
 }
@@ -128,24 +131,72 @@ func TestParseSigners(t *testing.T) {
 	}
 }
 
-// FuzzSigned: whatever a commit and a list hold, nothing passes without a
-// signature, and taking a commit apart loses nothing but signatures.
+// TestSignedTag: what holds for a commit holds for an annotated tag.
+func TestSignedTag(t *testing.T) {
+	key, public := sshKey(t, "ana", "-t", "ed25519")
+	work := gittest.New(t)
+	signs(work, key)
+	work.Commit("one", "a", "1")
+	work.Git("tag", "-s", "-m", "approved\n\naplomb approve 0123456789ab", "v1")
+	work.Git("tag", "-a", "-m", "unsigned", "v2")
+	keys, err := ReadSigners(write(t, filepath.Join(t.TempDir(), "allowed"), "ana "+public+"\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw := []byte(work.Git("cat-file", "tag", "v1") + "\n")
+	if who, err := keys.VerifyTag(raw); err != nil || who != "ana" {
+		t.Fatalf("%q, %v", who, err)
+	}
+	head, signature, _ := bytes.Cut(raw, []byte(beginSSH))
+	signature = append([]byte(beginSSH), signature...)
+	for what, c := range map[string]struct {
+		raw  []byte
+		want error
+	}{
+		"unsigned":            {[]byte(work.Git("cat-file", "tag", "v2") + "\n"), errNoSignature},
+		"another name":        {bytes.Replace(raw, []byte("\ntag v1\n"), []byte("\ntag v9\n"), 1), errForged},
+		"two signatures":      {bytes.Join([][]byte{head, signature, signature}, nil), errNoSignature},
+		"more behind it":      {append(bytes.Clone(raw), "more\n"...), errOtherFormat},
+		"one in the headers":  {bytes.Replace(raw, []byte("\ntag v1\n"), []byte("\ntag v1\ngpgsig x\n"), 1), errNoSignature},
+		"a commit's, as tag":  {[]byte(work.Git("cat-file", "commit", "HEAD") + "\n"), errNoSignature},
+		"nothing":             {nil, errNoSignature},
+		"a signature, alone":  {signature, errNoSignature},
+		"a header's own line": {bytes.Replace(raw, []byte("\ntag v1\n"), append([]byte("\n"), signature...), 1), errForged},
+	} {
+		if _, err := keys.VerifyTag(c.raw); !errors.Is(err, c.want) || !errors.Is(err, sources.ErrUnsigned) {
+			t.Errorf("%s: %v, want %v", what, err, c.want)
+		}
+	}
+}
+
+// FuzzSigned: whatever a commit, a tag and a list hold, nothing passes without a
+// signature, and taking them apart loses nothing but signatures.
 func FuzzSigned(f *testing.F) {
 	f.Add([]byte("tree 4b825dc642cb6eb9a060e54bf8d69288fbee4904\ngpgsig -----BEGIN SSH SIGNATURE-----\n AAAA\n -----END SSH SIGNATURE-----\n\nx\n"), "ana ssh-ed25519 AAAA")
 	f.Add([]byte("gpgsig-sha256 x\n y\ngpgsig z\n"), "\"a b\" namespaces=\"git\" ssh-rsa AAAA")
+	f.Add([]byte("object 0\n\nx\n"+beginPGP+"\n\nwsB=\n"+endPGP+"\n"), beginKey+"\n\nxjM=\n"+endKey)
 	_, key := sshKey(f, "ana", "-t", "ed25519")
-	keys, err := parseSigners("ana " + key)
+	pgp := armoredKey(f, newPGP(f, "eve", nil))
+	ours, err := ReadSigners(write(f, filepath.Join(f.TempDir(), "ssh"), "ana "+key), write(f, filepath.Join(f.TempDir(), "pgp"), pgp))
 	if err != nil {
 		f.Fatal(err)
 	}
+	f.Add([]byte("x"), pgp)
 	f.Fuzz(func(t *testing.T, raw []byte, list string) {
 		_, _ = parseSigners(list)
+		_ = (&Signers{}).addPGP(list)
 		payload, signature := unsign(raw)
 		if !bytes.Contains(raw, []byte("gpgsig")) && (!bytes.Equal(payload, raw) || signature != nil) {
 			t.Fatalf("%q became %q", raw, payload)
 		}
-		if _, err := verify(raw, keys); err == nil {
+		if payload, signature = unsignTag(raw); !bytes.Equal(slices.Concat(payload, signature), raw) {
+			t.Fatalf("%q became %q and %q", raw, payload, signature)
+		}
+		if _, err := ours.VerifyCommit(raw); err == nil {
 			t.Fatalf("%q passes", raw)
+		}
+		if _, err := ours.VerifyTag(raw); err == nil {
+			t.Fatalf("%q passes as a tag", raw)
 		}
 	})
 }

@@ -117,9 +117,15 @@ func (p *Plain) Permission(_ context.Context, account string) (forge.Permission,
 	return forge.None, nil
 }
 
-// person is somebody of the list. Several keys of one name are one person.
+// person is somebody of the list. Several keys of one name are one person, and
+// of keys of different kinds those whose names hold one address: a list of ssh
+// has ana@example.org, a key of OpenPGP says Ana <ana@example.org>.
 func person(who string) forge.Account {
-	return forge.Account{ID: strings.ToLower(who), Name: who}
+	name := who
+	if i, j := strings.LastIndexByte(who, '<'), strings.LastIndexByte(who, '>'); i >= 0 && j > i+1 {
+		name = who[i+1 : j]
+	}
+	return forge.Account{ID: strings.ToLower(name), Name: strings.ToLower(name)}
 }
 
 // fail is what a call failed with.
