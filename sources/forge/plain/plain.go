@@ -92,7 +92,7 @@ func New(cfg Config) (*Plain, error) {
 
 // Limits implements forge.Forge. A page is a file: its bounds are ours.
 func (p *Plain) Limits() forge.Limits {
-	return forge.Limits{Comment: 1 << 20, Description: 1000, Context: 255}
+	return forge.Limits{Comment: 1 << 20, Description: 140, Context: 255}
 }
 
 // Members implements forge.Forge: there are no teams.
