@@ -126,8 +126,9 @@ func author(c sources.Commit) forge.Account {
 func known(a forge.Account) bool { return a.ID != "" }
 
 // Origin implements forge.Forge: what commit has merged, or is itself, where a
-// branch or a tag of somebody who may approve still names it. The branch is
-// often deleted by then, so that these have the commit for their ID.
+// branch or a tag of somebody who may approve still names it, or the merge
+// itself approves. The branch is often deleted by then, so that these have the
+// commit for their ID.
 func (p *Plain) Origin(ctx context.Context, branch, commit string) ([]forge.Proposal, error) {
 	all, err := p.origin(ctx, branch, commit)
 	if err != nil {
@@ -159,6 +160,9 @@ func (p *Plain) origin(ctx context.Context, branch, commit string) ([]forge.Prop
 	named, err := p.named(refs)
 	if err != nil {
 		return nil, err
+	}
+	for _, head := range merged(c) {
+		named[head] = named[head] || approves(c)
 	}
 	var all []forge.Proposal
 	for _, head := range append([]string{commit}, merged(c)...) {

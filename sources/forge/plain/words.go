@@ -59,8 +59,8 @@ func (p *Plain) comments(ctx context.Context, of forge.Proposal) ([]forge.Commen
 	if err != nil {
 		return nil, err
 	}
-	if body := trailers(m.Message); m.Signer != "" && body != "" && slices.Contains(merged(m), of.Head) {
-		all = append(all, forge.Comment{ID: m.ID, Author: person(m.Signer), Body: body, Means: "signed merge " + m.Short()})
+	if approves(m) && slices.Contains(merged(m), of.Head) {
+		all = append(all, forge.Comment{ID: m.ID, Author: person(m.Signer), Body: trailers(m.Message), Means: "signed merge " + m.Short()})
 	}
 	return all, nil
 }
@@ -91,6 +91,9 @@ func (p *Plain) approving(refs []sources.Ref) ([]sources.Tag, error) {
 
 // trailerRE is the line by which the message of a merge approves.
 var trailerRE = regexp.MustCompile(`(?m)^Aplomb-Approve:[ \t]*([0-9a-f]{12,64})[ \t]*\r?$`)
+
+// approves says whether somebody of the list has signed a commit that approves.
+func approves(c sources.Commit) bool { return c.Signer != "" && trailers(c.Message) != "" }
 
 // trailers are the approvals of a message's last paragraph, as comments say
 // them. A line further up is quoted, or of what was merged.
