@@ -48,7 +48,7 @@ func TestProposals(t *testing.T) {
 		v.propose("aplomb/revert")
 		v.propose("proposals/aplomb/revert") // would be taken for the one above
 		v.propose("else")
-		v.push("main:proposals/nothing") // main has all of it
+		v.push("main:proposals/nothing")                                                       // main has all of it
 		v.bare.Write("refs/heads/proposals/odd", v.bare.Git("hash-object", "-w", "HEAD")+"\n") // a file
 		got := must[[]forge.Proposal](t)(p.Proposals(t.Context(), "main"))
 		if ids(got) != "team/one strange unsigned aplomb/revert" {
