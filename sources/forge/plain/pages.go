@@ -88,26 +88,22 @@ func (all *parts) put(key, text string) {
 	*all = slices.Insert(slices.DeleteFunc(*all, of), i, now)
 }
 
-// page is the whole page. What comes from the repository is text in it.
+// page is the whole page: nothing stands behind the parts, which would become
+// one of them. What comes from the repository is text in it.
 func (all parts) page(of forge.Proposal) []byte {
 	var b bytes.Buffer
 	_, _ = fmt.Fprintf(&b, "# %s\n\n", code(of.ID))
-	if of.Head != "" {
-		who := "nobody of the list"
-		if known(of.Author) {
-			who = code(of.Author.Name)
-		}
-		_, _ = fmt.Fprintf(&b, "%s at `%s`, signed by %s\n\n", code(of.Title), of.Head, who)
-	}
-	for _, one := range all {
-		b.WriteString(one.text + "\n\n")
-	}
 	switch {
 	case of.Head == "":
 	case known(of.Author):
-		_, _ = fmt.Fprintf(&b, "To approve, somebody else signs the digest: `git tag -s -m 'aplomb approve DIGEST' %sNAME %s`, and pushes that tag.\n", ApprovePrefix, of.Head)
+		_, _ = fmt.Fprintf(&b, "%s, signed by %s. To approve, somebody else signs the digest below, and pushes that tag:\n\n"+
+			"    git tag -s -m 'aplomb approve DIGEST' %sNAME %s\n\n", code(of.Title), code(of.Author.Name), ApprovePrefix, of.Head)
 	default:
-		b.WriteString("Tags do not approve it: its author is not known, and could be who approves. Somebody of the list may add a signed commit, and is the author then.\n")
+		_, _ = fmt.Fprintf(&b, "%s at `%s`, signed by nobody of the list. Tags do not approve it: its author is not known, and could be who approves. "+
+			"Somebody of the list may add a signed commit, and is the author then.\n\n", code(of.Title), of.Head)
+	}
+	for _, one := range all {
+		b.WriteString(one.text + "\n\n")
 	}
 	return b.Bytes()
 }

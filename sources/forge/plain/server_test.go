@@ -168,8 +168,7 @@ func (s *server) Commit(testing.TB) string {
 // Comments are the parts of a page that aplomb wrote.
 func (s *server) Comments(_ testing.TB, id string) []forge.Comment {
 	var out []forge.Comment
-	body, _, _ := strings.Cut(s.page(id+".md"), "\nTo approve")
-	_, body, _ = strings.Cut(body, "<!-- aplomb:")
+	_, body, _ := strings.Cut(s.page(id+".md"), "<!-- aplomb:")
 	for text := range strings.SplitSeq(body, "\n<!-- aplomb:") {
 		if text != "" {
 			out = append(out, forge.Comment{Author: forge.Account{Name: forgetest.Us}, Body: "<!-- aplomb:" + text})
