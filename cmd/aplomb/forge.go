@@ -19,6 +19,7 @@ import (
 	"github.com/aplomb-dev/aplomb/sources/forge/gitea"
 	"github.com/aplomb-dev/aplomb/sources/forge/github"
 	"github.com/aplomb-dev/aplomb/sources/forge/gitlab"
+	"github.com/aplomb-dev/aplomb/sources/forge/plain"
 	"github.com/aplomb-dev/aplomb/sources/git"
 	"github.com/aplomb-dev/aplomb/sources/webhook"
 )
@@ -44,8 +45,9 @@ type office struct {
 	log   logrus.FieldLogger
 }
 
-// newForge opens a forge; nobody is asked yet.
-func newForge(f config.Forge) (forge.Forge, error) {
+// newForge opens the forge of an environment; nobody is asked yet.
+func newForge(e config.Environment, repo *git.Source, s *session) (forge.Forge, error) {
+	f := *e.Forge
 	switch f.Kind {
 	case "github":
 		c := github.Config{URL: f.URL, Repository: f.Repository, TokenFile: f.TokenFile, CAFile: f.CAFile}
@@ -58,19 +60,29 @@ func newForge(f config.Forge) (forge.Forge, error) {
 	case "gitea":
 		return gitea.New(gitea.Config{URL: f.URL, Repository: f.Repository, TokenFile: f.TokenFile, CAFile: f.CAFile})
 	}
-	return nil, fmt.Errorf("forge: %q is none that is known", f.Kind)
+	if f.Kind != config.PlainGit {
+		return nil, fmt.Errorf("forge: %q is none that is known", f.Kind)
+	}
+	pages, ok := s.reporter.(*git.Reporter)
+	if !ok {
+		return nil, fmt.Errorf("forge: environment %s writes nothing to its repository", e.Name)
+	}
+	return plain.New(plain.Config{
+		Environment: e.Name, Repository: e.Source.Git, Prefix: f.Prefix, Own: git.BranchPrefix, Signers: f.Signers,
+		Git: repo, Pages: pages, Log: s.log,
+	})
 }
 
 // newOffice makes what an environment does on its forge; nil where it has none.
-func newOffice(f *folder, e config.Environment, r *reconciler.Reconciler, src sources.Source, reg *drivers.Registry, log logrus.FieldLogger) (*office, error) {
+func newOffice(f *folder, e config.Environment, r *reconciler.Reconciler, s *session) (*office, error) {
 	if e.Forge == nil {
 		return nil, nil
 	}
-	repo, ok := src.(*git.Source)
+	repo, ok := s.source.(*git.Source)
 	if !ok {
 		return nil, fmt.Errorf("forge: environment %s follows no repository", e.Name)
 	}
-	fg, err := newForge(*e.Forge)
+	fg, err := newForge(e, repo, s)
 	if err != nil {
 		return nil, err
 	}
@@ -78,10 +90,10 @@ func newOffice(f *folder, e config.Environment, r *reconciler.Reconciler, src so
 	if err != nil {
 		return nil, hinted{err, "put the file away: what was shown before is then asked for again"}
 	}
-	o := &office{forge: fg, book: book, log: log}
+	o, log := &office{forge: fg, book: book, log: s.log}, s.log
 	interval := time.Duration(e.Forge.Interval)
 	if e.Status.Comment {
-		planned, without, err := withoutCode(reg)
+		planned, without, err := withoutCode(s.registry)
 		if err != nil {
 			return nil, err
 		}

@@ -41,7 +41,7 @@ func (r *runner) opened(ctx context.Context, e config.Environment) (*daemon.Open
 	if err != nil {
 		return nil, err
 	}
-	at, err := newOffice(f, e, rec, s.source, s.registry, s.log)
+	at, err := newOffice(f, e, rec, s)
 	if err == nil {
 		err = at.propose(e, rec, s.source, &r.running)
 	}

@@ -46,6 +46,7 @@ func TestScripts(t *testing.T) {
 			"hup":         cmdHup,
 			"build":       cmdBuild,
 			"copytree":    cmdCopyTree,
+			"shows":       cmdShows,
 		},
 	})
 }

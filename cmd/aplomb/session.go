@@ -36,6 +36,7 @@ type session struct {
 	close    func() error
 
 	source   sources.Source    // of what was opened here
+	reporter sources.Reporter  // likewise; nil: nothing is written back
 	registry *drivers.Registry // likewise
 	log      logrus.FieldLogger
 }

@@ -186,13 +186,15 @@ type Status struct {
 
 // Forge is where changes are proposed and reviewed.
 type Forge struct {
-	Kind       string   `json:"kind"` // "github", "gitlab" or "gitea"
+	Kind       string   `json:"kind"` // "github", "gitlab", "gitea", or "git": none but a Git server
 	URL        string   `json:"url"`  // "": the public one
 	Repository string   `json:"repository"`
 	TokenFile  string   `json:"tokenFile"`
 	App        *App     `json:"app"`
 	CAFile     string   `json:"caFile"`
 	Webhook    string   `json:"webhookSecretFile"` // "": calls are refused
+	Prefix     string   `json:"prefix"`            // of branches that are proposals, with its slash: git
+	Signers    []string `json:"signers"`           // files with the keys that approve: git
 	Drafts     bool     `json:"drafts"`
 	Forks      bool     `json:"forks"`
 	Interval   Duration `json:"interval"`

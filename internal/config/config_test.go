@@ -143,6 +143,18 @@ func TestFindings(t *testing.T) {
 			"17:12: environments.prod.after: there is no forge", `17:26: environments.prod.after.environment: there is no environment "test"`, `17:40: environments.prod.after.files[0]: `}},
 		{"following itself", "drift: report", "after: {environment: prod}\n    forge: {kind: github, repository: a/b, tokenFile: t}", []string{"17:26: environments.prod.after.environment: prod follows itself"}},
 		{"following elsewhere", "drift: report", "after: {environment: stage}\n    forge: {kind: github, repository: a/b, tokenFile: t}", []string{"17:26: environments.prod.after.environment: stage follows another repository"}},
+		{"a forge without an account", "drift: report", "forge: {kind: github, prefix: p/}", []string{
+			"17:12: environments.prod.forge.repository is missing", "17:12: environments.prod.forge.tokenFile is missing",
+			"17:27: environments.prod.forge.prefix: github has no use for it"}},
+		{"two accounts", "drift: report", "forge: {kind: github, repository: a/b, tokenFile: t, app: {id: x, keyFile: k}}", []string{
+			"17:63: environments.prod.forge.tokenFile and environments.prod.forge.app exclude each other"}},
+		{"no forge at all", "gates: {budget: {deletes: 0, share: 5%}, reviews: 0, signed: false}\n    drift: report", "gates: {reviewers: [a]}\n    forge: {kind: git, url: 'https://git.example.org', repository: a/b, tokenFile: t, drafts: true, prefix: '../'}", []string{
+			"16:24: environments.prod.gates.reviewers: a Git server without a forge has no teams",
+			"17:12: environments.prod.forge.signers is missing", "17:24: environments.prod.forge.url: a Git server",
+			"17:56: environments.prod.forge.repository: a", "17:73: environments.prod.forge.tokenFile: a", "17:87: environments.prod.forge.drafts: a",
+			`17:109: environments.prod.forge.prefix: "../" is no beginning`}},
+		{"all are proposals", "drift: report", "status: {branch: aplomb/status}\n    forge: {kind: git, signers: [a]}", []string{
+			"18:12: environments.prod.forge.prefix: branch aplomb/status, which is for reports, would be a proposal"}},
 		{"no repository", "source: {git: ../fleet}", "source: {dir: ../fleet}", []string{"20:14: environments.stage.source.dir: the daemon follows declarations by commit"}},
 		{"neither", "drift: report", "templates: {path: a}", []string{"17:16: exactly one of environments.prod.templates.git and environments.prod.templates.dir"}},
 		{"both", "drift: report", "templates: {git: a, dir: b}", []string{"17:"}},

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -147,6 +148,12 @@ func decodeEnvironment(base, name string, raw json.RawMessage) (Environment, err
 		f.TokenFile, f.CAFile, f.Webhook = below(base, f.TokenFile), below(base, f.CAFile), below(base, f.Webhook)
 		if f.App != nil {
 			f.App.KeyFile = below(base, f.App.KeyFile)
+		}
+		for i, file := range f.Signers {
+			f.Signers[i] = below(base, file)
+		}
+		if f.Kind == PlainGit {
+			f.Prefix = cmp.Or(f.Prefix, DefaultPrefix)
 		}
 	}
 	e.Gates.OwnersFile = below(base, e.Gates.OwnersFile)

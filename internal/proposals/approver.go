@@ -1,6 +1,7 @@
 package proposals
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -146,8 +147,12 @@ func (a *Approver) proposal(ctx context.Context, p forge.Proposal) error {
 		return err
 	}
 	for _, c := range comments {
-		if m := approveRE.FindStringSubmatch(c.Body); m != nil && !c.Ours && !c.Edited {
-			if err := a.word(ctx, p, c.Author, c.At, m[1], "comment on "+p.ID); err != nil {
+		if c.Ours || c.Edited {
+			continue
+		}
+		means := cmp.Or(c.Means, "comment")
+		for _, m := range approveRE.FindAllStringSubmatch(c.Body, mostLines) {
+			if err := a.word(ctx, p, c.Author, c.At, m[1], means+" on "+p.ID); err != nil {
 				return err
 			}
 		}
@@ -162,6 +167,9 @@ func (a *Approver) word(ctx context.Context, p forge.Proposal, who forge.Account
 		return nil // nobody agrees with themselves, whichever the door
 	}
 	shown, ok := a.Book.seen(p.Head, at)
+	if at.IsZero() { // nobody can tell when: whoever names a plan has seen it
+		shown, ok = a.Book.named(p.Head, digest)
+	}
 	if !ok || !strings.HasPrefix(shown.Digest, digest) {
 		return nil // given before there was a plan to see, or to another one
 	}
@@ -233,6 +241,9 @@ func (a *Approver) member(ctx context.Context, team string, who forge.Account) (
 	}
 	return slices.ContainsFunc(members, func(m forge.Account) bool { return m.Is(who.Name) }), nil
 }
+
+// mostLines bounds how many approvals one comment holds: an environment each.
+const mostLines = 100
 
 // approveRE is the line with which a comment approves.
 var approveRE = regexp.MustCompile(`(?m)^[ \t]*aplomb approve ([0-9a-f]{12,64})[ \t]*\r?$`)

@@ -227,3 +227,39 @@ func FuzzBook(f *testing.F) {
 		}
 	})
 }
+
+// A word of which nobody can tell when it was given counts for what it names,
+// where that was shown and is one thing; the author's counts no more than ever.
+func TestApproverTimeless(t *testing.T) {
+	who := func(name string) forge.Account { return forge.Account{ID: name, Name: name} }
+	p := people{board: newBoard(), writers: map[string]bool{"ana": true, "ben": true, "eve": true, "dan": true}}
+	a, at := approver(t, p)
+	twin := digest[:12] + strings.Repeat("f", 52)
+	if err := a.Book.write("twins", page{Proposal: "8", Digest: digest, Shown: []plan.Masked{{}}, At: at}); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.Book.write("twins", page{Proposal: "8", Digest: twin, Shown: []plan.Masked{{}}, At: at}); err != nil {
+		t.Fatal(err)
+	}
+	old := "00" + digest[2:]
+	p.origin = map[string][]forge.Proposal{"merge": {{ID: "7", Head: "head", Author: who("eve")}, {ID: "8", Head: "twins", Author: who("eve")}}}
+	p.said = map[string][]forge.Comment{
+		"7": {
+			{Author: who("ana"), Body: "aplomb approve " + digest[:12] + "\naplomb approve " + old + "\naplomb approve " + strings.Repeat("1", 64), Means: "signed tag x"},
+			{Author: who("eve"), Body: "aplomb approve " + digest},
+			{Author: who("ben"), Body: "aplomb approve " + strings.Repeat("2", 64)},
+			{Author: who("dan"), Body: "all of it"},
+			{Author: who("reader"), Body: "aplomb approve " + digest},
+		},
+		"8": {
+			{Author: who("ana"), Body: "aplomb approve " + digest[:12]}, // which of the two?
+			{Author: who("ben"), Body: "aplomb approve " + twin[:13]},
+		},
+	}
+	a.Forge = p
+	got, err := counted(t, a)
+	want := []string{"ana 000c signed tag x on 7 web", "ana 5e0c signed tag x on 7 web", "ben 5e0c comment on 8 "}
+	if err != nil || !slices.Equal(got, want) {
+		t.Errorf("%q, %v, want %q", got, err, want)
+	}
+}

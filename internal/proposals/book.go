@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -120,6 +121,26 @@ func (b *Book) seen(head string, at time.Time) (page, bool) {
 	return page{}, false
 }
 
+// named is what stood on a proposal with a digest that begins so; false where
+// nothing did, or several things.
+func (b *Book) named(head, digest string) (page, bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var found []page
+	for _, p := range b.pages[head] {
+		if digest == "" || !strings.HasPrefix(p.Digest, digest) {
+			continue
+		}
+		if len(found) == 0 || found[0].Digest != p.Digest {
+			found = append(found, p)
+		}
+	}
+	if len(found) != 1 {
+		return page{}, false
+	}
+	return found[0], true
+}
+
 // first is since when something stands on a proposal; zero: it never did.
 func (b *Book) first(head string) time.Time {
 	b.mu.Lock()
@@ -200,7 +221,7 @@ func (b *Book) say(said map[string]forge.Status) error {
 func (b *Book) save() error {
 	oldest(b.pages, func(all []page) time.Time { return all[len(all)-1].At })
 	oldest(b.counted, func(at time.Time) time.Time { return at })
-	data, err := json.Marshal(bookFile{b.pages, b.counted, b.settled, b.said})
+	data, err := json.Marshal(b.file())
 	if err == nil {
 		err = b.replace(data)
 	}
@@ -209,6 +230,9 @@ func (b *Book) save() error {
 	}
 	return nil
 }
+
+// file is the book as it is kept.
+func (b *Book) file() bookFile { return bookFile{b.pages, b.counted, b.settled, b.said} }
 
 func (b *Book) replace(data []byte) error {
 	root, err := os.OpenRoot(filepath.Dir(b.path))

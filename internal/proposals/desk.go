@@ -108,6 +108,11 @@ func (d *Desk) look(ctx context.Context, jobs *sync.WaitGroup) error {
 	if err != nil {
 		return err
 	}
+	if t, ok := d.Forge.(tidier); ok {
+		if err := t.Tidy(ctx, open); err != nil {
+			return err
+		}
+	}
 	tip, err := d.Source.Head(ctx)
 	if err != nil {
 		return fmt.Errorf("look at branch %s: %w", d.Branch, err)
@@ -140,6 +145,11 @@ func (d *Desk) look(ctx context.Context, jobs *sync.WaitGroup) error {
 		}
 	}
 	return nil
+}
+
+// tidier is a forge on which what was said of a proposal does not go with it.
+type tidier interface {
+	Tidy(ctx context.Context, open []forge.Proposal) error
 }
 
 func (d *Desk) start(ctx context.Context, jobs *sync.WaitGroup, p forge.Proposal, key string) {

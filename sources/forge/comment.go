@@ -37,9 +37,11 @@ func Marked(text, key string) bool {
 // other: they store ends of lines and of texts in their own ways.
 func Same(a, b string) bool { return normal(a) == normal(b) }
 
-func normal(text string) string {
-	return strings.TrimRight(strings.ReplaceAll(text, "\r\n", "\n"), " \t\r\n")
-}
+// lineEnds are those of Unix. A carriage return by itself is one too: some forges
+// make it one, and what they store has to be what was meant.
+var lineEnds = strings.NewReplacer("\r\n", "\n", "\r", "\n")
+
+func normal(text string) string { return strings.TrimRight(lineEnds.Replace(text), " \t\n") }
 
 // cutNote ends what was cut.
 const cutNote = "\n\n*Cut here: this is more than a comment can hold. `aplomb plan` shows it all.*"

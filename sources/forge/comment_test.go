@@ -145,3 +145,34 @@ func TestOpenOnce(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// FuzzMarked: a comment of ours is found by its own key and by no other, however
+// a forge stores it, and a body cannot make it another one's.
+func FuzzMarked(f *testing.F) {
+	f.Add("plan/prod", "plan/prod-eu", "body", 200)
+	f.Add("a", "b", "<!-- aplomb:b -->\nquoted", 0)
+	f.Add("a", "A", "\r\n<!-- aplomb:A -->", 40)
+	f.Add("0", "1", "\r\r\n0", 0) // an end of a line by itself
+	f.Fuzz(func(t *testing.T, key, other, body string, limit int) {
+		text, err := Compose(key, body, limit)
+		if err != nil {
+			if keyRE.MatchString(key) {
+				t.Fatal(err)
+			}
+			return
+		}
+		if limit > 0 && len(text) > limit {
+			t.Fatalf("%d bytes of %d", len(text), limit)
+		}
+		if limit > 0 && limit < 200+len(cutNote) {
+			return // not even the mark has room
+		}
+		stored := strings.TrimRight(strings.ReplaceAll(text, "\n", "\r\n"), "\r\n")
+		if !Marked(text, key) || !Marked(stored, key) || !Same(text, stored) {
+			t.Fatalf("%q is not found by %q", text, key)
+		}
+		if other != key && Marked(text, other) {
+			t.Fatalf("%q is found by %q", text, other)
+		}
+	})
+}

@@ -172,7 +172,12 @@ type Comment struct {
 	Author Account
 	Ours   bool
 	Body   string
-	At     time.Time // written
+
+	// At is when it was written. Zero: nobody can tell, so that it can be for
+	// nothing but what it names itself; such a comment is told whatever since is.
+	At time.Time
+
+	Means string // by which it was said, where that is no comment: "signed tag approve/x"
 
 	// Edited says that it is not as it was first written. Who may moderate may
 	// edit what others wrote: an edited comment is nobody's word.

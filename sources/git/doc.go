@@ -1,6 +1,7 @@
-// Package git follows one branch or tag of a Git repository, writes reports to
-// another branch of it, and branches to be proposed. It must not know how declarations are read, what is
-// done with them, nor how often anybody looks.
+// Package git follows one branch or tag of a Git repository, tells of others,
+// writes reports to a branch of its own, and branches to be proposed. It must
+// not know how declarations are read, what is done with them, nor how often
+// anybody looks.
 //
 // A local repository is opened in place and read only. One on a server is
 // mirrored into a bare repository: one branch, whole history, no work tree. A
@@ -9,5 +10,7 @@
 //
 // In reading order: Config and Source, Head and Fetch, the rule about history
 // (follow.go), the tree of a commit as an fs.FS (tree.go), the store of objects
-// (store.go), the wire (wire.go, https.go, ssh.go), Reporter, Branch (branch.go).
+// (store.go), the wire (wire.go, https.go, ssh.go), who signed what (sign.go),
+// Reporter and the pages beside its reports (pages.go), Branch (branch.go), other
+// branches, tags and commits (named.go).
 package git

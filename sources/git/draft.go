@@ -12,8 +12,6 @@ import (
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/filemode"
 	"github.com/go-git/go-git/v5/plumbing/object"
-
-	"github.com/aplomb-dev/aplomb/sources"
 )
 
 // draft makes the objects of one commit and remembers which.
@@ -22,11 +20,18 @@ type draft struct {
 	made  []plumbing.Hash
 }
 
-// commit gives the commit that puts rep on top of base, or zero where that
+// writing is what becomes of an environment's folder.
+type writing struct {
+	environment, title string
+	// next are its entries, from what they were.
+	next func(d *draft, old []object.TreeEntry) ([]object.TreeEntry, error)
+}
+
+// commit gives the commit that puts w on top of base, or zero where that
 // would change nothing.
-func (d *draft) commit(base plumbing.Hash, rep sources.Report, by object.Signature) (plumbing.Hash, error) {
-	c := &object.Commit{Author: by, Committer: by, Message: printable(rep.Title, maxTitle) + "\n"}
-	root := &object.Tree{}
+func (d *draft) commit(base plumbing.Hash, w writing, by object.Signature) (plumbing.Hash, error) {
+	c := &object.Commit{Author: by, Committer: by, Message: printable(w.title, maxTitle) + "\n"}
+	root, was := &object.Tree{}, &object.Tree{}
 	if !base.IsZero() {
 		old, err := d.store.commit(base)
 		if err != nil {
@@ -37,17 +42,34 @@ func (d *draft) commit(base plumbing.Hash, rep sources.Report, by object.Signatu
 		}
 		c.ParentHashes = []plumbing.Hash{base}
 	}
-	folder, err := d.folder(rep.Files)
+	var next []object.TreeEntry
+	var now plumbing.Hash
+	for _, e := range root.Entries {
+		if e.Name != w.environment {
+			next = append(next, e)
+		} else if e.Mode == filemode.Dir {
+			now = e.Hash
+		}
+	}
+	if !now.IsZero() {
+		var err error
+		if was, err = d.store.tree(now); err != nil {
+			return plumbing.ZeroHash, err
+		}
+	}
+	entries, err := w.next(d, was.Entries)
 	if err != nil {
 		return plumbing.ZeroHash, err
 	}
-	next := []object.TreeEntry{{Name: rep.Environment, Mode: filemode.Dir, Hash: folder}}
-	for _, e := range root.Entries {
-		if e.Name != rep.Environment {
-			next = append(next, e)
-		} else if e == next[0] {
-			return plumbing.ZeroHash, nil
+	var folder plumbing.Hash
+	if len(entries) > 0 {
+		if folder, err = d.tree(entries); err != nil {
+			return plumbing.ZeroHash, err
 		}
+		next = append(next, object.TreeEntry{Name: w.environment, Mode: filemode.Dir, Hash: folder})
+	}
+	if folder == now {
+		return plumbing.ZeroHash, nil
 	}
 	if c.TreeHash, err = d.tree(next); err != nil {
 		return plumbing.ZeroHash, err
@@ -57,6 +79,15 @@ func (d *draft) commit(base plumbing.Hash, rep sources.Report, by object.Signatu
 
 // folder makes the tree of files, by slash-separated path.
 func (d *draft) folder(files map[string][]byte) (plumbing.Hash, error) {
+	entries, err := d.entries(files)
+	if err != nil {
+		return plumbing.ZeroHash, err
+	}
+	return d.tree(entries)
+}
+
+// entries are those of the tree of files.
+func (d *draft) entries(files map[string][]byte) ([]object.TreeEntry, error) {
 	var entries []object.TreeEntry
 	below := map[string]map[string][]byte{}
 	for name, data := range files {
@@ -70,18 +101,18 @@ func (d *draft) folder(files map[string][]byte) (plumbing.Hash, error) {
 		}
 		h, err := d.blob(data)
 		if err != nil {
-			return h, err
+			return nil, err
 		}
 		entries = append(entries, object.TreeEntry{Name: name, Mode: filemode.Regular, Hash: h})
 	}
 	for name, files := range below {
 		h, err := d.folder(files)
 		if err != nil {
-			return h, err
+			return nil, err
 		}
 		entries = append(entries, object.TreeEntry{Name: name, Mode: filemode.Dir, Hash: h})
 	}
-	return d.tree(entries)
+	return entries, nil
 }
 
 func (d *draft) tree(entries []object.TreeEntry) (plumbing.Hash, error) {

@@ -1,14 +1,18 @@
 package git
 
 import (
+	"encoding/binary"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"path/filepath"
 
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/format/packfile"
 	"github.com/go-git/go-git/v5/storage/filesystem"
+
+	"github.com/aplomb-dev/aplomb/sources"
 )
 
 // unpackBelow is the size of a pack, in bytes, whose objects are kept one by
@@ -30,6 +34,9 @@ func (s *store) addPack(r io.Reader) error {
 	if err != nil {
 		return fmt.Errorf("receive the pack: %w", err)
 	}
+	if err := checkSizes(spool); err != nil {
+		return fmt.Errorf("take in the pack: %w", err)
+	}
 	if _, err := spool.Seek(0, io.SeekStart); err != nil {
 		return fmt.Errorf("keep the pack: %w", err)
 	}
@@ -50,6 +57,65 @@ func (s *store) addPack(r io.Reader) error {
 		return fmt.Errorf("take in the pack: %w", err)
 	}
 	return nil
+}
+
+// maxObject bounds one object of a pack, in bytes: the library holds it in memory
+// as a whole, and a small pack can say a lot.
+const maxObject = 256 << 20
+
+// checkSizes reads through a pack, holding nothing of it, and refuses one with an
+// object that is too large: by what it says of itself, which the library takes
+// it at, or by what a difference to another object would make of that.
+func checkSizes(spool *os.File) error {
+	if _, err := spool.Seek(0, io.SeekStart); err != nil {
+		return err
+	}
+	sc := packfile.NewScanner(spool)
+	_, count, err := sc.Header()
+	for ; err == nil && count > 0; count-- {
+		var h *packfile.ObjectHeader
+		if h, err = sc.NextObjectHeader(); err != nil {
+			break
+		}
+		head := &headOfDelta{}
+		size := uint64(h.Length)
+		if h.Length >= 0 && size <= maxObject {
+			if _, _, err = sc.NextObject(head); err != nil {
+				break
+			}
+			if h.Type == plumbing.OFSDeltaObject || h.Type == plumbing.REFDeltaObject {
+				size = head.target()
+			}
+		}
+		if size > maxObject {
+			return fmt.Errorf("%w: an object of %d bytes, %d are allowed", sources.ErrTooLarge, size, maxObject)
+		}
+	}
+	return err
+}
+
+// headOfDelta keeps the beginning of what is written to it: two numbers, of
+// seven bits in a byte, which are the sizes of what the difference is to and of
+// what it makes.
+type headOfDelta struct{ start []byte }
+
+func (h *headOfDelta) Write(p []byte) (int, error) {
+	const both = 2 * binary.MaxVarintLen64
+	h.start = append(h.start, p[:min(len(p), both-len(h.start))]...)
+	return len(p), nil
+}
+
+// target is the size of what it makes; what is no number is too large.
+func (h *headOfDelta) target() uint64 {
+	_, n := binary.Uvarint(h.start)
+	if n <= 0 {
+		return math.MaxUint64
+	}
+	size, m := binary.Uvarint(h.start[n:])
+	if m <= 0 {
+		return math.MaxUint64
+	}
+	return size
 }
 
 // unpack gives the files that it made, below the folder of objects.

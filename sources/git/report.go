@@ -8,10 +8,13 @@ import (
 	"io/fs"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/go-git/go-git/v5/plumbing"
+	"github.com/go-git/go-git/v5/plumbing/filemode"
+	"github.com/go-git/go-git/v5/plumbing/object"
 	"github.com/sirupsen/logrus"
 
 	"github.com/aplomb-dev/aplomb/sources"
@@ -117,7 +120,8 @@ const (
 var errRaced = errors.New("somebody else wrote to the branch meanwhile")
 
 // Report puts the environment's folder on the branch as it is in rep; what the
-// branch holds of other environments stays. Equal content makes no commit.
+// branch holds of other environments stays, and so do the pages of proposals.
+// Equal content makes no commit.
 func (r *Reporter) Report(ctx context.Context, rep sources.Report) error {
 	if err := r.report(ctx, rep); err != nil {
 		return fmt.Errorf("report %s to branch %s of %s: %w", rep.Environment, r.cfg.Branch, r.at, err)
@@ -129,6 +133,22 @@ func (r *Reporter) report(ctx context.Context, rep sources.Report) error {
 	if err := checkReport(rep); err != nil {
 		return err
 	}
+	if len(rep.Files) == 0 {
+		return errors.New("a report has at least one file")
+	}
+	return r.write(ctx, writing{rep.Environment, rep.Title, func(d *draft, old []object.TreeEntry) ([]object.TreeEntry, error) {
+		next, err := d.entries(rep.Files)
+		for _, e := range old {
+			if e.Name == PagesFolder && e.Mode == filemode.Dir && !slices.ContainsFunc(next, func(n object.TreeEntry) bool { return n.Name == e.Name }) {
+				next = append(next, e)
+			}
+		}
+		return next, err
+	}})
+}
+
+// write writes, one at a time, and again where somebody else did meanwhile.
+func (r *Reporter) write(ctx context.Context, w writing) error {
 	select {
 	case r.busy <- struct{}{}:
 		defer func() { <-r.busy }()
@@ -137,7 +157,7 @@ func (r *Reporter) report(ctx context.Context, rep sources.Report) error {
 	}
 	pause := reportPause
 	for attempt := 1; ; attempt++ {
-		err := r.once(ctx, rep)
+		err := r.once(ctx, w)
 		if !errors.Is(err, errRaced) || attempt == reportAttempts {
 			return err
 		}
@@ -152,14 +172,14 @@ func (r *Reporter) report(ctx context.Context, rep sources.Report) error {
 	}
 }
 
-// once tries to put rep on top of what the branch holds now.
-func (r *Reporter) once(ctx context.Context, rep sources.Report) error {
+// once tries to put w on top of what the branch holds now.
+func (r *Reporter) once(ctx context.Context, w writing) error {
 	base, err := r.base(ctx)
 	if err != nil {
 		return err
 	}
 	n := &draft{store: r.store}
-	commit, err := n.commit(base, rep, r.signature())
+	commit, err := n.commit(base, w, r.signature())
 	if err != nil || commit.IsZero() {
 		return err
 	}
@@ -218,8 +238,8 @@ func checkReport(rep sources.Report) error {
 		}
 		total += len(data)
 	}
-	if total > MaxReport || len(rep.Files) == 0 {
-		return fmt.Errorf("a report has at least one file and at most %d bytes", MaxReport)
+	if total > MaxReport {
+		return fmt.Errorf("a report has at most %d bytes", MaxReport)
 	}
 	return nil
 }

@@ -152,11 +152,16 @@ func (s pgpSigner) verify(sig *packet.Signature, payload, body []byte, now time.
 	if _, may := s.key.SigningKeyById(now, *sig.IssuerKeyId, cfg); err != nil || !may {
 		return "", fmt.Errorf("%w: key %s is expired or revoked by now", errOld, s.fingerprint)
 	}
-	_, identity := s.key.PrimaryIdentity(now, cfg)
+	return s.who(now), nil
+}
+
+// who is whose key it is, by its primary identity at a time.
+func (s pgpSigner) who(now time.Time) string {
+	_, identity := s.key.PrimaryIdentity(now, pgpConfig(now))
 	if identity == nil {
-		return s.fingerprint, nil
+		return s.fingerprint
 	}
-	return printable(identity.Name, maxTitle), nil
+	return printable(identity.Name, maxTitle)
 }
 
 // oneSignature takes the armor off a signature, and refuses more than one

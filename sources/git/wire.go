@@ -139,14 +139,14 @@ func advertised(adv *packp.AdvRefs, ref plumbing.ReferenceName) (plumbing.Hash, 
 	return h, nil
 }
 
-func (r remote) download(ctx context.Context, session transport.UploadPackSession, adv *packp.AdvRefs, tip plumbing.Hash) (err error) {
+func (r remote) download(ctx context.Context, session transport.UploadPackSession, adv *packp.AdvRefs, want ...plumbing.Hash) (err error) {
 	req := packp.NewUploadPackRequestFromCapabilities(adv.Capabilities)
 	if adv.Capabilities.Supports(capability.NoProgress) {
 		if err := req.Capabilities.Set(capability.NoProgress); err != nil {
 			return err
 		}
 	}
-	req.Wants = []plumbing.Hash{tip}
+	req.Wants = want
 	if req.Haves, err = r.store.newest(haves); err != nil {
 		return err
 	}

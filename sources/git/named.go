@@ -1,0 +1,267 @@
+package git
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/go-git/go-git/v5/plumbing"
+	"github.com/go-git/go-git/v5/plumbing/object"
+	"github.com/go-git/go-git/v5/plumbing/transport"
+
+	"github.com/aplomb-dev/aplomb/sources"
+)
+
+// maxRefs bounds how many refs are told at once.
+const maxRefs = 5000
+
+// mostWords bounds what is told of a message, in bytes.
+const mostWords = 64 << 10
+
+// Refs are the branches and tags with these names, by name: a whole name, or
+// all below one that ends with a slash. What they name can be read afterwards.
+func (s *Source) Refs(ctx context.Context, names ...string) ([]sources.Ref, error) {
+	all, err := s.refs(ctx, names)
+	if err != nil {
+		return nil, fmt.Errorf("look for branches and tags of %s: %w", s.at, err)
+	}
+	slices.SortFunc(all, func(a, b sources.Ref) int { return strings.Compare(a.Name, b.Name) })
+	return all, nil
+}
+
+func (s *Source) refs(ctx context.Context, names []string) ([]sources.Ref, error) {
+	if s.wire == nil {
+		return s.store.below(names)
+	}
+	select {
+	case s.net <- struct{}{}:
+		defer func() { <-s.net }()
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	r := remote{store: s.store, wire: s.wire, timeout: s.cfg.Timeout, limit: s.cfg.MaxPack}
+	return r.below(ctx, names)
+}
+
+// named says whether a ref is one of those that are asked for. What Git itself
+// would not take for a name is none: a lock, or a name that means something.
+func named(ref string, names []string) bool {
+	short, ok := strings.CutPrefix(ref, "refs/")
+	return ok && checkRefName(short) == nil && slices.ContainsFunc(names, func(n string) bool {
+		return ref == n || strings.HasSuffix(n, "/") && strings.HasPrefix(ref, n)
+	})
+}
+
+var errManyRefs = fmt.Errorf("%w: more than %d branches or tags have such names", sources.ErrTooLarge, maxRefs)
+
+// below are the refs of a repository on this machine.
+func (s *store) below(names []string) (all []sources.Ref, err error) {
+	err = s.with(func() error {
+		all = nil
+		refs, err := s.own.IterReferences()
+		if err != nil {
+			return err
+		}
+		return refs.ForEach(func(r *plumbing.Reference) error {
+			if r.Type() != plumbing.HashReference || !named(r.Name().String(), names) {
+				return nil
+			}
+			if all = append(all, sources.Ref{Name: r.Name().String(), ID: r.Hash().String()}); len(all) > maxRefs {
+				return errManyRefs
+			}
+			return nil
+		})
+	})
+	return all, err
+}
+
+// below are the refs of a server, with their objects in the mirror.
+func (r remote) below(ctx context.Context, names []string) ([]sources.Ref, error) {
+	ctx, cancel := context.WithTimeout(ctx, r.timeout)
+	defer cancel()
+	session, err := r.wire.upload(ctx)
+	if err != nil {
+		return nil, explain(ctx, err)
+	}
+	defer session.Close() // what was asked for has arrived, or failed already
+	adv, err := session.AdvertisedReferencesContext(ctx)
+	if errors.Is(err, transport.ErrEmptyRemoteRepository) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, explain(ctx, err)
+	}
+	var all []sources.Ref
+	var want []plumbing.Hash
+	for name, h := range adv.References {
+		if !named(name, names) || h.IsZero() {
+			continue
+		}
+		if all = append(all, sources.Ref{Name: name, ID: h.String()}); len(all) > maxRefs {
+			return nil, errManyRefs
+		}
+		if r.store.marked(markOf(name), h) {
+			continue
+		}
+		whole, err := r.store.whole(ctx, h)
+		if err != nil {
+			return nil, err
+		}
+		if !whole && !slices.Contains(want, h) {
+			want = append(want, h)
+		}
+	}
+	if len(want) > 0 {
+		if err := r.download(ctx, session, adv, want...); err != nil {
+			return nil, explain(ctx, err)
+		}
+	}
+	return all, r.marks(all)
+}
+
+// marks remembers that what the refs name has arrived as a whole.
+func (r remote) marks(all []sources.Ref) error {
+	for _, ref := range all {
+		h := plumbing.NewHash(ref.ID)
+		if r.store.marked(markOf(ref.Name), h) {
+			continue
+		}
+		if err := r.store.mark(markOf(ref.Name), h); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func markOf(name string) plumbing.ReferenceName {
+	return plumbing.ReferenceName("refs/aplomb/proposals/" + markName(plumbing.ReferenceName(name)))
+}
+
+// Commit reads a commit that is here, and who of the lists in signers has signed
+// it; nobody is no error.
+func (s *Source) Commit(id string, signers []string) (sources.Commit, error) {
+	c, err := s.told(id, signers)
+	if err != nil {
+		return c, fmt.Errorf("read commit %s of %s: %w", printable(id, 40), s.at, gone(err))
+	}
+	return c, nil
+}
+
+func (s *Source) told(id string, signers []string) (c sources.Commit, err error) {
+	h, err := parseHash(id)
+	if err != nil {
+		return c, err
+	}
+	o, err := s.store.commit(h)
+	if err != nil {
+		return c, err
+	}
+	c.Revision = sources.Revision{ID: id, Title: title(o.Message), Author: author(o), At: o.Committer.When}
+	c.Email, c.Message = printable(o.Author.Email, maxTitle), o.Message
+	if len(c.Message) > mostWords {
+		c.Message = c.Message[:mostWords]
+	}
+	for _, p := range o.ParentHashes {
+		c.Parents = append(c.Parents, p.String())
+	}
+	if len(signers) == 0 {
+		return c, nil
+	}
+	keys, err := ReadSigners(signers...)
+	if err != nil {
+		return c, err
+	}
+	raw, err := s.store.read(plumbing.CommitObject, h, maxCommit)
+	if err != nil {
+		return c, err
+	}
+	if who, err := keys.VerifyCommit(raw); err == nil {
+		c.Signer = who
+	}
+	return c, nil
+}
+
+// Signers is who may sign by the lists.
+func (s *Source) Signers(signers []string) ([]string, error) {
+	keys, err := ReadSigners(signers...)
+	if err != nil {
+		return nil, err
+	}
+	return keys.who(), nil
+}
+
+// who is everybody of the list, once.
+func (k *Signers) who() []string {
+	var all []string
+	for _, one := range k.ssh {
+		all = append(all, one.who)
+	}
+	for _, one := range k.pgp {
+		all = append(all, one.who(k.now()))
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+// Tag reads an annotated tag that is here. sources.ErrUnsigned: nobody of the
+// lists in signers has signed it; sources.ErrGone: it is no such tag.
+func (s *Source) Tag(id string, signers []string) (sources.Tag, error) {
+	t, err := s.tag(id, signers)
+	if err != nil {
+		return t, fmt.Errorf("read tag %s of %s: %w", printable(id, 40), s.at, gone(err))
+	}
+	return t, nil
+}
+
+func (s *Source) tag(id string, signers []string) (t sources.Tag, err error) {
+	h, err := parseHash(id)
+	if err != nil {
+		return t, err
+	}
+	raw, err := s.store.read(plumbing.TagObject, h, mostWords)
+	if errors.Is(err, errType) || errors.Is(err, sources.ErrTooLarge) {
+		err = fmt.Errorf("%w: %w", sources.ErrGone, err)
+	}
+	if err != nil {
+		return t, err
+	}
+	if plumbing.ComputeHash(plumbing.TagObject, raw) != h {
+		return t, errDamaged
+	}
+	keys, err := ReadSigners(signers...)
+	if err != nil {
+		return t, err
+	}
+	if t.Signer, err = keys.VerifyTag(raw); err != nil {
+		return t, err
+	}
+	payload, _ := unsignTag(raw) // only what was signed is taken apart
+	o := &object.Tag{}
+	if err := o.Decode(encoded(plumbing.TagObject, payload)); err != nil || o.TargetType != plumbing.CommitObject {
+		return t, fmt.Errorf("%w: it names no commit", sources.ErrGone)
+	}
+	t.Name, t.Commit, t.Message = o.Name, o.Target.String(), o.Message
+	return t, nil
+}
+
+// MergeBase is the last commit that two have in common; empty: none.
+func (s *Source) MergeBase(ctx context.Context, a, b string) (string, error) {
+	ours, err := parseHash(a)
+	if err != nil {
+		return "", err
+	}
+	theirs, err := parseHash(b)
+	if err != nil {
+		return "", err
+	}
+	base, err := s.store.mergeBase(ctx, ours, theirs)
+	if err != nil {
+		return "", fmt.Errorf("compare %s with %s of %s: %w", a, b, s.at, err)
+	}
+	if base.IsZero() {
+		return "", nil
+	}
+	return base.String(), nil
+}
