@@ -28,6 +28,7 @@ import (
 	"github.com/aplomb-dev/aplomb/reconciler"
 	"github.com/aplomb-dev/aplomb/reconciler/store"
 	"github.com/aplomb-dev/aplomb/schema/compile"
+	"github.com/aplomb-dev/aplomb/schema/compile/edit"
 	"github.com/aplomb-dev/aplomb/schema/policy"
 	"github.com/aplomb-dev/aplomb/schema/worker"
 )
@@ -45,7 +46,7 @@ func main() {
 }
 
 // services are what workers do.
-var services = worker.Services{compile.Service: compile.NewHandler, policy.Service: policy.NewHandler}
+var services = worker.Services{compile.Service: compile.NewHandler, policy.Service: policy.NewHandler, edit.Service: edit.NewHandler}
 
 // workerMain is the process that evaluates what others wrote.
 func workerMain() int {
