@@ -44,11 +44,16 @@ func TestPropose(t *testing.T) {
 	rev := h.commit(h.src.tree[all.Revision.ID]...)
 	h.rests(rev)
 	defer func() { // what was shown and reviewed runs
-		h.must(h.Reviewed(ctx, "ben", got.Plan.Digest, "review of 7", got.Shown))
+		h.must(h.Reviewed(WithMeans(ctx, MeansReview), "ben", got.Plan.Digest, "review of 7", got.Shown))
 		h.must(h.Reviewed(ctx, "ben", got.Plan.Digest, "review of 7", got.Shown))
 		h.converged(rev)
 		if want := "; ben approve " + got.Plan.Digest + " review of 7"; strings.Count(h.audit(), want) != 1 {
 			t.Errorf("the audit says %s", h.audit())
+		}
+		entries, err := h.Audit(ctx, 1)
+		h.must(err)
+		if e := entries[0]; e.Via != string(MeansReview) || len(e.Let) == 0 {
+			t.Errorf("it says %+v: not by which means, or not what was let through", e)
 		}
 	}()
 	if now := h.Plan(); len(now.Changes) == 0 || !subset(now, got.Plan) {

@@ -21,10 +21,15 @@ func (r *Reconciler) Reviewed(ctx context.Context, by, digest, why string, shown
 	if len(shown) == 0 || slices.ContainsFunc(r.core.w.Approvals, given) {
 		return nil
 	}
+	held := slices.DeleteFunc(slices.Clone(r.planNow().Changes), func(c PlannedChange) bool { return len(c.Held) == 0 })
+	before := r.core.w.Approvals
 	approvals := append(slices.Clone(r.core.w.Approvals), gate.Approval{ID: digest, By: by, At: time.Now(), Why: why, Changes: slices.Clone(shown)})
-	if err := r.pull(ctx, by, "approve", digest, why, store.Result{Approvals: &approvals}); err != nil {
+	r.core.w.Approvals = approvals
+	let, more := audited(r.tellStill(held))
+	entry := store.Entry{By: by, What: "approve", Subject: digest, Why: why, Let: let, LetMore: more}
+	if err := r.record(ctx, entry, store.Result{Approvals: &approvals}); err != nil {
+		r.core.w.Approvals = before
 		return err
 	}
-	r.core.w.Approvals = approvals
 	return nil
 }

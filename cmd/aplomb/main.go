@@ -149,7 +149,7 @@ var codes = []struct {
 	code string
 }{
 	{errUsage, "usage"}, {errHeld, "held"}, {errPolicy, "policy"}, {errSuspended, "suspended"}, {errNoPath, "no-path"}, {errNoData, "no-data"}, {errNoStore, "no-store"}, {api.ErrNotRunning, "not-running"},
-	{store.ErrLocked, "locked"}, {store.ErrForeign, "foreign"}, {store.ErrCorrupt, "corrupt"},
+	{store.ErrLocked, "locked"}, {store.ErrForeign, "foreign"}, {store.ErrCorrupt, "corrupt"}, {store.ErrAltered, "audit-altered"},
 }
 
 // report writes an error, unless the screen has said it.

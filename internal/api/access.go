@@ -14,6 +14,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/aplomb-dev/aplomb/reconciler"
 	"github.com/aplomb-dev/aplomb/schema"
 )
 
@@ -128,6 +129,14 @@ func (c caller) by(given string) string {
 		return name
 	}
 	return name + " (as " + given + ")"
+}
+
+// means are by which a lever is pulled.
+func (c caller) means() reconciler.Means {
+	if c.peer != nil {
+		return reconciler.MeansSocket
+	}
+	return reconciler.MeansToken
 }
 
 // callerOf finds out who asks. Who shows no token is nobody, which is no error;

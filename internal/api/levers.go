@@ -4,6 +4,8 @@ import (
 	"context"
 	"net/http"
 	"time"
+
+	"github.com/aplomb-dev/aplomb/reconciler"
 )
 
 // bodyTimeout is how long the body of a request may take to arrive.
@@ -18,7 +20,7 @@ func (s *Server) levers(m *http.ServeMux) {
 				if err != nil {
 					return nil, err
 				}
-				return f(e, r.Context(), l)
+				return f(e, reconciler.WithMeans(r.Context(), from(r.Context()).means()), l)
 			})
 		})
 	}

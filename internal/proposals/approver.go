@@ -115,7 +115,7 @@ func (a *Approver) proposal(ctx context.Context, p forge.Proposal) error {
 		if r.Verdict != forge.Approved || r.Commit != p.Head {
 			continue // no yes, or not to this very commit
 		}
-		if err := a.word(ctx, p, r.Author, r.At, "", "review of "+p.ID); err != nil {
+		if err := a.word(ctx, p, r.Author, r.At, "", reconciler.MeansReview, "review of "+p.ID); err != nil {
 			return err
 		}
 	}
@@ -125,7 +125,7 @@ func (a *Approver) proposal(ctx context.Context, p forge.Proposal) error {
 	}
 	for _, c := range comments {
 		if m := approveRE.FindStringSubmatch(c.Body); m != nil && !c.Ours && !c.Edited {
-			if err := a.word(ctx, p, c.Author, c.At, m[1], "comment on "+p.ID); err != nil {
+			if err := a.word(ctx, p, c.Author, c.At, m[1], reconciler.MeansComment, "comment on "+p.ID); err != nil {
 				return err
 			}
 		}
@@ -135,7 +135,7 @@ func (a *Approver) proposal(ctx context.Context, p forge.Proposal) error {
 
 // word records a yes of somebody whose word counts, to what stood there when it
 // was given. digest is the beginning of the one that was named, if any.
-func (a *Approver) word(ctx context.Context, p forge.Proposal, who forge.Account, at time.Time, digest, why string) error {
+func (a *Approver) word(ctx context.Context, p forge.Proposal, who forge.Account, at time.Time, digest string, via reconciler.Means, why string) error {
 	if who.Is(p.Author.Name) {
 		return nil // nobody agrees with themselves, whichever the door
 	}
@@ -154,7 +154,7 @@ func (a *Approver) word(ctx context.Context, p forge.Proposal, who forge.Account
 	}
 	// Counted first: a crash between the two costs a question. The other way
 	// round it could approve again what was used up.
-	if err := a.Approve(ctx, who.Name, shown.Digest, why, shown.Shown); err != nil {
+	if err := a.Approve(reconciler.WithMeans(ctx, via), who.Name, shown.Digest, why, shown.Shown); err != nil {
 		return errors.Join(err, a.Book.uncount(key))
 	}
 	return nil

@@ -13,6 +13,7 @@ import (
 
 	"github.com/sirupsen/logrus"
 
+	"github.com/aplomb-dev/aplomb/reconciler"
 	"github.com/aplomb-dev/aplomb/reconciler/plan"
 	"github.com/aplomb-dev/aplomb/schema"
 	"github.com/aplomb-dev/aplomb/sources"
@@ -25,7 +26,10 @@ const digest = "5e0c7a1f93b25e0c7a1f93b25e0c7a1f93b25e0c7a1f93b25e0c7a1f93b25e0c
 func counted(t *testing.T, a *Approver) ([]string, error) {
 	t.Helper()
 	var got []string
-	a.Approve = func(_ context.Context, by, digest, why string, shown []plan.Masked) error {
+	a.Approve = func(ctx context.Context, by, digest, why string, shown []plan.Masked) error {
+		if via := string(reconciler.MeansOf(ctx)); !strings.HasPrefix(why, via+" of ") && !strings.HasPrefix(why, via+" on ") {
+			t.Errorf("%s: by way of %q", why, via)
+		}
 		got = append(got, by+" "+digest[:4]+" "+why+" "+shown[0].ID.Name)
 		return nil
 	}

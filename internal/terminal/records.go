@@ -70,7 +70,7 @@ func (p *Printer) Audit(es []reconciler.AuditEntry) {
 		if let := e.Lets(); let != "" {
 			subject += " " + let
 		}
-		rows = append(rows, []cell{text(p.stamp(e.At)), text(e.By), styled(e.Does(), bold), text(subject), text(e.Why)})
+		rows = append(rows, []cell{text(p.stamp(e.At)), text(e.Via), text(e.By), styled(e.Does(), bold), text(subject), text(e.Why)})
 	}
 	p.rows(0, rows, true)
 }

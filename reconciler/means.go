@@ -1,0 +1,30 @@
+package reconciler
+
+import "context"
+
+// Means are by which somebody pulls a lever, for the audit.
+type Means string
+
+// The means.
+const (
+	MeansHere    Means = "data folder" // opened by the command itself: nothing else is known of a call
+	MeansSocket  Means = "socket"      // whose other end the kernel vouches for
+	MeansToken   Means = "token"
+	MeansReview  Means = "review"  // on the forge
+	MeansComment Means = "comment" // on the forge
+)
+
+type meansKey struct{}
+
+// WithMeans is a context for levers that are pulled by some means.
+func WithMeans(ctx context.Context, m Means) context.Context {
+	return context.WithValue(ctx, meansKey{}, m)
+}
+
+// MeansOf is what WithMeans said.
+func MeansOf(ctx context.Context) Means {
+	if m, ok := ctx.Value(meansKey{}).(Means); ok {
+		return m
+	}
+	return MeansHere
+}
