@@ -46,6 +46,7 @@ func (c *Config) check() []schema.Diagnostic {
 		k.unsupported(e, at)
 		k.followed(e, at)
 		k.forge(e, at)
+		k.notify(e, at.Child("notify"))
 		k.valueNames(e, at.Child("values"))
 		k.paths(e, at.Child("paths"))
 		k.targets(e, at.Child("targets"))

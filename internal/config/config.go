@@ -71,6 +71,8 @@ type Environment struct {
 	Status  Status   `json:"status"`
 	Forge   *Forge   `json:"forge"` // nil: none
 
+	Notify map[string]Receiver `json:"notify"` // by name
+
 	JSON json.RawMessage `json:"-"` // the section as checked, for Diff
 }
 

@@ -143,6 +143,10 @@ func decodeEnvironment(base, name string, raw json.RawMessage) (Environment, err
 			f.App.KeyFile = below(base, f.App.KeyFile)
 		}
 	}
+	for name, r := range e.Notify {
+		r.URLFile, r.SecretFile, r.CAFile = below(base, r.URLFile), below(base, r.SecretFile), below(base, r.CAFile)
+		e.Notify[name] = r
+	}
 	for i := range e.Paths {
 		e.Paths[i].Path = strings.Trim(e.Paths[i].Path, "/")
 	}
