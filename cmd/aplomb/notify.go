@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/sirupsen/logrus"
 
@@ -36,7 +37,7 @@ func newNotifiers(f *folder, e config.Environment, c reconciler.Control, log log
 			to.URL = (&secretFile{path: r.URLFile, log: log}).read
 		}
 		to.Secret = (&secretFile{path: r.SecretFile, log: log}).orNone()
-		n := &notify.Notifier{Environment: e.Name, Name: name, On: r.On, Send: to.Send, Book: book, Status: c.Status, Wait: c.Wait, Log: log}
+		n := &notify.Notifier{Environment: e.Name, Name: name, On: r.On, Send: to.Send, Book: book, Status: c.Status, Wait: c.Wait, Log: log, Gather: time.Duration(r.Gather)}
 		if r.On == nil {
 			n.On = notify.Whats
 		}

@@ -16,6 +16,7 @@ type Receiver struct {
 	SecretFile string   `json:"secretFile"`
 	CAFile     string   `json:"caFile"`
 	On         []string `json:"on"` // nil: everything
+	Gather     Duration `json:"gather"`
 }
 
 // notify finds what does not go with a receiver.
