@@ -36,6 +36,7 @@ type Config struct {
 	Interval    time.Duration // between looks at the source; zero: DefaultInterval
 	Resync      time.Duration // between looks at everything that lives; zero: DefaultResync
 	ReportEvery time.Duration // at most one report in it; zero: DefaultReportEvery
+	Quarantine  time.Duration // after it, what does not converge by its own fault is gone back from; zero: never
 	ReadOnly    bool          // plan only: neither engines nor the store are written
 	Once        bool          // the source is looked at once, not followed
 	Log         logrus.FieldLogger
@@ -86,6 +87,7 @@ type Reconciler struct {
 	refuse *Refusal
 	looked bool // the source has been looked at since the start
 	fatal  error
+	trial  trial
 
 	wake    chan struct{}     // one turn is worth making
 	idle    chan struct{}     // no call is in flight any more
@@ -229,10 +231,11 @@ func (r *Reconciler) turn(calls context.Context) (time.Duration, error) {
 	}
 	r.start(calls, started)
 	r.status.turned(d)
+	next := r.tried()
 	if d.Wake.IsZero() {
-		return idle, nil
+		return next, nil
 	}
-	return max(time.Until(d.Wake), 0), nil
+	return min(max(time.Until(d.Wake), 0), next), nil
 }
 
 // broken ends everything: without a journal nothing may be written.

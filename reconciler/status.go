@@ -2,6 +2,7 @@ package reconciler
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/sirupsen/logrus"
@@ -25,14 +26,17 @@ type statusKeeper struct {
 	next   uint64  // sequence of the next event
 	subs   map[chan Event]struct{}
 
-	since     time.Time // not converged since
-	converged bool
-	settled   bool
-	done      tally     // applied since the environment was converged last
-	tally     tally     // applied since the last report
-	fresh     bool      // what is in force is not what converged last
-	unsaid    time.Time // since when there is something that no report tells; zero: nothing
-	stats     Stats
+	since       time.Time // not converged since
+	converged   bool
+	convergedAt time.Time // all was well last then
+	well        time.Time // all has been well since, but for drift that was repaired; zero: it is not
+	wellOf      tuple     // that it is well with
+	settled     bool
+	done        tally     // applied since the environment was converged last
+	tally       tally     // applied since the last report
+	fresh       bool      // what is in force is not what converged last
+	unsaid      time.Time // since when there is something that no report tells; zero: nothing
+	stats       Stats
 }
 
 // tally counts what was applied, for the summary of a report.
@@ -44,7 +48,7 @@ const (
 )
 
 func newStatusKeeper(r *Reconciler) *statusKeeper {
-	return &statusKeeper{r: r, moved: make(chan struct{}), next: 1, subs: map[chan Event]struct{}{}, since: time.Now(), done: tally{}, tally: tally{}, stats: Stats{Applies: map[Apply]uint64{}}}
+	return &statusKeeper{convergedAt: r.core.w.State.ConvergedAt, r: r, moved: make(chan struct{}), next: 1, subs: map[chan Event]struct{}{}, since: time.Now(), done: tally{}, tally: tally{}, stats: Stats{Applies: map[Apply]uint64{}}}
 }
 
 // changed lets everybody who waits look again.
@@ -129,11 +133,30 @@ func (k *statusKeeper) turned(d *Decision) {
 	moved := news || all != k.converged || settled != k.settled
 	k.settled = settled
 	k.turn(all)
+	k.wellNow(all)
 	if moved {
 		k.changed()
 	}
 	if !k.unsaid.IsZero() {
 		nudge(k.r.reports)
+	}
+}
+
+// wellNow notes since when all is well. What is new, and what wants a person or
+// has failed, ends that; what is only being repaired does not, nor does a commit
+// that leaves everything as it was.
+func (k *statusKeeper) wellNow(all bool) {
+	w := k.r.core.w
+	now := tuple{w.Revision, w.Under}
+	same := now.same(k.wellOf) || now.Tree != "" && now.Tree == k.wellOf.Tree && now.SameTrees(k.wellOf.Under)
+	ill := !w.Declared || w.State.Suspended != nil || w.State.Down || slices.ContainsFunc(w.Nodes, func(n *Node) bool {
+		return n.said != nil && n.said.State != Converged && n.said.State != Waiting && n.said.State != Progressing
+	})
+	if ill || !same {
+		k.well = time.Time{}
+	}
+	if k.wellOf = now; all && k.well.IsZero() {
+		k.well = w.Now
 	}
 }
 
@@ -217,7 +240,7 @@ func (k *statusKeeper) turn(all bool) {
 		k.since = w.Now
 		return
 	}
-	k.stats.Converged = w.Now
+	k.stats.Converged, k.convergedAt = w.Now, w.Now
 	k.emit(Event{Type: "converged", Message: k.done.String(), Seconds: w.Now.Sub(k.since).Seconds()})
 	k.done = tally{}
 	if w.State.Down || k.r.cfg.ReadOnly || lastIs(w.State.Converged, w.Revision) && !k.fresh {
@@ -225,7 +248,7 @@ func (k *statusKeeper) turn(all bool) {
 	}
 	k.fresh = false
 	record := recordOf(tuple{w.Revision, w.Under}, w.Now, "converged")
-	if err := k.r.setState(context.Background(), rememberConverged(w.State, w.Revision), []any{record}); err != nil {
+	if err := k.r.setState(context.Background(), rememberConverged(w.State, w.Revision, w.Now), []any{record}); err != nil {
 		k.r.log.WithError(err).Warn("the converged revision was not recorded")
 	}
 }

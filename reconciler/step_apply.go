@@ -56,6 +56,9 @@ func (w *World) Begin(n *Node) store.Intent {
 		in.Owned = *before
 		in.Settled = store.Settled{}
 	}
+	if in.Since.IsZero() || in.Owned.Want != p.WantSum {
+		in.Since = w.Now
+	}
 	in.ID, in.Want, in.Inputs, in.Action, in.AppliedAt, in.Revision = n.ID, p.WantSum, p.Inputs, p.Change.Action, w.Now, w.Revision.ID
 	in.Handle = n.Key.Handle
 	if p.Want != nil {

@@ -126,6 +126,9 @@ func (r *Reconciler) advance(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := r.quarantine(ctx, head); err != nil {
+		return err
+	}
 	rev, err := r.wanted(ctx, head)
 	if err != nil {
 		return err
@@ -146,7 +149,7 @@ func (r *Reconciler) advance(ctx context.Context) error {
 }
 
 // wanted is the revision to follow: the tip, or while that is quarantined the
-// one that a person rolled back to. A commit that contains the quarantined
+// one that was gone back to. A commit that contains the quarantined
 // tip ends the rollback.
 func (r *Reconciler) wanted(ctx context.Context, head sources.Revision) (sources.Revision, error) {
 	r.mu.Lock()
@@ -362,10 +365,11 @@ func (r *Reconciler) inForce() bool {
 }
 
 // rememberConverged keeps the revisions that a rollback may name.
-func rememberConverged(s store.State, rev sources.Revision) store.State {
+func rememberConverged(s store.State, rev sources.Revision, at time.Time) store.State {
 	const most = 50
 	s.Converged = slices.DeleteFunc(slices.Clone(s.Converged), func(r sources.Revision) bool { return r.ID == rev.ID })
 	s.Converged = append(s.Converged, rev)
 	s.Converged = s.Converged[max(0, len(s.Converged)-most):]
+	s.ConvergedAt = at
 	return s
 }

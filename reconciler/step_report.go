@@ -179,7 +179,7 @@ func summary(s Status) string {
 
 // reportJSON is status.json: the status without what changes of itself.
 func reportJSON(s Status, signed SignedInventory) ([]byte, error) {
-	s.At, s.Seq, s.Source.At, s.Report = time.Time{}, 0, time.Time{}, ReportStatus{}
+	s.At, s.Seq, s.Source.At, s.Report, s.WellSince = time.Time{}, 0, time.Time{}, ReportStatus{}, time.Time{}
 	for _, f := range []**FollowedStatus{&s.Templates, &s.Policies} {
 		if *f != nil {
 			still := **f
@@ -206,6 +206,9 @@ func reportPage(s Status) []byte {
 		if s.Refused.Error != "" {
 			_, _ = fmt.Fprintf(&b, "- %s\n", cell(s.Refused.Error))
 		}
+	}
+	if q := s.Rollback; q != nil {
+		_, _ = fmt.Fprintf(&b, "\n`%s` is quarantined by %s: %s\n", q.Quarantined.Short(), cell(q.Lever.By), cell(q.Lever.Why))
 	}
 	b.WriteString("\n| resource | state | since | last change |\n|---|---|---|---|\n")
 	for _, r := range s.Resources {

@@ -90,6 +90,9 @@ func (w *World) Verified(n *Node, r *store.Result) {
 	if n.Intent != nil {
 		o.AppliedAt, o.Revision, o.Action = n.Intent.AppliedAt, n.Intent.Revision, n.Intent.Action
 	}
+	if o.Since.IsZero() || o.Want != n.Plan.WantSum {
+		o.Since = w.Now
+	}
 	res := n.Decl.Res
 	if n.Live.State.Health.Status == drivers.Healthy {
 		o.Hold, o.Data, o.Needs = res.Hold, res.Data, w.needsOf(n)

@@ -45,6 +45,7 @@ type Status struct {
 	Down        bool             `json:"down,omitempty"`       // a person took it down; resume brings it back
 	Converged   bool             `json:"converged"`            // every resource is, and nothing is refused or suspended
 	Settled     bool             `json:"settled"`              // nothing will happen before the clock, the world or a person moves
+	WellSince   time.Time        `json:"wellSince,omitzero"`   // all of this content has been converged since, but for drift that was repaired; of this process
 	PlanDigest  string           `json:"planDigest,omitempty"` // of what is pending; empty where nothing is
 	At          time.Time        `json:"at"`
 	Seq         uint64           `json:"seq"` // grows with every change of this status

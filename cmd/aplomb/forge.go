@@ -35,7 +35,13 @@ type office struct {
 	desk     *proposals.Desk     // nil: no comments are wanted
 	approver *proposals.Approver // nil: no reviews are
 	teller   *proposals.Teller   // nil: no commit statuses are
+	reverter *proposals.Reverter // nil: nothing is proposed to be undone
+	promoter *proposals.Promoter // nil: no other environment is followed
 	hook     http.Handler        // nil: the forge does not call
+
+	forge forge.Forge
+	book  *proposals.Book
+	log   logrus.FieldLogger
 }
 
 // newForge opens a forge; nobody is asked yet.
@@ -72,7 +78,7 @@ func newOffice(f *folder, e config.Environment, r *reconciler.Reconciler, src so
 	if err != nil {
 		return nil, hinted{err, "put the file away: what was shown before is then asked for again"}
 	}
-	o := &office{}
+	o := &office{forge: fg, book: book, log: log}
 	interval := time.Duration(e.Forge.Interval)
 	if e.Status.Comment {
 		planned, without, err := withoutCode(reg)
@@ -139,6 +145,12 @@ func (o *office) run(ctx context.Context) {
 	}
 	if o.teller != nil {
 		all.Go(func() { o.teller.Run(ctx) })
+	}
+	if o.reverter != nil {
+		all.Go(func() { o.reverter.Run(ctx) })
+	}
+	if o.promoter != nil {
+		all.Go(func() { o.promoter.Run(ctx) })
 	}
 	all.Wait()
 }

@@ -74,6 +74,8 @@ type runner struct {
 	log    logrus.FieldLogger
 	out    io.Writer // for lines of several environments at once
 
+	running environs
+
 	mu    sync.Mutex
 	cfg   *config.Config // in force
 	state api.Configuration

@@ -41,6 +41,9 @@ func (r *runner) opened(ctx context.Context, e config.Environment) (*daemon.Open
 		return nil, err
 	}
 	at, err := newOffice(f, e, rec, s.source, s.registry, s.log)
+	if err == nil {
+		err = at.propose(e, rec, s.source, &r.running)
+	}
 	if err != nil {
 		return nil, errors.Join(err, s.close())
 	}
@@ -54,6 +57,7 @@ func (r *runner) opened(ctx context.Context, e config.Environment) (*daemon.Open
 		o.Hook = at.hook
 	}
 	o.Run = func(ctx context.Context) error {
+		defer r.running.add(e, rec, s.source)()
 		var beside sync.WaitGroup
 		inner, cancel := context.WithCancel(ctx)
 		beside.Go(func() { r.tell(inner, e.Name, s.Control) })

@@ -246,6 +246,9 @@ func openFollowed(f *folder, name string, src config.Source, how opening, c *clo
 	}
 	cfg := gitConfig(src, mirrored)
 	cfg.AllowRewind, cfg.Log = how.rewind, log
+	if how.section != nil {
+		cfg.Reserved = []string{how.section.Status.Branch}
+	}
 	s, err := git.Open(cfg)
 	if err != nil {
 		return nil, err

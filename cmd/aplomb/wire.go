@@ -172,6 +172,9 @@ func configure(cfg *reconciler.Config, e config.Environment) {
 	cfg.Gates = gate.Config{Destroys: free(e.Gates.Budget.Deletes), Share: free(int(e.Gates.Budget.Share)), Reviews: e.Gates.Reviews}
 	cfg.ReportDrift = e.Drift == "report"
 	cfg.Resync = time.Duration(e.Resync)
+	if e.Quarantine != nil {
+		cfg.Quarantine = time.Duration(e.Quarantine.After)
+	}
 }
 
 // openStore takes the lock of a data folder.

@@ -47,6 +47,8 @@ func (c *Config) check() []schema.Diagnostic {
 		k.followed(e, at)
 		k.forge(e, at)
 		k.notify(e, at.Child("notify"))
+		k.quarantine(e, at.Child("quarantine"))
+		k.after(e, at.Child("after"))
 		k.valueNames(e, at.Child("values"))
 		k.paths(e, at.Child("paths"))
 		k.targets(e, at.Child("targets"))

@@ -3,7 +3,7 @@
 // for what a schema cannot say. Every finding stands at its place in the file.
 //
 // Read in this order: config.go (the values), load.go (from file to values),
-// check.go and target.go (what a schema cannot say), diff.go (what changed). It
+// check.go, target.go and promotion.go (what a schema cannot say), diff.go (what changed). It
 // must not know any driver or source, nor what is done with a configuration; it
 // reads no file but the configuration itself.
 package config
@@ -71,7 +71,9 @@ type Environment struct {
 	Status  Status   `json:"status"`
 	Forge   *Forge   `json:"forge"` // nil: none
 
-	Notify map[string]Receiver `json:"notify"` // by name
+	Notify     map[string]Receiver `json:"notify"`     // by name
+	Quarantine *Quarantine         `json:"quarantine"` // nil: nothing is gone back from
+	After      *After              `json:"after"`      // nil: it follows no other environment
 
 	JSON json.RawMessage `json:"-"` // the section as checked, for Diff
 }

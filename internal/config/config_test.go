@@ -147,6 +147,12 @@ func TestFindings(t *testing.T) {
 			"17:36: environments.prod.notify.a.url: of Slack the URL is a token", "17:79: environments.prod.notify.a.secretFile: Slack knows no signatures"}},
 		{"a gitea somewhere", "drift: report", "forge: {kind: gitea, repository: a/b, tokenFile: t}", []string{
 			"17:12: environments.prod.forge.url is missing: gitea has no public server"}},
+		{"nobody to propose to", "drift: report", "quarantine: {after: 0s, revert: true}", []string{
+			"17:25: environments.prod.quarantine.after: a revision needs some time", "17:37: environments.prod.quarantine.revert: there is no forge"}},
+		{"nothing to follow", "drift: report", "after: {environment: test, files: ['[a']}", []string{
+			"17:12: environments.prod.after: there is no forge", `17:26: environments.prod.after.environment: there is no environment "test"`, `17:40: environments.prod.after.files[0]: `}},
+		{"following itself", "drift: report", "after: {environment: prod}\n    forge: {kind: github, repository: a/b, tokenFile: t}", []string{"17:26: environments.prod.after.environment: prod follows itself"}},
+		{"following elsewhere", "drift: report", "after: {environment: stage}\n    forge: {kind: github, repository: a/b, tokenFile: t}", []string{"17:26: environments.prod.after.environment: stage follows another repository"}},
 		{"no repository", "source: {git: ../fleet}", "source: {dir: ../fleet}", []string{"20:14: environments.stage.source.dir: the daemon follows declarations by commit"}},
 		{"neither", "drift: report", "templates: {path: a}", []string{"17:16: exactly one of environments.prod.templates.git and environments.prod.templates.dir"}},
 		{"both", "drift: report", "templates: {git: a, dir: b}", []string{"17:"}},

@@ -3,6 +3,7 @@ package proposals
 import (
 	"context"
 	"slices"
+	"strconv"
 	"sync"
 	"time"
 
@@ -18,6 +19,7 @@ type board struct {
 	comments map[string]string   // by proposal and key
 	written  int                 // comments, each time one changed
 	statuses map[string][]string // by commit: state and text
+	drafts   []forge.Draft       // that were opened
 	down     error
 	news     chan struct{} // closed and made anew with each write
 }
@@ -66,6 +68,24 @@ func (b *board) Status(ctx context.Context, commit string, s forge.Status) error
 	}
 	b.told()
 	return nil
+}
+
+func (b *board) Open(ctx context.Context, d forge.Draft) (forge.Proposal, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.down != nil || ctx.Err() != nil {
+		return forge.Proposal{}, cmpErr(b.down, ctx.Err())
+	}
+	for _, p := range b.open {
+		if p.HeadBranch == d.Branch && p.Branch == d.Base {
+			return p, nil
+		}
+	}
+	b.drafts = append(b.drafts, d)
+	p := forge.Proposal{ID: strconv.Itoa(len(b.drafts)), HeadBranch: d.Branch, Branch: d.Base, Title: d.Title, State: forge.Open}
+	b.open = append(b.open, p)
+	b.told()
+	return p, nil
 }
 
 func cmpErr(a, b error) error {

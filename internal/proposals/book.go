@@ -23,8 +23,8 @@ const (
 	maxBook   = 64 << 20
 )
 
-// Book remembers, over restarts, what was shown on proposals, and which words on
-// them were counted. What it has forgotten nobody has approved: it asks again.
+// Book remembers, over restarts, what was shown on proposals, which words on
+// them were counted, and what was proposed. What it has forgotten nobody has approved: it asks again.
 // It holds no secret: changes are masked. Safe for concurrent use.
 type Book struct {
 	path string
@@ -129,6 +129,14 @@ func (b *Book) count(key string) (news bool, err error) {
 	}
 	b.counted[key] = time.Now()
 	return true, b.save()
+}
+
+// knows says whether something was counted.
+func (b *Book) knows(key string) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	_, known := b.counted[key]
+	return known
 }
 
 // uncount takes back that a word was counted.

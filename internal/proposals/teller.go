@@ -67,7 +67,7 @@ func (t *Teller) Run(ctx context.Context) {
 		}
 		tries++
 		t.Log.WithError(err).WithField("env", t.Environment).Warn("a commit status could not be set; it is set again")
-		t.rest(ctx, err, tries)
+		rest(ctx, err, tries, t.First, t.Most)
 	}
 }
 
@@ -104,12 +104,19 @@ func (t *Teller) tell(ctx context.Context, s reconciler.Status, said map[string]
 	return nil
 }
 
-// words are what is to be said now: of the revision in force, and of one that
-// is refused.
+// words are what is to be said now: of the revision in force, of one that was
+// gone back from, and of one that is refused.
 func (t *Teller) words(s reconciler.Status) []word {
 	var all []word
 	if s.Revision.ID != "" && len(s.Resources) > 0 {
 		all = append(all, word{s.Revision.ID, t.inForce(s)})
+	}
+	if q := s.Rollback; q != nil && q.Quarantined.ID != s.Revision.ID {
+		text := "rolled back, at " + q.To.Short()
+		if len(q.Faults) > 0 {
+			text = "quarantined, back at " + q.To.Short() + ": " + q.Faults[0]
+		}
+		all = append(all, word{q.Quarantined.ID, t.status(forge.Failure, text)})
 	}
 	if r := s.Refused; r != nil && r.Revision.ID != s.Revision.ID {
 		text := r.Error
@@ -146,8 +153,7 @@ func (t *Teller) status(state forge.StatusState, text string) forge.Status {
 }
 
 // rest waits after a failure.
-func (t *Teller) rest(ctx context.Context, err error, tries int) {
-	first, most := t.First, t.Most
+func rest(ctx context.Context, err error, tries int, first, most time.Duration) {
 	if first == 0 {
 		first = DefaultFirst
 	}

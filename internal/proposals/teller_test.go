@@ -114,6 +114,25 @@ func TestTeller(t *testing.T) {
 	b.says(t, "bbb", "pending 1 converged, 1 progressing", "failure 1 converged, 1 degraded", "success 2 converged")
 }
 
+// A revision that was gone back from has failed, and not been overtaken.
+func TestTellerQuarantine(t *testing.T) {
+	h := &house{news: make(chan struct{})}
+	h.set(at("aaaaaaa1", true, reconciler.Converged))
+	b := telling(t, h)
+	b.says(t, "aaaaaaa1", "success 1 converged")
+	h.set(at("bbbbbbb1", false, reconciler.Progressing))
+	b.says(t, "bbbbbbb1", "pending 1 progressing")
+	s := at("aaaaaaa1", true, reconciler.Converged)
+	s.Rollback = &reconciler.Rollback{To: sources.Revision{ID: "aaaaaaa1"}, Quarantined: sources.Revision{ID: "bbbbbbb1"}}
+	h.set(s)
+	b.says(t, "bbbbbbb1", "pending 1 progressing", "failure rolled back, at aaaaaaa")
+	again := *s.Rollback
+	again.Faults = []string{"local.process/web is degraded: exit 1"}
+	s.Rollback = &again
+	h.set(s)
+	b.says(t, "bbbbbbb1", "pending 1 progressing", "failure rolled back, at aaaaaaa", "failure quarantined, back at aaaaaaa: local.process/web is degraded: exit 1")
+}
+
 // What the forge does not take is said again; what was overtaken meanwhile is
 // not.
 func TestTellerForgeDown(t *testing.T) {

@@ -55,7 +55,8 @@ type Owned struct {
 	Data      bool            `json:"data,omitempty"`
 	Was       string          `json:"was,omitempty"` // metadata.was, done
 	AppliedAt time.Time       `json:"appliedAt"`
-	Action    schema.Action   `json:"action"` // the last
+	Since     time.Time       `json:"since,omitzero"` // this Want was begun first then
+	Action    schema.Action   `json:"action"`         // the last
 	Revision  string          `json:"revision,omitempty"`
 	Pos       schema.Pos      `json:"pos,omitzero"`
 	Use       *schema.Use     `json:"use,omitempty"` // of a template, that yielded it
@@ -86,9 +87,10 @@ type Intent struct {
 
 // State is what persists beside inventory and journal.
 type State struct {
-	InForce     sources.Revision     `json:"inForce,omitzero"`    // the last revision that compiled
-	Under       Under                `json:"under,omitzero"`      // what it was compiled under
-	Converged   []sources.Revision   `json:"converged,omitempty"` // oldest first, at most 50
+	InForce     sources.Revision     `json:"inForce,omitzero"`     // the last revision that compiled
+	Under       Under                `json:"under,omitzero"`       // what it was compiled under
+	Converged   []sources.Revision   `json:"converged,omitempty"`  // oldest first, at most 50
+	ConvergedAt time.Time            `json:"convergedAt,omitzero"` // when the last of them was recorded
 	Suspended   *Lever               `json:"suspended,omitempty"`
 	Paused      map[string]Lever     `json:"paused,omitempty"` // suspended resources, by Key.String
 	Quarantined *Quarantine          `json:"quarantined,omitempty"`
@@ -125,6 +127,10 @@ type Quarantine struct {
 	To          sources.Revision `json:"to"`
 	Quarantined sources.Revision `json:"quarantined"`
 	Lever       Lever            `json:"lever"`
+
+	// Faults are what did not get well, in words, where no person went back:
+	// the first ones.
+	Faults []string `json:"faults,omitempty"`
 }
 
 // World is everything that Load answers.

@@ -1,5 +1,5 @@
-// Package git follows one branch or tag of a Git repository and writes reports
-// to another branch of it. It must not know how declarations are read, what is
+// Package git follows one branch or tag of a Git repository, writes reports to
+// another branch of it, and branches to be proposed. It must not know how declarations are read, what is
 // done with them, nor how often anybody looks.
 //
 // A local repository is opened in place and read only. One on a server is
@@ -9,5 +9,5 @@
 //
 // In reading order: Config and Source, Head and Fetch, the rule about history
 // (follow.go), the tree of a commit as an fs.FS (tree.go), the store of objects
-// (store.go), the wire (wire.go, https.go, ssh.go), Reporter.
+// (store.go), the wire (wire.go, https.go, ssh.go), Reporter, Branch (branch.go).
 package git

@@ -68,11 +68,10 @@ func (d *draft) folder(files map[string][]byte) (plumbing.Hash, error) {
 			below[first][rest] = data
 			continue
 		}
-		h, err := d.store.put(encoded(plumbing.BlobObject, data))
+		h, err := d.blob(data)
 		if err != nil {
 			return h, err
 		}
-		d.made = append(d.made, h)
 		entries = append(entries, object.TreeEntry{Name: name, Mode: filemode.Regular, Hash: h})
 	}
 	for name, files := range below {

@@ -21,7 +21,25 @@ func (r *Reporter) signature() object.Signature {
 // push offers a commit on top of base to the server. errRaced: the branch is
 // not at base any more.
 func (r *Reporter) push(ctx context.Context, base, commit plumbing.Hash, made []plumbing.Hash) error {
-	ctx, cancel := context.WithTimeout(ctx, r.cfg.Timeout)
+	var refused refusedError
+	switch err := r.remote().push(ctx, r.ref, base, commit, made); {
+	case errors.As(err, &refused):
+		return r.refused(ctx, base, refused.error)
+	case err != nil:
+		return err
+	}
+	return r.store.mark("refs/aplomb/status", commit)
+}
+
+// refusedError is a push that reached the server and did not go through.
+type refusedError struct{ error }
+
+func (r refusedError) Unwrap() error { return r.error }
+
+// push moves a branch of the server from what it was to a commit, with the
+// objects that were made for it. errRaced: it is not at that any more.
+func (r remote) push(ctx context.Context, ref plumbing.ReferenceName, was, commit plumbing.Hash, made []plumbing.Hash) error {
+	ctx, cancel := context.WithTimeout(ctx, r.timeout)
 	defer cancel()
 	session, err := r.wire.receive(ctx)
 	if err != nil {
@@ -32,7 +50,7 @@ func (r *Reporter) push(ctx context.Context, base, commit plumbing.Hash, made []
 	if err != nil {
 		return explain(ctx, err)
 	}
-	if adv.References[r.ref.String()] != base {
+	if adv.References[ref.String()] != was {
 		return errRaced
 	}
 	pack, err := r.store.pack(made)
@@ -40,16 +58,16 @@ func (r *Reporter) push(ctx context.Context, base, commit plumbing.Hash, made []
 		return err
 	}
 	req := packp.NewReferenceUpdateRequestFromCapabilities(adv.Capabilities)
-	req.Commands = []*packp.Command{{Name: r.ref, Old: base, New: commit}}
+	req.Commands = []*packp.Command{{Name: ref, Old: was, New: commit}}
 	req.Packfile = io.NopCloser(bytes.NewReader(pack))
 	report, err := session.ReceivePack(ctx, req)
 	if err == nil && report == nil {
 		err = errors.New("the server did not say whether it took the push")
 	}
 	if err != nil {
-		return r.refused(ctx, base, err)
+		return refusedError{explain(ctx, err)}
 	}
-	return r.store.mark("refs/aplomb/status", commit)
+	return nil
 }
 
 // refused finds out whether a push failed because somebody was faster.
@@ -61,7 +79,7 @@ func (r *Reporter) refused(ctx context.Context, base plumbing.Hash, err error) e
 	if lookErr == nil && now != base {
 		return fmt.Errorf("%w: %w", errRaced, err)
 	}
-	return withHint(fmt.Errorf("the server refused the push: %w", explain(ctx, err)),
+	return withHint(fmt.Errorf("the server refused the push: %w", err),
 		"let the account of this environment write to "+r.cfg.Branch+", or switch reports off")
 }
 
@@ -74,7 +92,7 @@ func (s *store) pack(objects []plumbing.Hash) ([]byte, error) {
 		return err
 	})
 	if err != nil {
-		return nil, fmt.Errorf("pack the report: %w", err)
+		return nil, fmt.Errorf("pack what is to be pushed: %w", err)
 	}
 	return buf.Bytes(), nil
 }

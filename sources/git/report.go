@@ -59,7 +59,7 @@ func NewReporter(cfg ReporterConfig) (*Reporter, error) {
 		return nil, fmt.Errorf("git reporter: %w", err)
 	}
 	cfg.Branch = firstOf(cfg.Branch, DefaultStatusBranch)
-	cfg.Name, cfg.Email = firstOf(cfg.Name, "aplomb"), firstOf(cfg.Email, "aplomb@localhost")
+	cfg.Name, cfg.Email = firstOf(cfg.Name, ownName), firstOf(cfg.Email, ownEmail)
 	cfg.Timeout = orElse(cfg.Timeout, DefaultTimeout)
 	if cfg.Now == nil {
 		cfg.Now = time.Now
@@ -114,7 +114,7 @@ const (
 	longestPause   = 400 * time.Millisecond
 )
 
-var errRaced = errors.New("somebody else wrote to the status branch")
+var errRaced = errors.New("somebody else wrote to the branch meanwhile")
 
 // Report puts the environment's folder on the branch as it is in rep; what the
 // branch holds of other environments stays. Equal content makes no commit.
@@ -175,8 +175,7 @@ func (r *Reporter) base(ctx context.Context) (plumbing.Hash, error) {
 	var head string
 	var err error
 	if r.wire != nil {
-		m := remote{store: r.store, wire: r.wire, timeout: r.cfg.Timeout, limit: DefaultMaxPack}
-		tip, head, err = m.pull(ctx, r.ref, "refs/aplomb/status")
+		tip, head, err = r.remote().pull(ctx, r.ref, "refs/aplomb/status")
 	} else if tip, err = r.store.ref(r.ref); err == nil || isAbsent(err) {
 		head, err = r.store.headBranch()
 	}
@@ -187,6 +186,10 @@ func (r *Reporter) base(ctx context.Context) (plumbing.Hash, error) {
 		err = errTracked
 	}
 	return tip, err
+}
+
+func (r *Reporter) remote() remote {
+	return remote{store: r.store, wire: r.wire, timeout: r.cfg.Timeout, limit: DefaultMaxPack}
 }
 
 func isAbsent(err error) bool {

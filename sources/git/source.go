@@ -51,6 +51,10 @@ type Config struct {
 	MaxFile int64 // bytes of one file of a snapshot; 0: DefaultMaxFile
 	Entries int   // files and folders of one snapshot; 0: DefaultEntries
 
+	// Reserved are branches that Branch never writes to, beside the followed one:
+	// such as that of the reports.
+	Reserved []string
+
 	Log logrus.FieldLogger // nil: silent
 }
 

@@ -50,15 +50,26 @@ func (s *Source) pull(ctx context.Context) (plumbing.Hash, error) {
 // pullRef fetches one ref of the server, as remote.pull does, one conversation
 // at a time.
 func (s *Source) pullRef(ctx context.Context, ref, mark plumbing.ReferenceName) (plumbing.Hash, error) {
-	r := remote{store: s.store, wire: s.wire, timeout: s.cfg.Timeout, limit: s.cfg.MaxPack}
+	if err := s.takeTurn(ctx); err != nil {
+		return plumbing.ZeroHash, err
+	}
+	defer func() { <-s.net }()
+	h, _, err := s.remote().pull(ctx, ref, mark)
+	return h, err
+}
+
+// takeTurn waits for the right to speak to the server.
+func (s *Source) takeTurn(ctx context.Context) error {
 	select {
 	case s.net <- struct{}{}:
-		defer func() { <-s.net }()
+		return nil
 	case <-ctx.Done():
-		return plumbing.ZeroHash, ctx.Err()
+		return ctx.Err()
 	}
-	h, _, err := r.pull(ctx, ref, mark)
-	return h, err
+}
+
+func (s *Source) remote() remote {
+	return remote{store: s.store, wire: s.wire, timeout: s.cfg.Timeout, limit: s.cfg.MaxPack}
 }
 
 // remote is a server's repository with the mirror of one of its refs.

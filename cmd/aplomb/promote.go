@@ -1,0 +1,85 @@
+package main
+
+import (
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/aplomb-dev/aplomb/internal/config"
+	"github.com/aplomb-dev/aplomb/internal/proposals"
+	"github.com/aplomb-dev/aplomb/reconciler"
+	"github.com/aplomb-dev/aplomb/schema"
+	"github.com/aplomb-dev/aplomb/sources"
+	"github.com/aplomb-dev/aplomb/sources/git"
+)
+
+// environs are the environments that run now, for those that follow them. The
+// zero value has none.
+type environs struct {
+	mu  sync.Mutex
+	all map[string]*proposals.Upstream
+}
+
+// add has an environment followed until what it answers is called.
+func (n *environs) add(e config.Environment, r *reconciler.Reconciler, src sources.Source) func() {
+	repo, ok := src.(*git.Source)
+	if !ok {
+		return func() {}
+	}
+	up := &proposals.Upstream{Source: repo, Status: r.Status}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.all == nil {
+		n.all = map[string]*proposals.Upstream{}
+	}
+	n.all[e.Name] = up
+	return func() {
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		if n.all[e.Name] == up { // it may have been started anew
+			delete(n.all, e.Name)
+		}
+	}
+}
+
+// find is an environment that runs.
+func (n *environs) find(name string) (proposals.Upstream, bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if up := n.all[name]; up != nil {
+		return *up, true
+	}
+	return proposals.Upstream{}, false
+}
+
+// propose adds what an environment proposes by itself.
+func (o *office) propose(e config.Environment, r *reconciler.Reconciler, src sources.Source, running *environs) error {
+	if o == nil {
+		return nil
+	}
+	repo, ok := src.(*git.Source)
+	if !ok {
+		return fmt.Errorf("forge: environment %s follows no repository", e.Name)
+	}
+	log := o.log
+	if q := e.Quarantine; q != nil && q.Revert {
+		o.reverter = &proposals.Reverter{Environment: e.Name, Branch: e.Source.Branch, Forge: o.forge, Source: repo, Book: o.book, Status: r.Status, Wait: r.Wait, Log: log}
+	}
+	a := e.After
+	if a == nil {
+		return nil
+	}
+	o.promoter = &proposals.Promoter{
+		Environment: e.Name, Branch: e.Source.Branch, After: a.Environment, Healthy: time.Duration(a.Healthy), Forge: o.forge, Source: repo,
+		Upstream: func() (proposals.Upstream, bool) { return running.find(a.Environment) },
+		Book:     o.book, Interval: time.Duration(e.Forge.Interval), Log: log,
+	}
+	for _, text := range a.Files {
+		g, err := schema.ParseGlob(text)
+		if err != nil {
+			return fmt.Errorf("after.files: %w", err)
+		}
+		o.promoter.Files = append(o.promoter.Files, g)
+	}
+	return nil
+}
