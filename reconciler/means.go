@@ -1,6 +1,10 @@
 package reconciler
 
-import "context"
+import (
+	"context"
+
+	"github.com/aplomb-dev/aplomb/reconciler/store"
+)
 
 // Means are by which somebody pulls a lever, for the audit.
 type Means string
@@ -12,6 +16,7 @@ const (
 	MeansToken   Means = "token"
 	MeansReview  Means = "review"  // on the forge
 	MeansComment Means = "comment" // on the forge
+	MeansItself  Means = "itself"  // nobody asked
 )
 
 type meansKey struct{}
@@ -27,4 +32,12 @@ func MeansOf(ctx context.Context) Means {
 		return m
 	}
 	return MeansHere
+}
+
+// Asked keeps in the audit that somebody asked for a change of the declarations,
+// which is proposed in the name of aplomb. Safe for concurrent use.
+func (r *Reconciler) Asked(ctx context.Context, by, subject, why string) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.pull(ctx, by, "propose", subject, why, store.Result{})
 }

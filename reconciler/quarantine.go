@@ -170,7 +170,7 @@ func (r *Reconciler) quarantine(ctx context.Context, head sources.Revision) erro
 	state.Quarantined = &back
 	rec := recordOf(tuple{Revision: head}, back.Lever.At, "quarantined")
 	rec.Error = why
-	if err := r.pull(ctx, Itself, "quarantine", head.ID, why, store.Result{State: &state, History: []any{rec}}); err != nil {
+	if err := r.pull(WithMeans(ctx, MeansItself), Itself, "quarantine", head.ID, why, store.Result{State: &state, History: []any{rec}}); err != nil {
 		return err
 	}
 	r.log.WithField("revision", head.Short()).WithField("to", to.Short()).Warn("the revision did not converge in time and is quarantined")

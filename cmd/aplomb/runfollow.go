@@ -54,7 +54,7 @@ func (r *runner) opened(ctx context.Context, e config.Environment) (*daemon.Open
 	o := &daemon.Opened{Stats: s.stats, Meters: s.meters, Close: s.close}
 	o.Info, o.Control, o.Logs, o.Services = s.env, s.Control, s.logs, s.services
 	if at != nil {
-		o.Hook = at.hook
+		o.Hook, o.Set = at.hook, at.setter(e, rec, s.source, s.workers)
 	}
 	o.Run = func(ctx context.Context) error {
 		defer r.running.add(e, rec, s.source)()

@@ -12,6 +12,7 @@ import (
 	"github.com/sirupsen/logrus"
 	"github.com/spf13/cobra"
 
+	"github.com/aplomb-dev/aplomb/internal/api"
 	"github.com/aplomb-dev/aplomb/internal/atomicfile"
 	"github.com/aplomb-dev/aplomb/internal/terminal"
 	"github.com/aplomb-dev/aplomb/schema"
@@ -291,4 +292,37 @@ func (o *overlaid) Read(b []byte) (int, error) { return o.data.Read(b) }
 
 var _ fs.ReadLinkFS = overlay{}
 
-func (a *app) runPropose(context.Context, setting) error { return nil }
+// runPropose asks the daemon for a proposal.
+func (a *app) runPropose(ctx context.Context, s setting) (err error) {
+	d, err := a.ask(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, d.Close()) }()
+	c, ok := d.Control.(*api.Client)
+	if !ok {
+		return fmt.Errorf("set %s: %w", s.id, api.ErrNotServed)
+	}
+	r := api.SetRequest{ID: s.id, Title: s.title, By: person(), Why: s.why}
+	for _, one := range s.sets {
+		r.Set = append(r.Set, api.SetValue(one))
+	}
+	got, err := c.Set(ctx, r)
+	if err != nil {
+		return fmt.Errorf("set %s: %w", s.id, err)
+	}
+	if done, err := a.json(got); done {
+		return err
+	}
+	if !got.Changed || got.Proposal == nil {
+		a.out.Note(fmt.Sprintf("%s is so already, at %s; nothing is proposed", got.ID, got.Pos))
+		return nil
+	}
+	var all []terminal.SetValue
+	for _, one := range got.Changes {
+		all = append(all, terminal.SetValue(one))
+	}
+	a.out.Set(got.Pos, got.ID.String(), all)
+	a.out.Note(fmt.Sprintf("proposal %s: %s   %s", got.Proposal.ID, got.Proposal.Title, got.Proposal.URL))
+	return nil
+}

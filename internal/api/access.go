@@ -25,11 +25,12 @@ type Role int
 const (
 	Nobody   Role = iota
 	Viewer        // reads
+	Proposer      // proposes changes of declarations
 	Approver      // approves, suspends, resumes
 	Operator      // rolls back, takes down, asks for a turn
 )
 
-var roles = []string{"nobody", "viewer", "approver", "operator"}
+var roles = []string{"nobody", "viewer", "proposer", "approver", "operator"}
 
 // String is the role's name in a configuration.
 func (r Role) String() string { return roles[r] }
@@ -39,7 +40,7 @@ func ParseRole(name string) (Role, error) {
 	if i := slices.Index(roles, name); i > 0 {
 		return Role(i), nil
 	}
-	return Nobody, fmt.Errorf("%q is not one of viewer, approver, operator", name)
+	return Nobody, fmt.Errorf("%q is not one of viewer, proposer, approver, operator", name)
 }
 
 // Who may not ask, for errors.Is.

@@ -49,7 +49,7 @@ type KeyPair struct {
 // Token is somebody who may ask, and the file of what proves it.
 type Token struct {
 	Name      string `json:"name"`
-	Role      string `json:"role"` // "viewer", "approver" or "operator"
+	Role      string `json:"role"` // "viewer", "proposer", "approver" or "operator"
 	TokenFile string `json:"tokenFile"`
 }
 

@@ -136,7 +136,7 @@ func (a *Approver) proposal(ctx context.Context, p forge.Proposal) error {
 // word records a yes of somebody whose word counts, to what stood there when it
 // was given. digest is the beginning of the one that was named, if any.
 func (a *Approver) word(ctx context.Context, p forge.Proposal, who forge.Account, at time.Time, digest string, via reconciler.Means, why string) error {
-	if who.Is(p.Author.Name) {
+	if who.Is(p.Author.Name) || a.Book.knows(asked(p.HeadBranch, who.Name)) {
 		return nil // nobody agrees with themselves, whichever the door
 	}
 	shown, ok := a.Book.seen(p.Head, at)
