@@ -63,7 +63,7 @@ func TestGiteaSet(t *testing.T) {
 	var pull struct{ Number int64 }
 	f.gitea.Must(t, f.gitea.Token, http.MethodGet, "/repos/"+f.repo+"/pulls/"+r.Proposal.ID, nil, &pull)
 	said := strings.Join(f.comments(pull.Number), "\n")
-	if !strings.Contains(said, "content: first → third") || strings.Contains(said, "second") {
+	if !strings.Contains(said, "first → third</code>") || strings.Contains(said, "second") {
 		t.Errorf("%s", said)
 	}
 	f.gitea.Review(t, "ben", f.repo, pull.Number, "APPROVED")

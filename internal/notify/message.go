@@ -77,7 +77,7 @@ func (m Message) headline() string {
 	for _, what := range Whats {
 		switch n := m.What[what]; {
 		case n == 0:
-		case what == whatConverged || what == whatRefused:
+		case what == whatConverged || what == whatRefused || what == whatBack:
 			parts = append(parts, what)
 		default:
 			parts = append(parts, fmt.Sprintf("%d %s", n, what))

@@ -11,11 +11,12 @@ import (
 const (
 	whatConverged = "converged"
 	whatRefused   = "refused"
+	whatBack      = "quarantined"
 )
 
 // Whats are what a receiver can be told of: that resources came into a state,
-// that a revision was refused, that all converged.
-var Whats = []string{"held", "degraded", "drifted", "conflict", whatRefused, whatConverged}
+// that a revision was refused, that one was gone back from, that all converged.
+var Whats = []string{"held", "degraded", "drifted", "conflict", whatRefused, whatBack, whatConverged}
 
 // news is one thing that changed.
 type news struct {
@@ -29,6 +30,7 @@ type told struct {
 	Well      bool            `json:"well"`               // all converged, and nothing was wrong since
 	Revision  string          `json:"revision,omitempty"` // that converged last
 	Refused   string          `json:"refused,omitempty"`  // revision
+	Back      string          `json:"back,omitempty"`     // revision that was gone back from
 	Resources map[string]mark `json:"resources,omitempty"`
 }
 
@@ -40,7 +42,7 @@ type mark struct {
 }
 
 func (t told) same(o told) bool {
-	return t.Well == o.Well && t.Revision == o.Revision && t.Refused == o.Refused && maps.Equal(t.Resources, o.Resources)
+	return t.Well == o.Well && t.Revision == o.Revision && t.Refused == o.Refused && t.Back == o.Back && maps.Equal(t.Resources, o.Resources)
 }
 
 // troubles are the states that are told of a resource.
@@ -50,7 +52,7 @@ var troubles = []reconciler.State{reconciler.Held, reconciler.Degraded, reconcil
 // is told, too. What only looks well because not all was looked at yet, after a
 // start, is no news.
 func since(t told, s reconciler.Status) (told, []news) {
-	next := told{Well: t.Well, Revision: t.Revision, Refused: t.Refused, Resources: map[string]mark{}}
+	next := told{Well: t.Well, Revision: t.Revision, Refused: t.Refused, Back: t.Back, Resources: map[string]mark{}}
 	var all []news
 	seen := map[string]bool{}
 	for i := range s.Resources {
@@ -76,8 +78,10 @@ func since(t told, s reconciler.Status) (told, []news) {
 			next.Resources[key] = had
 		}
 	}
-	if n := refusal(&next, s); n != nil {
-		all = append(all, *n)
+	for _, n := range []*news{refusal(&next, s), wentBack(&next, s)} {
+		if n != nil {
+			all = append(all, *n)
+		}
 	}
 	if len(all) > 0 || s.Settled && !s.Converged {
 		next.Well = false
@@ -107,6 +111,19 @@ func refusal(next *told, s reconciler.Status) *news {
 		return &news{what: whatRefused, text: s.Refused.Revision.Short() + ": " + text}
 	case s.Refused == nil && s.Settled:
 		next.Refused = ""
+	}
+	return nil
+}
+
+// wentBack is news of a revision that the environment went back from by itself.
+// Where a person has it go back, they know.
+func wentBack(next *told, s reconciler.Status) *news {
+	switch q := s.Rollback; {
+	case q != nil && len(q.Faults) > 0 && q.Quarantined.ID != next.Back:
+		next.Back = q.Quarantined.ID
+		return &news{what: whatBack, text: q.Quarantined.Short() + " did not converge in time: it went back to " + q.To.Short()}
+	case q == nil && s.Settled:
+		next.Back = ""
 	}
 	return nil
 }

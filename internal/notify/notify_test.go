@@ -36,6 +36,12 @@ func TestTold(t *testing.T) {
 	bad.Converged, bad.Refused = false, &reconciler.Refusal{Revision: sources.Revision{ID: "three"}, Error: "rewound"}
 	h.set(bad)
 	p.wants(t, "aplomb prod: refused at two")
+	back := at("two", true, "a converged", "b converged")
+	back.Converged, back.Rollback = false, &reconciler.Rollback{Quarantined: sources.Revision{ID: "three"}}
+	h.set(back) // a person's
+	back.Rollback = &reconciler.Rollback{Quarantined: sources.Revision{ID: "three"}, To: sources.Revision{ID: "two"}, Faults: []string{"a: down"}}
+	h.set(back)
+	p.wants(t, "aplomb prod: quarantined at two")
 	h.set(at("four", true, "a conflict", "b drifted"))
 	p.wants(t, "aplomb prod: 1 drifted, 1 conflict at four")
 }

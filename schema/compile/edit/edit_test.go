@@ -205,11 +205,16 @@ func TestMark(t *testing.T) {
 // holds no comment and no end of a line, and the same edit again changes
 // nothing.
 func FuzzApply(f *testing.F) {
-	f.Add(declaration("spec: {a: 1}\n"), "a", "2", false)
-	f.Add(declaration("spec:\n  a:\n  - b: 'x' # y\n    c: \"z\\\"\"\n---\n- x\n"), "a[0].b", "it's", false)
-	f.Add(declaration("spec:\r\n  \"ä b\": &x |\r\n    y\r\n  c: *x\r\n"), "d.e", "true", false)
-	f.Add(`{"apiVersion":"aplomb.dev/v1","kind":"local.process","metadata":{"name":"web"},"spec":{"a":[{},{"b":null}]}}`, "a[1].b", "x y", true)
-	f.Fuzz(func(t *testing.T, file, path, val string, json bool) {
+	f.Add("spec: {a: 1}\n", "a", "2", false)
+	f.Add("spec:\n  a:\n  - b: 'x' # y\n    c: \"z\\\"\"\n---\n- x\n", "a[0].b", "it's", false)
+	f.Add("spec:\r\n  \"ä b\": &x |\r\n    y\r\n  c: *x\r\n", "d.e", "true", false)
+	f.Add("spec:\n  a: # b\n  c: [d, {e: f}]\n\n  # g\nh: i", "a.b", "null", false)
+	f.Add(`{"a":[{},{"b":null}]}}`, "a[1].b", "x y", true)
+	f.Fuzz(func(t *testing.T, rest, path, val string, json bool) {
+		file := declaration(rest)
+		if json {
+			file = `{"apiVersion":"aplomb.dev/v1","kind":"local.process","metadata":{"name":"web"},"spec":` + rest
+		}
 		if len(file) > 4<<10 || len(val) > 1<<10 {
 			t.Skip()
 		}
