@@ -58,6 +58,13 @@ func file(name, content string) string {
 
 func newForum(t *testing.T) *forum {
 	t.Helper()
+	return newForumOf(t, forumConfig, nil)
+}
+
+// newForumOf is one of another configuration; before is what is done to the
+// repository before the daemon starts.
+func newForumOf(t *testing.T, config string, before func(*forum)) *forum {
+	t.Helper()
 	f := &forum{T: t, dir: t.TempDir(), gitea: enginetest.Gitea(t), hook: randomHex(t)}
 	var owner [4]byte
 	_, _ = rand.Read(owner[:]) // never fails
@@ -67,6 +74,9 @@ func newForum(t *testing.T) *forum {
 	f.work = f.gitea.Clone(t, "ana", f.repo)
 	f.work.Write("prod/one.yaml", file("one", "first"))
 	f.push("main")
+	if before != nil {
+		before(f)
+	}
 
 	self, err := os.Executable()
 	f.must(err)
@@ -80,7 +90,7 @@ func newForum(t *testing.T) *forum {
 	front := httptest.NewTLSServer(httputil.NewSingleHostReverseProxy(behind)) // tokens are not sent in plain text
 	t.Cleanup(front.Close)
 	for name, text := range map[string]string{"token": f.gitea.User(t, "aplomb"), "hook": f.hook, "ca.pem": gittest.CertificatePEM(front.Certificate()),
-		"aplomb.yaml": fmt.Sprintf(forumConfig, f.dir, f.listen, front.URL+"/"+f.repo+".git", front.URL, f.repo)} {
+		"aplomb.yaml": fmt.Sprintf(config, f.dir, f.listen, front.URL+"/"+f.repo+".git", front.URL, f.repo)} {
 		f.must(os.WriteFile(f.path(name), []byte(text), 0o600))
 	}
 	for _, d := range []string{"run", "root"} {

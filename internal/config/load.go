@@ -120,6 +120,7 @@ func decode(path string, checked compile.Config) (*Config, []schema.Diagnostic, 
 		}
 		c.Environments = append(c.Environments, e)
 	}
+	c.upstreams()
 	return c, findings, nil
 }
 

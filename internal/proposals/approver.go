@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -26,6 +27,10 @@ type Approver struct {
 	Forge       forge.Forge
 	Book        *Book
 	Teams       []string // whose members' word counts; none: that of everybody who may write
+
+	// Upstream is the branch from which aplomb itself proposes, whose authors'
+	// word on that does not count either; "": there is none.
+	Upstream string
 
 	// Since are the revisions that came with a revision in force after an older
 	// one, itself included.
@@ -81,6 +86,7 @@ func (a *Approver) look(ctx context.Context, last, rev sources.Revision) error {
 	if err != nil {
 		return err
 	}
+	var authors []forge.Account // of what came by way of another branch
 	seen := map[string]bool{}
 	for _, r := range came {
 		merged, err := a.Forge.Origin(ctx, a.Branch, r.ID)
@@ -91,8 +97,12 @@ func (a *Approver) look(ctx context.Context, last, rev sources.Revision) error {
 			if seen[p.ID] {
 				continue
 			}
-			seen[p.ID] = true
-			if err := a.proposal(ctx, p); err != nil {
+			if seen[p.ID] = true; len(seen) == 1 {
+				if authors, err = a.upstream(ctx, came); err != nil {
+					return err
+				}
+			}
+			if err := a.proposal(ctx, p, authors); err != nil {
 				return err
 			}
 		}
@@ -100,13 +110,32 @@ func (a *Approver) look(ctx context.Context, last, rev sources.Revision) error {
 	return nil
 }
 
+// upstream are the authors of what came by way of another branch: that aplomb
+// proposed it to this one makes nobody else of them.
+func (a *Approver) upstream(ctx context.Context, came []sources.Revision) (all []forge.Account, err error) {
+	if a.Upstream == "" {
+		return nil, nil
+	}
+	for _, r := range came {
+		merged, err := a.Forge.Origin(ctx, a.Upstream, r.ID)
+		if err != nil {
+			return nil, err
+		}
+		for _, p := range merged {
+			all = append(all, p.Author)
+		}
+	}
+	return all, nil
+}
+
 // proposal counts the words on one merged proposal.
-func (a *Approver) proposal(ctx context.Context, p forge.Proposal) error {
+func (a *Approver) proposal(ctx context.Context, p forge.Proposal, authors []forge.Account) error {
 	first := a.Book.first(p.Head)
 	if first.IsZero() {
 		a.Log.WithFields(logrus.Fields{"env": a.Environment, "proposal": p.ID}).Warn("a merged proposal was never planned at its last commit: its reviews approve nothing")
 		return nil
 	}
+	authors = append(slices.Clip(authors), p.Author)
 	reviews, err := a.Forge.Reviews(ctx, p)
 	if err != nil {
 		return err
@@ -115,7 +144,7 @@ func (a *Approver) proposal(ctx context.Context, p forge.Proposal) error {
 		if r.Verdict != forge.Approved || r.Commit != p.Head {
 			continue // no yes, or not to this very commit
 		}
-		if err := a.word(ctx, p, r.Author, r.At, "", reconciler.MeansReview, "review of "+p.ID); err != nil {
+		if err := a.word(ctx, p, authors, r.Author, r.At, "", reconciler.MeansReview, "review of "+p.ID); err != nil {
 			return err
 		}
 	}
@@ -125,7 +154,7 @@ func (a *Approver) proposal(ctx context.Context, p forge.Proposal) error {
 	}
 	for _, c := range comments {
 		if m := approveRE.FindStringSubmatch(c.Body); m != nil && !c.Ours && !c.Edited {
-			if err := a.word(ctx, p, c.Author, c.At, m[1], reconciler.MeansComment, "comment on "+p.ID); err != nil {
+			if err := a.word(ctx, p, authors, c.Author, c.At, m[1], reconciler.MeansComment, "comment on "+p.ID); err != nil {
 				return err
 			}
 		}
@@ -135,8 +164,9 @@ func (a *Approver) proposal(ctx context.Context, p forge.Proposal) error {
 
 // word records a yes of somebody whose word counts, to what stood there when it
 // was given. digest is the beginning of the one that was named, if any.
-func (a *Approver) word(ctx context.Context, p forge.Proposal, who forge.Account, at time.Time, digest string, via reconciler.Means, why string) error {
-	if who.Is(p.Author.Name) || a.Book.knows(asked(p.HeadBranch, who.Name)) {
+func (a *Approver) word(ctx context.Context, p forge.Proposal, authors []forge.Account, who forge.Account, at time.Time, digest string, via reconciler.Means, why string) error {
+	wrote := slices.ContainsFunc(authors, func(author forge.Account) bool { return who.Is(author.Name) })
+	if wrote || a.Book.knows(asked(p.HeadBranch, who.Name)) {
 		return nil // nobody agrees with themselves, whichever the door
 	}
 	shown, ok := a.Book.seen(p.Head, at)

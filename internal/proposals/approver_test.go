@@ -119,6 +119,23 @@ func TestApproverTeams(t *testing.T) {
 	}
 }
 
+// Who wrote what aplomb proposed from another branch wrote it.
+func TestApproverUpstream(t *testing.T) {
+	who := func(name string) forge.Account { return forge.Account{ID: name, Name: name} }
+	p := people{board: newBoard(), writers: map[string]bool{"ana": true, "ben": true}}
+	a, at := approver(t, p)
+	a.Upstream = "next"
+	p.origin = map[string][]forge.Proposal{"merge": {{ID: "7", Head: "head", Author: who("aplomb")}}, "next merge": {{ID: "6", Author: who("Ana")}}}
+	p.reviews = map[string][]forge.Review{"7": {
+		{Author: who("ana"), Verdict: forge.Approved, Commit: "head", At: at.Add(2 * time.Hour)},
+		{Author: who("ben"), Verdict: forge.Approved, Commit: "head", At: at.Add(2 * time.Hour)},
+	}}
+	a.Forge = p
+	if got, err := counted(t, a); err != nil || !slices.Equal(got, []string{"ben 5e0c review of 7 web"}) {
+		t.Errorf("%q, %v", got, err)
+	}
+}
+
 // A forge that is out of reach means no.
 func TestApproverForgeDown(t *testing.T) {
 	p := people{board: newBoard(), failWith: &forge.Error{Op: "read", Class: forge.ErrUnreachable}}

@@ -133,9 +133,12 @@ type people struct {
 	failWith error
 }
 
-func (p people) Origin(_ context.Context, _, commit string) ([]forge.Proposal, error) {
+func (p people) Origin(_ context.Context, branch, commit string) ([]forge.Proposal, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if branch != "main" {
+		commit = branch + " " + commit
+	}
 	return p.origin[commit], p.failWith
 }
 

@@ -45,7 +45,7 @@ func (p *Printer) History(rs []reconciler.Record) {
 		}
 		st := plain
 		switch r.What {
-		case "failed", "refused":
+		case "failed", "refused", "quarantined":
 			st = red
 		case "converged":
 			st = green
