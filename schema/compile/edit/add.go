@@ -79,6 +79,9 @@ func (e *editor) lines(rest []step, indent int) []string {
 func (e *editor) insert(after int, lines []string) []byte {
 	content, end := e.line(after)
 	at := e.starts[after-1] + len(content) + len(end)
+	if len(end) == 0 && len(content) == 0 { // after the last line
+		return e.splice(at, at, strings.Join(lines, e.eol())+e.eol())
+	}
 	if len(end) == 0 { // the last line, which does not end
 		return e.splice(at, at, e.eol()+strings.Join(lines, e.eol()))
 	}
@@ -90,7 +93,7 @@ func (e *editor) addBlock(n *yaml.Node, rest []step) ([]byte, error) {
 	if len(n.Content) == 0 {
 		return nil, refuse(n.Line, byHand, "%s: the mapping is empty", words(e.from))
 	}
-	indent, last := n.Column-1, lastLine(n)
+	indent, last := n.Column-1, min(lastLine(n), len(e.starts)) // the parser may place what is empty after the end
 	for i := last + 1; i <= len(e.starts); i++ {
 		content, _ := e.line(i)
 		bare := bytes.TrimLeft(content, " ")

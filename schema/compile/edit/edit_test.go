@@ -82,6 +82,7 @@ func TestSet(t *testing.T) {
 		"new, empty flow":    {"spec: {}\n", "image=v1", "spec: {image: v1}\n"},
 		"new, empty spec":    {"spec:\n", "env.A=x", "spec:\n  env:\n    A: x\n"},
 		"new, no spec":       {"# end\n", "image=v1", "# end\nspec:\n  image: v1\n"},
+		"new, empty key":     {"?\n", "a=1", "?\nspec:\n  a: 1\n"},
 		"new, odd key":       {"spec: {a: 1}\n", `env["on"]=x`, "spec: {a: 1, env: {\"on\": x}}\n"},
 		"new, under null":    {"spec:\n  env: ~\n", "env.A=x", "spec:\n  env: {A: x}\n"},
 	} {
