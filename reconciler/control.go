@@ -2,6 +2,7 @@ package reconciler
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 
 	"github.com/aplomb-dev/aplomb/schema"
@@ -16,6 +17,9 @@ type Control interface {
 	Graph() GraphView
 	History(ctx context.Context, limit int) ([]Record, error)   // newest first
 	Audit(ctx context.Context, limit int) ([]AuditEntry, error) // newest first
+	// AuditLog are the entries of the audit after one, the oldest first, as they
+	// are kept: what store.Chain verifies.
+	AuditLog(ctx context.Context, after uint64, limit int) ([]json.RawMessage, error)
 
 	// Kick asks for a look at the source and a turn, now.
 	Kick()

@@ -165,7 +165,7 @@ func (r *Reconciler) record(ctx context.Context, e store.Entry, res store.Result
 	if e.By == "" {
 		return errors.New("who pulls a lever must be named")
 	}
-	e.At = time.Now()
+	e.At, e.Via = time.Now(), string(MeansOf(ctx))
 	if err := r.core.store.Pull(ctx, e, res); err != nil {
 		return err
 	}

@@ -45,11 +45,17 @@ func TestPropose(t *testing.T) {
 	rev := h.commit(h.src.tree[all.Revision.ID]...)
 	h.rests(rev)
 	defer func() { // what was shown and reviewed runs
-		h.must(h.Reviewed(ctx, gate.Approval{By: "ben", ID: got.Plan.Digest, Why: "review of 7", Changes: got.Shown}))
-		h.must(h.Reviewed(ctx, gate.Approval{By: "ben", ID: got.Plan.Digest, Why: "review of 7", Changes: got.Shown}))
+		yes := gate.Approval{By: "ben", ID: got.Plan.Digest, Why: "review of 7", Changes: got.Shown}
+		h.must(h.Reviewed(WithMeans(ctx, MeansReview), yes))
+		h.must(h.Reviewed(ctx, yes))
 		h.converged(rev)
 		if want := "; ben approve " + got.Plan.Digest + " review of 7"; strings.Count(h.audit(), want) != 1 {
 			t.Errorf("the audit says %s", h.audit())
+		}
+		entries, err := h.Audit(ctx, 1)
+		h.must(err)
+		if e := entries[0]; e.Via != string(MeansReview) || len(e.Let) == 0 {
+			t.Errorf("it says %+v: not by which means, or not what was let through", e)
 		}
 	}()
 	if now := h.Plan(); len(now.Changes) == 0 || !subset(now, got.Plan) {

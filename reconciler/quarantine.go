@@ -147,11 +147,7 @@ func (r *Reconciler) quarantine(ctx context.Context, head sources.Revision) erro
 	if !ok {
 		return nil
 	}
-	snap, err := r.cfg.Source.Fetch(ctx, to)
-	if err == nil {
-		err = snap.Close()
-	}
-	if err != nil {
+	if err := r.compiles(ctx, to); err != nil {
 		return fmt.Errorf("%s did not converge in time, and there is no way back to %s: %w", head.Short(), to.Short(), err)
 	}
 	r.mu.Lock()
@@ -170,11 +166,36 @@ func (r *Reconciler) quarantine(ctx context.Context, head sources.Revision) erro
 	state.Quarantined = &back
 	rec := recordOf(tuple{Revision: head}, back.Lever.At, "quarantined")
 	rec.Error = why
-	if err := r.pull(ctx, Itself, "quarantine", head.ID, why, store.Result{State: &state, History: []any{rec}}); err != nil {
+	if err := r.pull(WithMeans(ctx, MeansItself), Itself, "quarantine", head.ID, why, store.Result{State: &state, History: []any{rec}}); err != nil {
 		return err
 	}
 	r.log.WithField("revision", head.Short()).WithField("to", to.Short()).Warn("the revision did not converge in time and is quarantined")
 	r.refuse = nil
+	return nil
+}
+
+// compiles says why a revision could not be put in force: the source has lost it,
+// or it does not go with today's templates and policies.
+func (r *Reconciler) compiles(ctx context.Context, rev sources.Revision) error {
+	now, err := r.under()
+	if err != nil {
+		return err
+	}
+	all, closeAll, err := r.fetch(ctx, tuple{rev, now})
+	if err != nil {
+		return err
+	}
+	compiled, err := r.cfg.Compile(ctx, all)
+	if err = errors.Join(err, closeAll()); err != nil {
+		return err
+	}
+	findings := compiled.Findings
+	if len(findings) == 0 {
+		_, findings = r.cfg.Rules.Build(compiled.Resources, r.cfg.Registry)
+	}
+	if len(findings) > 0 {
+		return fmt.Errorf("it does not compile any more: %s", findings[0])
+	}
 	return nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -145,6 +146,36 @@ func TestQuarantineNot(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Where what converged last does not compile any more there is no way back:
+// that is said, and the next commit is tried as ever.
+func TestQuarantineNoWayBack(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		broken := &atomic.Bool{}
+		h := newHouse(t, func(c *Config) {
+			c.Quarantine = 30 * time.Minute
+			compile := c.Compile
+			c.Compile = func(ctx context.Context, all Snapshots) (Compiled, error) {
+				if all.Declarations.Revision.Title == "commit 1" && broken.Load() {
+					return Compiled{Findings: []schema.Diagnostic{{Message: "the template has gone"}}}, nil
+				}
+				return compile(ctx, all)
+			}
+		}, decl("b", `{}`))
+		h.converged(h.tip())
+		broken.Store(true)
+		later(time.Second)
+		bad := h.commit(decl("b", sick))
+		later(2 * time.Hour)
+		s := h.Status()
+		if s.Revision.ID != bad.ID || s.Rollback != nil || s.Refused != nil || !strings.Contains(s.Source.Error, "no way back to 0000001: it does not compile any more: ") {
+			t.Fatalf("%s, %+v, %+v, %q", s.Revision.Short(), s.Rollback, s.Refused, s.Source.Error)
+		}
+		if s := h.converged(h.commit(decl("b", `{"size":3}`))); s.Source.Error != "" {
+			t.Errorf("%q", s.Source.Error)
+		}
+	})
 }
 
 // Time that a revision waits for a person does not count, and what counted

@@ -48,10 +48,15 @@ func (r *Reconciler) Reviewed(ctx context.Context, a gate.Approval) error {
 		return nil
 	}
 	a.At, a.Changes = time.Now(), slices.Clone(a.Changes)
-	approvals := append(slices.Clone(r.core.w.Approvals), a)
-	if err := r.pull(ctx, a.By, "approve", a.ID, a.Why, store.Result{Approvals: &approvals}); err != nil {
+	held := slices.DeleteFunc(slices.Clone(r.planNow().Changes), func(c PlannedChange) bool { return len(c.Held) == 0 })
+	before := r.core.w.Approvals
+	approvals := append(slices.Clone(before), a)
+	r.core.w.Approvals = approvals
+	let, more := audited(r.tellStill(held))
+	entry := store.Entry{By: a.By, What: "approve", Subject: a.ID, Why: a.Why, Let: let, LetMore: more}
+	if err := r.record(ctx, entry, store.Result{Approvals: &approvals}); err != nil {
+		r.core.w.Approvals = before
 		return err
 	}
-	r.core.w.Approvals = approvals
 	return nil
 }

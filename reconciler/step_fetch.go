@@ -120,15 +120,21 @@ func hint(err error) string {
 	return drivers.HintOf(err)
 }
 
-// advance is the straight line from the tip to a revision in force.
+// advance is the straight line from the tip to a revision in force. That there
+// is no way back from one keeps no newer one, nor newer templates, from coming.
 func (r *Reconciler) advance(ctx context.Context) error {
 	head, err := r.cfg.Source.Head(ctx)
 	if err != nil {
 		return err
 	}
-	if err := r.quarantine(ctx, head); err != nil {
+	noWay := r.quarantine(ctx, head)
+	if err := r.advanceTo(ctx, head); err != nil {
 		return err
 	}
+	return noWay
+}
+
+func (r *Reconciler) advanceTo(ctx context.Context, head sources.Revision) error {
 	rev, err := r.wanted(ctx, head)
 	if err != nil {
 		return err

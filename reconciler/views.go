@@ -10,6 +10,7 @@ import (
 
 	"github.com/aplomb-dev/aplomb/reconciler/graph"
 	"github.com/aplomb-dev/aplomb/reconciler/plan"
+	"github.com/aplomb-dev/aplomb/reconciler/store"
 	"github.com/aplomb-dev/aplomb/schema"
 )
 
@@ -255,9 +256,14 @@ func (r *Reconciler) History(ctx context.Context, limit int) ([]Record, error) {
 func (r *Reconciler) Audit(ctx context.Context, limit int) ([]AuditEntry, error) {
 	entries, whole, err := r.core.store.Audit(ctx, limit)
 	if err == nil && !whole {
-		err = fmt.Errorf("the audit log is not whole: an entry was altered or taken out")
+		err = fmt.Errorf("%w: an entry was altered or taken out", store.ErrAltered)
 	}
 	return entries, err
+}
+
+// AuditLog implements Control.
+func (r *Reconciler) AuditLog(ctx context.Context, after uint64, limit int) ([]json.RawMessage, error) {
+	return r.core.store.AuditLog(ctx, after, limit)
 }
 
 // Kick implements Control.

@@ -82,7 +82,7 @@ func (a *app) root() *cobra.Command {
 		return usage(cmd.CommandPath()+" --help lists the flags", "%w", err)
 	})
 	root.PersistentPreRunE = a.checkFlags
-	root.AddCommand(a.up(), a.run(), a.plan(), a.apply(), a.validate(), a.environments(), a.status(), a.show(), a.approve(), a.suspend(),
+	root.AddCommand(a.up(), a.run(), a.plan(), a.apply(), a.validate(), a.set(), a.environments(), a.status(), a.show(), a.approve(), a.suspend(),
 		a.resume(), a.rollback(), a.history(), a.audit(), a.graph(), a.explain(), a.schema(), a.policy(), a.down(), a.version())
 	return root
 }

@@ -28,6 +28,7 @@ import (
 	"github.com/aplomb-dev/aplomb/reconciler"
 	"github.com/aplomb-dev/aplomb/reconciler/store"
 	"github.com/aplomb-dev/aplomb/schema/compile"
+	"github.com/aplomb-dev/aplomb/schema/compile/edit"
 	"github.com/aplomb-dev/aplomb/schema/policy"
 	"github.com/aplomb-dev/aplomb/schema/worker"
 )
@@ -45,7 +46,7 @@ func main() {
 }
 
 // services are what workers do.
-var services = worker.Services{compile.Service: compile.NewHandler, policy.Service: policy.NewHandler}
+var services = worker.Services{compile.Service: compile.NewHandler, policy.Service: policy.NewHandler, edit.Service: edit.NewHandler}
 
 // workerMain is the process that evaluates what others wrote.
 func workerMain() int {
@@ -148,7 +149,7 @@ var codes = []struct {
 	code string
 }{
 	{errUsage, "usage"}, {errHeld, "held"}, {errPolicy, "policy"}, {errSuspended, "suspended"}, {errNoPath, "no-path"}, {errNoData, "no-data"}, {errNoStore, "no-store"}, {api.ErrNotRunning, "not-running"},
-	{store.ErrLocked, "locked"}, {store.ErrForeign, "foreign"}, {store.ErrCorrupt, "corrupt"},
+	{store.ErrLocked, "locked"}, {store.ErrForeign, "foreign"}, {store.ErrCorrupt, "corrupt"}, {store.ErrAltered, "audit-altered"},
 }
 
 // report writes an error, unless the screen has said it.

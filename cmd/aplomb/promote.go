@@ -69,6 +69,9 @@ func (o *office) propose(e config.Environment, r *reconciler.Reconciler, src sou
 	if a == nil {
 		return nil
 	}
+	if o.approver != nil {
+		o.approver.Upstream = a.Branch
+	}
 	o.promoter = &proposals.Promoter{
 		Environment: e.Name, Branch: e.Source.Branch, After: a.Environment, Healthy: time.Duration(a.Healthy), Forge: o.forge, Source: repo,
 		Upstream: func() (proposals.Upstream, bool) { return running.find(a.Environment) },

@@ -48,10 +48,14 @@ func (r *runner) opened(ctx context.Context, e config.Environment) (*daemon.Open
 	if err != nil {
 		return nil, errors.Join(err, s.close())
 	}
+	told, err := newNotifiers(f, e, s.Control, s.log)
+	if err != nil {
+		return nil, errors.Join(err, s.close())
+	}
 	o := &daemon.Opened{Stats: s.stats, Meters: s.meters, Close: s.close}
 	o.Info, o.Control, o.Logs, o.Services = s.env, s.Control, s.logs, s.services
 	if at != nil {
-		o.Hook = at.hook
+		o.Hook, o.Set = at.hook, at.setter(e, rec, s.source, s.workers)
 	}
 	o.Run = func(ctx context.Context) error {
 		defer r.running.add(e, rec, s.source)()
@@ -59,6 +63,7 @@ func (r *runner) opened(ctx context.Context, e config.Environment) (*daemon.Open
 		inner, cancel := context.WithCancel(ctx)
 		beside.Go(func() { r.tell(inner, e.Name, s.Control) })
 		beside.Go(func() { at.run(inner) })
+		beside.Go(func() { tellAll(inner, told) })
 		defer func() {
 			cancel()
 			beside.Wait()

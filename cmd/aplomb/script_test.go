@@ -43,6 +43,7 @@ func TestScripts(t *testing.T) {
 			"expand":      cmdExpand,
 			"certificate": cmdCertificate,
 			"get":         cmdGet,
+			"receive":     cmdReceive,
 			"hup":         cmdHup,
 			"build":       cmdBuild,
 			"copytree":    cmdCopyTree,

@@ -16,6 +16,7 @@ import (
 	"github.com/aplomb-dev/aplomb/reconciler"
 	"github.com/aplomb-dev/aplomb/reconciler/store"
 	"github.com/aplomb-dev/aplomb/schema"
+	"github.com/aplomb-dev/aplomb/schema/worker"
 	"github.com/aplomb-dev/aplomb/sources"
 )
 
@@ -39,6 +40,7 @@ type session struct {
 	reporter sources.Reporter  // likewise; nil: nothing is written back
 	registry *drivers.Registry // likewise
 	log      logrus.FieldLogger
+	workers  *worker.Pool // likewise
 }
 
 // run begins to run what was opened idle.

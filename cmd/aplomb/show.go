@@ -156,11 +156,6 @@ func (a *app) history() *cobra.Command {
 		reconciler.Control.History, func(p *terminal.Printer, rs []reconciler.Record) { p.History(rs) })
 }
 
-func (a *app) audit() *cobra.Command {
-	return records(a, "audit", "Who pulled which lever, when and why; newest first",
-		reconciler.Control.Audit, func(p *terminal.Printer, es []reconciler.AuditEntry) { p.Audit(es) })
-}
-
 // records is a command that lists what the store keeps.
 func records[T any](a *app, name, short string, read func(reconciler.Control, context.Context, int) ([]T, error), print func(*terminal.Printer, []T)) *cobra.Command {
 	limit := 30

@@ -17,6 +17,7 @@ import (
 	"github.com/aplomb-dev/aplomb/internal/config"
 	"github.com/aplomb-dev/aplomb/schema"
 	"github.com/aplomb-dev/aplomb/schema/compile"
+	"github.com/aplomb-dev/aplomb/schema/compile/edit"
 	"github.com/aplomb-dev/aplomb/schema/policy"
 	"github.com/aplomb-dev/aplomb/sources/dir"
 )
@@ -63,7 +64,8 @@ type validation struct {
 	Advice    []schema.Diagnostic `json:"advice,omitempty"`    // by policies that only advise
 	Unchecked []string            `json:"unchecked,omitempty"` // what would have been needed, and could not be had offline
 
-	unloaded bool // the refusals are why the policies do not load
+	unloaded bool              // the refusals are why the policies do not load
+	declared []schema.Resource // all that is good
 }
 
 // validating is what declarations are checked for.
@@ -74,6 +76,8 @@ type validating struct {
 	data    string // the environment's data folder, which need not be there
 	base    string // where the declarations lie in what the environment follows
 	part    bool   // more than they is followed
+
+	edited *edit.File // of the declarations, with another content; nil: none
 }
 
 func (a *app) runValidate(ctx context.Context, path, file string, bf besideFlags, declarations bool) error {
@@ -118,6 +122,19 @@ func (a *app) runValidate(ctx context.Context, path, file string, bf besideFlags
 			a.errs.Note("not checked: " + text)
 		}
 	}
+	if err := a.failing(v, done); err != nil {
+		return err
+	}
+	if !done {
+		a.out.Judged(v.Refusals, v.Advice)
+		a.out.Valid(v.Files, v.Resources)
+	}
+	return nil
+}
+
+// failing says what is wrong with declarations, unless that is done, and
+// answers the error that it comes to; nil: they are good.
+func (a *app) failing(v validation, done bool) error {
 	switch {
 	case len(v.Findings) > 0 && !done:
 		a.out.Lint(v.Findings)
@@ -126,22 +143,18 @@ func (a *app) runValidate(ctx context.Context, path, file string, bf besideFlags
 		return told{errFindings}
 	case len(v.Findings) > 0:
 		return told{errFindings}
-	case !done:
-		a.out.Judged(v.Refusals, v.Advice)
+	case len(v.Refusals) == 0 && !v.unloaded:
+		return nil
+	case done:
+		return told{errPolicy}
 	}
-	switch {
-	case v.unloaded && !done:
+	a.out.Judged(v.Refusals, v.Advice)
+	if v.unloaded {
 		a.errs.Note("policies that do not load refuse everything.")
-		return told{errPolicy}
-	case len(v.Refusals) > 0 && !done:
+	} else {
 		a.errs.Refused(len(v.Refusals))
-		return told{errPolicy}
-	case len(v.Refusals) > 0:
-		return told{errPolicy}
-	case !done:
-		a.out.Valid(v.Files, v.Resources)
 	}
-	return nil
+	return told{errPolicy}
 }
 
 // validatingFor is what declarations at path are checked for, for an
@@ -220,13 +233,16 @@ func check(ctx context.Context, how validating) (_ validation, err error) {
 	if all.Declarations, err = lying(folder, file, closers); err != nil {
 		return validation{}, err
 	}
+	if how.edited != nil {
+		all.Declarations.FS = overlay{all.Declarations.FS, *how.edited}
+	}
 	d := how.under.declarations(all.Snapshots)
 	d.Part = how.part || file != ""
 	got, err := c.Compile(ctx, d)
 	if err != nil {
 		return validation{}, fmt.Errorf("validate %s: %w", how.path, err)
 	}
-	v := validation{Files: got.Files, Resources: all.sound(got), Findings: all.known(got.Findings), Unchecked: all.unchecked}
+	v := validation{Files: got.Files, Resources: all.sound(got), Findings: all.known(got.Findings), Unchecked: all.unchecked, declared: got.Resources}
 	t, err := newTargets(nowhere(), make([]byte, keySize), how.targets, closers, quiet)
 	if err != nil {
 		return v, err

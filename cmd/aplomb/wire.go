@@ -154,7 +154,7 @@ func (a *app) wire(ctx context.Context, f *folder, how opening) (_ *session, _ *
 		info: api.Info{Version: version(), PID: os.Getpid(), Data: f.path, Started: time.Now()},
 		env:  api.EnvironmentInfo{Name: f.Name, ID: f.ID, Data: f.path, Source: how.source.where(), Started: time.Now()},
 
-		source: cfg.Source, reporter: cfg.Reporter, registry: cfg.Registry, log: log,
+		source: cfg.Source, reporter: cfg.Reporter, registry: cfg.Registry, log: log, workers: pool,
 	}
 	if t.local != nil {
 		s.logs, s.services = t.local.logs(located(r)), t.local.services

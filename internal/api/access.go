@@ -14,6 +14,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/aplomb-dev/aplomb/reconciler"
 	"github.com/aplomb-dev/aplomb/schema"
 )
 
@@ -24,11 +25,12 @@ type Role int
 const (
 	Nobody   Role = iota
 	Viewer        // reads
+	Proposer      // proposes changes of declarations
 	Approver      // approves, suspends, resumes
 	Operator      // rolls back, takes down, asks for a turn
 )
 
-var roles = []string{"nobody", "viewer", "approver", "operator"}
+var roles = []string{"nobody", "viewer", "proposer", "approver", "operator"}
 
 // String is the role's name in a configuration.
 func (r Role) String() string { return roles[r] }
@@ -38,7 +40,7 @@ func ParseRole(name string) (Role, error) {
 	if i := slices.Index(roles, name); i > 0 {
 		return Role(i), nil
 	}
-	return Nobody, fmt.Errorf("%q is not one of viewer, approver, operator", name)
+	return Nobody, fmt.Errorf("%q is not one of viewer, proposer, approver, operator", name)
 }
 
 // Who may not ask, for errors.Is.
@@ -143,6 +145,14 @@ func (c caller) by(given string) string {
 		return name
 	}
 	return name + " (as " + given + ")"
+}
+
+// means are by which a lever is pulled.
+func (c caller) means() reconciler.Means {
+	if c.peer != nil {
+		return reconciler.MeansSocket
+	}
+	return reconciler.MeansToken
 }
 
 // callerOf finds out who asks. Who shows no token is nobody, which is no error;

@@ -15,6 +15,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -65,9 +66,13 @@ func overTCP(t *testing.T, s *Server) Address {
 // nothing else; who did it is the token's name.
 func TestRoles(t *testing.T) {
 	e := newEnv()
-	s := server(&Environment{Control: e, Logs: say})
+	var asked sync.Map
+	s := server(&Environment{Control: e, Logs: say, Set: func(ctx context.Context, r SetRequest) (SetResult, error) {
+		asked.Store(r.By, reconciler.MeansOf(ctx))
+		return SetResult{ID: r.ID, Changed: true, Proposal: &Proposal{ID: "7"}}, nil
+	}})
 	s.Tokens = &Tokens{}
-	s.Tokens.Set([]Token{{"vera", Viewer, schema.NewSecret("token-of-vera"), nil}, {"ana", Approver, schema.NewSecret("token-of-ana"), nil}, {"otto", Operator, schema.NewSecret("token-of-otto"), nil}})
+	s.Tokens.Set([]Token{{"vera", Viewer, schema.NewSecret("token-of-vera"), nil}, {"ana", Approver, schema.NewSecret("token-of-ana"), nil}, {"pipe", Proposer, schema.NewSecret("token-of-pipe"), nil}, {"otto", Operator, schema.NewSecret("token-of-otto"), nil}})
 	at := overTCP(t, s)
 	calls := []struct {
 		name  string
@@ -91,6 +96,10 @@ func TestRoles(t *testing.T) {
 			}
 			return nil
 		}},
+		{"set", Proposer, func(ctx context.Context, c *Client) error {
+			_, err := c.Set(ctx, SetRequest{ID: web, Set: []SetValue{{"content", "x"}}, By: "x"})
+			return err
+		}},
 		{"suspend", Approver, func(ctx context.Context, c *Client) error { return c.Suspend(ctx, "x", nil, "") }},
 		{"resume", Approver, func(ctx context.Context, c *Client) error { return c.Resume(ctx, "x", nil, "") }},
 		{"approve", Approver, func(ctx context.Context, c *Client) error {
@@ -113,7 +122,7 @@ func TestRoles(t *testing.T) {
 			return err
 		}},
 	}
-	for role, name := range map[Role]string{Nobody: "", Viewer: "vera", Approver: "ana", Operator: "otto"} {
+	for role, name := range map[Role]string{Nobody: "", Viewer: "vera", Proposer: "pipe", Approver: "ana", Operator: "otto"} {
 		at.Token = nil
 		if name != "" {
 			at.Token = token("token-of-" + name)
@@ -147,6 +156,11 @@ func TestRoles(t *testing.T) {
 	if got, want := fmt.Sprint(slices.Compact(by)), "[ana otto]"; got != want {
 		t.Errorf("levers were pulled by %s, want %s", got, want)
 	}
+	for _, name := range []string{"pipe", "ana", "otto"} {
+		if via, ok := asked.Load(name); !ok || via != reconciler.MeansToken {
+			t.Errorf("%s asked for a proposal by way of %v", name, via)
+		}
+	}
 }
 
 // TestTokens: a token is whole or wrong, and one that is replaced is wrong.
@@ -170,7 +184,7 @@ func TestTokens(t *testing.T) {
 }
 
 func TestParseRole(t *testing.T) {
-	for _, r := range []Role{Viewer, Approver, Operator} {
+	for _, r := range []Role{Viewer, Proposer, Approver, Operator} {
 		if got, err := ParseRole(r.String()); got != r || err != nil {
 			t.Errorf("%s: %v, %v", r, got, err)
 		}

@@ -102,6 +102,13 @@ func (c *Client) Audit(ctx context.Context, limit int) (v []reconciler.AuditEntr
 	return v, c.ask(ctx, "/audit", limitQuery(limit), &v)
 }
 
+// AuditLog answers entries of the audit after one, as they are kept.
+func (c *Client) AuditLog(ctx context.Context, after uint64, limit int) (v []json.RawMessage, err error) {
+	q := limitQuery(limit)
+	q.Set("after", strconv.FormatUint(after, 10))
+	return v, c.ask(ctx, "/audit/log", q, &v)
+}
+
 func limitQuery(limit int) url.Values {
 	return url.Values{"limit": {strconv.Itoa(min(max(limit, 1), MaxLimit))}}
 }

@@ -1,7 +1,9 @@
 package api
 
 import (
+	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -81,6 +83,15 @@ func (s *Server) facts(m *http.ServeMux) {
 	get("/resources/{kind}/{name}", (*Environment).show)
 	get("/history", func(e *Environment, r *http.Request) (any, error) { return list(r, e.Control.History) })
 	get("/audit", func(e *Environment, r *http.Request) (any, error) { return list(r, e.Control.Audit) })
+	get("/audit/log", func(e *Environment, r *http.Request) (any, error) {
+		after, err := strconv.ParseUint(cmp.Or(r.URL.Query().Get("after"), "0"), 10, 63)
+		if err != nil {
+			return nil, fmt.Errorf("%w: after is not a number", ErrRequest)
+		}
+		return list(r, func(ctx context.Context, limit int) ([]json.RawMessage, error) {
+			return e.Control.AuditLog(ctx, after, limit)
+		})
+	})
 	get("/services", (*Environment).services)
 	s.within(m, http.MethodGet, "/events", Viewer, s.events)
 	s.within(m, http.MethodGet, "/resources/{kind}/{name}/logs", Viewer, (*Environment).logs)

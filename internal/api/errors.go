@@ -12,10 +12,11 @@ import (
 
 // What goes wrong with the API itself, for errors.Is.
 var (
-	ErrNotRunning = errors.New("no daemon answers")            // nothing listens on the socket
-	ErrRunning    = errors.New("a daemon answers already")     // the socket is taken
-	ErrRequest    = errors.New("the request is malformed")     // it will never be answered otherwise
-	ErrNotServed  = errors.New("this daemon does not do that") // an older daemon, or one without that layer
+	ErrNotRunning = errors.New("no daemon answers")             // nothing listens on the socket
+	ErrRunning    = errors.New("a daemon answers already")      // the socket is taken
+	ErrRequest    = errors.New("the request is malformed")      // it will never be answered otherwise
+	ErrNotSet     = errors.New("the declaration is not edited") // as it is, or for what is wanted
+	ErrNotServed  = errors.New("this daemon does not do that")  // an older daemon, or one without that layer
 )
 
 // Error is an error as it travels: a stable code, a message for people and
@@ -54,6 +55,7 @@ var codes = []struct {
 	{"unknown-digest", reconciler.ErrDigest, http.StatusConflict},
 	{"unknown-revision", reconciler.ErrNoRevision, http.StatusNotFound},
 	{"refused", reconciler.ErrRefused, http.StatusForbidden},
+	{"not-set", ErrNotSet, http.StatusUnprocessableEntity},
 	{"bad-request", ErrRequest, http.StatusBadRequest},
 	{"another-user", ErrPeer, http.StatusForbidden},
 	{"no-token", ErrToken, http.StatusUnauthorized},

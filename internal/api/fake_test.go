@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net"
@@ -88,6 +89,22 @@ func (e *env) Audit(_ context.Context, limit int) ([]reconciler.AuditEntry, erro
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return e.audit[:min(limit, len(e.audit))], nil
+}
+
+func (e *env) AuditLog(_ context.Context, after uint64, limit int) (lines []json.RawMessage, err error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, a := range slices.Backward(e.audit) {
+		if a.Seq <= after || len(lines) == limit {
+			continue
+		}
+		raw, err := json.Marshal(a)
+		if err != nil {
+			return nil, err
+		}
+		lines = append(lines, raw)
+	}
+	return lines, nil
 }
 
 func (e *env) Kick() {

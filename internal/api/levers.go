@@ -20,7 +20,7 @@ func (s *Server) levers(m *http.ServeMux) {
 				if err != nil {
 					return nil, err
 				}
-				return f(e, r.Context(), l)
+				return f(e, reconciler.WithMeans(r.Context(), from(r.Context()).means()), l)
 			})
 		})
 	}
@@ -35,6 +35,7 @@ func (s *Server) levers(m *http.ServeMux) {
 	post("/resume", Approver, func(e *Environment, ctx context.Context, l lever) (any, error) {
 		return struct{}{}, e.Control.Resume(ctx, l.By, l.ID, l.Why)
 	})
+	post("/set", Proposer, (*Environment).set)
 	post("/rollback", Operator, func(e *Environment, ctx context.Context, l lever) (any, error) {
 		return e.Control.Rollback(ctx, l.By, l.Revision, l.Why)
 	})

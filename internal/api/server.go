@@ -45,6 +45,8 @@ type Environment struct {
 	// Hook takes the calls of its forge, which prove by themselves who they come
 	// from. Nil: it has none.
 	Hook http.Handler
+	// Set proposes values of a declaration. Nil: ErrNotServed.
+	Set func(ctx context.Context, r SetRequest) (SetResult, error)
 	// Done is closed when it stops: streams and long polls end then. Nil: never.
 	Done <-chan struct{}
 }

@@ -105,6 +105,8 @@ type lever struct {
 	ID       *schema.ID  `json:"id,omitempty"`
 	Revision string      `json:"revision,omitempty"`
 	Also     []schema.ID `json:"also,omitempty"`
+	Title    string      `json:"title,omitempty"`
+	Set      []SetValue  `json:"set,omitempty"`
 }
 
 // decodeLever reads one JSON object and nothing after it; unknown fields are
@@ -129,8 +131,8 @@ func decodeLever(r io.Reader) (lever, error) {
 	switch {
 	case l.By == "":
 		return lever{}, fmt.Errorf("%w: %q is missing", ErrRequest, "by")
-	case len(l.By) > 256 || len(l.Why) > MaxWhy || len(l.Override) > MaxOverrides:
-		return lever{}, fmt.Errorf("%w: by, why or override is too long", ErrRequest)
+	case len(l.By) > 256 || len(l.Why) > MaxWhy || len(l.Title) > MaxWhy || len(l.Override) > MaxOverrides:
+		return lever{}, fmt.Errorf("%w: by, why, title or override is too long", ErrRequest)
 	case l.ID != nil && *l.ID == (schema.ID{}):
 		return lever{}, fmt.Errorf("%w: id is empty; leave it out to mean the environment", ErrRequest)
 	}

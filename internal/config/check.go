@@ -40,6 +40,7 @@ func (c *Config) check() []schema.Diagnostic {
 		k.gates(e, at)
 		k.followed(e, at)
 		k.forge(e, at)
+		k.notify(e, at.Child("notify"))
 		k.quarantine(e, at.Child("quarantine"))
 		k.after(e, at.Child("after"))
 		k.valueNames(e, at.Child("values"))

@@ -51,7 +51,7 @@ type KeyPair struct {
 // Token is somebody who may ask, and the file of what proves it.
 type Token struct {
 	Name      string `json:"name"`
-	Role      string `json:"role"` // "viewer", "approver" or "operator"
+	Role      string `json:"role"` // "viewer", "proposer", "approver" or "operator"
 	TokenFile string `json:"tokenFile"`
 
 	Teams []string `json:"teams"` // that it speaks for where it approves
@@ -75,8 +75,9 @@ type Environment struct {
 	Status  Status   `json:"status"`
 	Forge   *Forge   `json:"forge"` // nil: none
 
-	Quarantine *Quarantine `json:"quarantine"` // nil: nothing is gone back from
-	After      *After      `json:"after"`      // nil: it follows no other environment
+	Notify     map[string]Receiver `json:"notify"`     // by name
+	Quarantine *Quarantine         `json:"quarantine"` // nil: nothing is gone back from
+	After      *After              `json:"after"`      // nil: it follows no other environment
 
 	JSON json.RawMessage `json:"-"` // the section as checked, for Diff
 }

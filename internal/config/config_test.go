@@ -39,6 +39,7 @@ environments:
     policies: {git: ./rules, branch: main, signers: [keys/security, /etc/signers]}
     values: {platform: local, limits: {cpu: 2}}
     paths: [{path: teams/shop/, kinds: ["local.*"], templates: []}]
+    notify: {ops: {urlFile: hooks/ops, secretFile: /hooks/secret, on: [held]}, all: {url: "https://hooks.example.org/x"}}
 `
 
 func load(t *testing.T, text string) (*Config, []schema.Diagnostic) {
@@ -78,6 +79,9 @@ func TestLoad(t *testing.T) {
 		"binary":               {prod.Targets[2].Binary, filepath.Join(base, "bin/tofu")},
 		"resync":               {prod.Targets[2].Resync, Duration(48 * time.Hour)},
 		"login":                {*prod.Targets[3].Login.JWT, JWTLogin{"aplomb", "jwt", filepath.Join(base, "jwt")}},
+		"notify":               {stage.Notify["ops"].URLFile + " " + stage.Notify["ops"].SecretFile, filepath.Join(base, "hooks/ops") + " /hooks/secret"},
+		"notified of":          {len(stage.Notify["ops"].On), 1},
+		"notified of all":      {stage.Notify["all"].On == nil && stage.Notify["all"].Kind == "webhook", true},
 		"budget":               {prod.Gates.Budget, Budget{0, 5}},
 		"defaults":             {stage.Gates.Budget, Budget{5, 20}},
 		"drift":                {prod.Drift + stage.Drift, "reportrepair"},
@@ -135,6 +139,13 @@ func TestFindings(t *testing.T) {
 			"17:31: environments.prod.forge.url: the token would pass over the network", "17:79: environments.prod.forge.app: gitea has no apps"}},
 		{"a password of a forge", "drift: report", "forge: {kind: gitlab, url: 'https://a:b@git.example.org', repository: a/b, tokenFile: t}", []string{
 			"17:32: environments.prod.forge.url: credentials do not belong there"}},
+		{"notifications in plain text", "drift: report", "notify: {a: {url: 'http://example.org/x'}, B: {url: 'https://a:b@example.org'}}", []string{
+			"17:23: environments.prod.notify.a.url: what is told would pass", "17:48: \"B\" is not a name of a receiver", "17:57: environments.prod.notify.B.url: credentials do not belong"}},
+		{"told of nothing", "drift: report", "notify: {a: {url: 'https://example.org/x', on: []}}", []string{"17:52: environments.prod.notify.a.on is empty"}},
+		{"told of what is unknown", "drift: report", "notify: {a: {url: 'https://example.org/x', on: [helt]}}", []string{"17:53: environments.prod.notify.a.on[0]: \"helt\" is not one of"}},
+		{"told nowhere", "drift: report", "notify: {a: {kind: slack}}", []string{"17:17: "}},
+		{"a token of Slack", "drift: report", "notify: {a: {kind: slack, url: 'https://hooks.example.org/x', secretFile: s}}", []string{
+			"17:36: environments.prod.notify.a.url: of Slack the URL is a token", "17:79: environments.prod.notify.a.secretFile: Slack knows no signatures"}},
 		{"a gitea somewhere", "drift: report", "forge: {kind: gitea, repository: a/b, tokenFile: t}", []string{
 			"17:12: environments.prod.forge.url is missing: gitea has no public server"}},
 		{"nobody to propose to", "drift: report", "quarantine: {after: 0s, revert: true}", []string{

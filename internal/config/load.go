@@ -127,6 +127,7 @@ func decode(path string, checked compile.Config) (*Config, []schema.Diagnostic, 
 		}
 		c.Environments = append(c.Environments, e)
 	}
+	c.upstreams()
 	return c, findings, nil
 }
 
@@ -157,6 +158,10 @@ func decodeEnvironment(base, name string, raw json.RawMessage) (Environment, err
 		}
 	}
 	e.Gates.OwnersFile = below(base, e.Gates.OwnersFile)
+	for name, r := range e.Notify {
+		r.URLFile, r.SecretFile, r.CAFile = below(base, r.URLFile), below(base, r.SecretFile), below(base, r.CAFile)
+		e.Notify[name] = r
+	}
 	for i := range e.Paths {
 		e.Paths[i].Path = strings.Trim(e.Paths[i].Path, "/")
 	}

@@ -17,6 +17,20 @@ type After struct {
 	Environment string   `json:"environment"`
 	Healthy     Duration `json:"healthy"`
 	Files       []string `json:"files"` // patterns (schema.Glob) of what is copied; nil: the commit is proposed
+
+	Branch string `json:"-"` // that the other one follows; "": both follow one
+}
+
+// upstreams tells environments what those follow that they follow.
+func (c *Config) upstreams() {
+	for _, e := range c.Environments {
+		if e.After == nil {
+			continue
+		}
+		if from := c.section(e.After.Environment); from != nil && from.Source.Branch != e.Source.Branch {
+			e.After.Branch = from.Source.Branch
+		}
+	}
 }
 
 // section is the environment of a name.

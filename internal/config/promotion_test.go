@@ -44,7 +44,8 @@ func TestAfter(t *testing.T) {
 				t.Fatal(findings)
 			default:
 				prod := got.Environments[0]
-				if *prod.Quarantine != (Quarantine{Duration(30 * time.Minute), true}) || prod.After.Environment != "staging" || prod.After.Healthy < Duration(30*time.Minute) {
+				if *prod.Quarantine != (Quarantine{Duration(30 * time.Minute), true}) || prod.After.Environment != "staging" || prod.After.Healthy < Duration(30*time.Minute) ||
+					prod.After.Branch != map[string]string{"next": "next"}[c.branch] {
 					t.Errorf("%+v, %+v", prod.Quarantine, prod.After)
 				}
 			}

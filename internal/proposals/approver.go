@@ -32,6 +32,10 @@ type Approver struct {
 	Reviews     bool     // words count as reviews; without it only for what their givers own
 	Owners      []string // that rules name: teams, and @ with a person's name
 
+	// Upstream is the branch from which aplomb itself proposes, whose authors'
+	// word on that does not count either; "": there is none.
+	Upstream string
+
 	// Since are the revisions that came with a revision in force after an older
 	// one, itself included.
 	Since func(ctx context.Context, older, newer sources.Revision) ([]sources.Revision, error)
@@ -100,6 +104,7 @@ func (a *Approver) look(ctx context.Context, last, rev sources.Revision) error {
 	if err != nil {
 		return err
 	}
+	var authors []forge.Account // of what came by way of another branch
 	seen := map[string]bool{}
 	a.rolls = map[string][]forge.Account{}
 	for _, r := range came {
@@ -111,8 +116,12 @@ func (a *Approver) look(ctx context.Context, last, rev sources.Revision) error {
 			if seen[p.ID] {
 				continue
 			}
-			seen[p.ID] = true
-			if err := a.proposal(ctx, p); err != nil {
+			if seen[p.ID] = true; len(seen) == 1 {
+				if authors, err = a.upstream(ctx, came); err != nil {
+					return err
+				}
+			}
+			if err := a.proposal(ctx, p, authors); err != nil {
 				return err
 			}
 		}
@@ -120,8 +129,26 @@ func (a *Approver) look(ctx context.Context, last, rev sources.Revision) error {
 	return nil
 }
 
+// upstream are the authors of what came by way of another branch: that aplomb
+// proposed it to this one makes nobody else of them.
+func (a *Approver) upstream(ctx context.Context, came []sources.Revision) (all []forge.Account, err error) {
+	if a.Upstream == "" {
+		return nil, nil
+	}
+	for _, r := range came {
+		merged, err := a.Forge.Origin(ctx, a.Upstream, r.ID)
+		if err != nil {
+			return nil, err
+		}
+		for _, p := range merged {
+			all = append(all, p.Author)
+		}
+	}
+	return all, nil
+}
+
 // proposal counts the words on one merged proposal.
-func (a *Approver) proposal(ctx context.Context, p forge.Proposal) error {
+func (a *Approver) proposal(ctx context.Context, p forge.Proposal, authors []forge.Account) error {
 	first := a.Book.first(p.Head)
 	if first.IsZero() {
 		a.Log.WithFields(logrus.Fields{"env": a.Environment, "proposal": p.ID}).Warn("a merged proposal was never planned at its last commit: its reviews approve nothing")
@@ -130,6 +157,7 @@ func (a *Approver) proposal(ctx context.Context, p forge.Proposal) error {
 	if last, ok := a.Book.seen(p.Head, time.Now()); ok && a.WasShown != nil {
 		a.WasShown(p.ID, last.At, last.Shown)
 	}
+	authors = append(slices.Clip(authors), p.Author)
 	reviews, err := a.Forge.Reviews(ctx, p)
 	if err != nil {
 		return err
@@ -138,7 +166,8 @@ func (a *Approver) proposal(ctx context.Context, p forge.Proposal) error {
 		if r.Verdict != forge.Approved || r.Commit != p.Head {
 			continue // no yes, or not to this very commit
 		}
-		if err := a.word(ctx, p, r.Author, r.At, "", "review of "+p.ID); err != nil {
+		w := yes{by: r.Author, at: r.At, via: reconciler.MeansReview, why: "review of " + p.ID}
+		if err := a.count(ctx, p, authors, w); err != nil {
 			return err
 		}
 	}
@@ -150,9 +179,13 @@ func (a *Approver) proposal(ctx context.Context, p forge.Proposal) error {
 		if c.Ours || c.Edited {
 			continue
 		}
-		means := cmp.Or(c.Means, "comment")
+		w := yes{by: c.Author, at: c.At, via: reconciler.MeansComment, why: cmp.Or(c.Means, "comment") + " on " + p.ID}
+		if c.Means != "" {
+			w.via = reconciler.MeansSigned
+		}
 		for _, m := range approveRE.FindAllStringSubmatch(c.Body, mostLines) {
-			if err := a.word(ctx, p, c.Author, c.At, m[1], means+" on "+p.ID); err != nil {
+			w.digest = m[1]
+			if err := a.count(ctx, p, authors, w); err != nil {
 				return err
 			}
 		}
@@ -160,32 +193,41 @@ func (a *Approver) proposal(ctx context.Context, p forge.Proposal) error {
 	return nil
 }
 
-// word records a yes of somebody whose word counts, to what stood there when it
-// was given. digest is the beginning of the one that was named, if any.
-func (a *Approver) word(ctx context.Context, p forge.Proposal, who forge.Account, at time.Time, digest, why string) error {
-	if who.Is(p.Author.Name) {
+// yes is a word of somebody who agrees.
+type yes struct {
+	by     forge.Account
+	at     time.Time // zero: nobody can tell
+	digest string    // the beginning of the one that was named, if any
+	via    reconciler.Means
+	why    string
+}
+
+// count records a word, if it counts, for what stood there when it was given.
+func (a *Approver) count(ctx context.Context, p forge.Proposal, authors []forge.Account, w yes) error {
+	wrote := slices.ContainsFunc(authors, func(author forge.Account) bool { return w.by.Is(author.Name) })
+	if wrote || a.Book.knows(asked(p.HeadBranch, w.by.Name)) {
 		return nil // nobody agrees with themselves, whichever the door
 	}
-	shown, ok := a.Book.seen(p.Head, at)
-	if at.IsZero() { // nobody can tell when: whoever names a plan has seen it
-		shown, ok = a.Book.named(p.Head, digest)
+	shown, ok := a.Book.seen(p.Head, w.at)
+	if w.at.IsZero() { // nobody can tell when: whoever names a plan has seen it
+		shown, ok = a.Book.named(p.Head, w.digest)
 	}
-	if !ok || !strings.HasPrefix(shown.Digest, digest) {
+	if !ok || !strings.HasPrefix(shown.Digest, w.digest) {
 		return nil // given before there was a plan to see, or to another one
 	}
-	counts, speaks, err := a.entitled(ctx, who)
+	counts, speaks, err := a.entitled(ctx, w.by)
 	if err != nil || !counts && len(speaks) == 0 {
 		return err
 	}
-	key := strings.Join([]string{p.ID, shown.Digest, who.Name, why}, " ")
+	key := strings.Join([]string{p.ID, shown.Digest, w.by.Name, w.why}, " ")
 	news, err := a.Book.count(key)
 	if err != nil || !news {
 		return err
 	}
 	// Counted first: a crash between the two costs a question. The other way
 	// round it could approve again what was used up.
-	yes := gate.Approval{By: who.Name, ID: shown.Digest, Why: why, Changes: shown.Shown, Speaks: speaks, OwnersOnly: !counts}
-	if err := a.Approve(ctx, yes); err != nil {
+	approval := gate.Approval{By: w.by.Name, ID: shown.Digest, Why: w.why, Changes: shown.Shown, Speaks: speaks, OwnersOnly: !counts}
+	if err := a.Approve(reconciler.WithMeans(ctx, w.via), approval); err != nil {
 		return errors.Join(err, a.Book.uncount(key))
 	}
 	return nil

@@ -13,6 +13,7 @@ import (
 
 	"github.com/sirupsen/logrus"
 
+	"github.com/aplomb-dev/aplomb/reconciler"
 	"github.com/aplomb-dev/aplomb/reconciler/gate"
 	"github.com/aplomb-dev/aplomb/reconciler/plan"
 	"github.com/aplomb-dev/aplomb/schema"
@@ -26,7 +27,14 @@ const digest = "5e0c7a1f93b25e0c7a1f93b25e0c7a1f93b25e0c7a1f93b25e0c7a1f93b25e0c
 func counted(t *testing.T, a *Approver) ([]string, error) {
 	t.Helper()
 	var got []string
-	a.Approve = func(_ context.Context, y gate.Approval) error {
+	a.Approve = func(ctx context.Context, y gate.Approval) error {
+		via := string(reconciler.MeansOf(ctx))
+		if via == string(reconciler.MeansSigned) {
+			via = "signed "
+		}
+		if !strings.HasPrefix(y.Why, via) {
+			t.Errorf("%s: by way of %q", y.Why, via)
+		}
 		word := y.By + " " + y.ID[:4] + " " + y.Why + " " + y.Changes[0].ID.Name
 		for _, owner := range y.Speaks {
 			word += " for " + owner
@@ -176,6 +184,23 @@ func TestApproverOwnersUnknown(t *testing.T) {
 	p.reviews = map[string][]forge.Review{"7": {{Author: forge.Account{Name: "ana"}, Verdict: forge.Approved, Commit: "head", At: at.Add(2 * time.Hour)}}}
 	a.Forge = p
 	if got, err := counted(t, a); !errors.Is(err, forge.ErrUnreachable) || len(got) > 0 {
+		t.Errorf("%q, %v", got, err)
+	}
+}
+
+// Who wrote what aplomb proposed from another branch wrote it.
+func TestApproverUpstream(t *testing.T) {
+	who := func(name string) forge.Account { return forge.Account{ID: name, Name: name} }
+	p := people{board: newBoard(), writers: map[string]bool{"ana": true, "ben": true}}
+	a, at := approver(t, p)
+	a.Upstream = "next"
+	p.origin = map[string][]forge.Proposal{"merge": {{ID: "7", Head: "head", Author: who("aplomb")}}, "next merge": {{ID: "6", Author: who("Ana")}}}
+	p.reviews = map[string][]forge.Review{"7": {
+		{Author: who("ana"), Verdict: forge.Approved, Commit: "head", At: at.Add(2 * time.Hour)},
+		{Author: who("ben"), Verdict: forge.Approved, Commit: "head", At: at.Add(2 * time.Hour)},
+	}}
+	a.Forge = p
+	if got, err := counted(t, a); err != nil || !slices.Equal(got, []string{"ben 5e0c review of 7 web"}) {
 		t.Errorf("%q, %v", got, err)
 	}
 }

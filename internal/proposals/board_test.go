@@ -142,9 +142,12 @@ func (p *people) reviewed(id string, r forge.Review) {
 	p.reviews[id] = append(p.reviews[id], r)
 }
 
-func (p people) Origin(_ context.Context, _, commit string) ([]forge.Proposal, error) {
+func (p people) Origin(_ context.Context, branch, commit string) ([]forge.Proposal, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if branch != "main" {
+		commit = branch + " " + commit
+	}
 	return p.origin[commit], p.failWith
 }
 

@@ -45,7 +45,7 @@ func (p *Printer) History(rs []reconciler.Record) {
 		}
 		st := plain
 		switch r.What {
-		case "failed", "refused":
+		case "failed", "refused", "quarantined":
 			st = red
 		case "converged":
 			st = green
@@ -70,7 +70,7 @@ func (p *Printer) Audit(es []reconciler.AuditEntry) {
 		if let := e.Lets(); let != "" {
 			subject += " " + let
 		}
-		rows = append(rows, []cell{text(p.stamp(e.At)), text(e.By), styled(e.Does(), bold), text(subject), text(e.Why)})
+		rows = append(rows, []cell{text(p.stamp(e.At)), text(e.Via), text(e.By), styled(e.Does(), bold), text(subject), text(e.Why)})
 	}
 	p.rows(0, rows, true)
 }

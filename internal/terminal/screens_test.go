@@ -264,7 +264,7 @@ var screens = map[string]func(*Printer){
 	},
 	"audit": func(p *Printer) {
 		p.Audit(nil)
-		p.Audit([]reconciler.AuditEntry{{At: now, By: "ana", What: "approve", Subject: strings.Repeat("5e0c7a1f93b2", 6)[:64], Why: "read it"}, {At: now, By: "ben", What: "suspend"}})
+		p.Audit([]reconciler.AuditEntry{{At: now, By: "ana", Via: "token", What: "approve", Subject: strings.Repeat("5e0c7a1f93b2", 6)[:64], Why: "read it"}, {At: now, By: "ben", Via: "socket", What: "suspend"}})
 	},
 	"up": func(p *Printer) {
 		s := aStatus()

@@ -167,7 +167,9 @@ func (p *Printer) circumstances(s reconciler.Status) {
 	if s.Suspended != nil {
 		p.prose(6, styled("  ‖ suspended", yellow), text(p.lever(*s.Suspended)+"; goes on with: aplomb resume"))
 	}
-	if r := s.Rollback; r != nil {
+	if r := s.Rollback; r != nil && len(r.Faults) > 0 {
+		p.prose(6, styled("  ↶ quarantined", yellow), text(fmt.Sprintf(" %s, back at %s%s; a newer commit ends it", r.Quarantined.Short(), r.To.Short(), p.lever(r.Lever))))
+	} else if r != nil {
 		p.prose(6, styled("  ↶ rolled back", yellow), text(fmt.Sprintf(" to %s from %s%s; a newer commit ends it", r.To.Short(), r.Quarantined.Short(), p.lever(r.Lever))))
 	}
 	if !s.Source.OK && s.Source.Error != "" {

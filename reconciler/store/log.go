@@ -21,6 +21,7 @@ type Entry struct {
 	Seq     uint64    `json:"seq"`
 	At      time.Time `json:"at"`
 	By      string    `json:"by"`
+	Via     string    `json:"via,omitempty"` // by which means, such as "token"; "": it was not kept
 	What    string    `json:"what"`
 	Subject string    `json:"subject,omitempty"`
 	Why     string    `json:"why,omitempty"`
