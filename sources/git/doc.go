@@ -9,5 +9,5 @@
 //
 // In reading order: Config and Source, Head and Fetch, the rule about history
 // (follow.go), the tree of a commit as an fs.FS (tree.go), the store of objects
-// (store.go), the wire (wire.go, https.go, ssh.go), Reporter.
+// (store.go), who signed (sign.go), the wire (wire.go, https.go, ssh.go), Reporter.
 package git
