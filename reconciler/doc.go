@@ -16,7 +16,7 @@
 //	step_observe.go  what to look at, and what may be touched at all
 //	step_plan.go     what to ask drivers, when a cached answer still holds
 //	                 (reconciler/plan: resolve, digest, Covers)
-//	step_gate.go     who must agree first (reconciler/gate)
+//	step_gate.go     who must agree first, and when (reconciler/gate)
 //	step_apply.go    the frontier: intents, and what the end of a call means
 //	step_verify.go   planning gives no change, and it is healthy: converged
 //	step_prune.go    what is no longer declared goes last, in reverse

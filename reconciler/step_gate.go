@@ -100,7 +100,8 @@ func (t *turn) closedFor(cl *call, now time.Time) bool {
 	if cl.drift || n.doing == nil || n.Intent == nil || n.Intent.Attempts > 1 || t.goesDown(n) {
 		return false
 	}
-	return gate.JudgeWindow(n.doing.Masked, t.Env.Gates.Calendar.At(now), gate.NewIndex(t.Approvals, now)) != ""
+	closed := t.Env.Gates.Calendar.At(now)
+	return closed != nil && gate.JudgeWindow(n.doing.Masked, closed, gate.NewIndex(t.Approvals, now)) != ""
 }
 
 // isPaused says whether a person froze the environment, or n. Going down is a

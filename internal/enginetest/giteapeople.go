@@ -49,13 +49,24 @@ func (g *GiteaServer) Say(t testing.TB, as, repository string, number int64, bod
 // the commit.
 func (g *GiteaServer) Merge(t testing.TB, as, repository string, number int64) string {
 	t.Helper()
+	return g.merge(t, as, repository, number, "merge")
+}
+
+// FastForward is Merge without a commit of its own: the head becomes the tip.
+func (g *GiteaServer) FastForward(t testing.TB, as, repository string, number int64) string {
+	t.Helper()
+	return g.merge(t, as, repository, number, "fast-forward-only")
+}
+
+func (g *GiteaServer) merge(t testing.TB, as, repository string, number int64, how string) string {
+	t.Helper()
 	at := fmt.Sprintf("/repos/%s/pulls/%d", repository, number)
 	var got struct {
 		Merged bool   `json:"merged"`
 		Commit string `json:"merge_commit_sha"`
 	}
 	Eventually(t, "merged", func() bool {
-		g.Call(t, g.User(t, as), http.MethodPost, at+"/merge", object{"Do": "merge"}, nil) // refused while it is being checked
+		g.Call(t, g.User(t, as), http.MethodPost, at+"/merge", object{"Do": how}, nil) // refused while it is being checked
 		g.Must(t, g.Token, http.MethodGet, at, nil, &got)
 		return got.Merged
 	})

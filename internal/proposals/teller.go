@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -139,6 +140,9 @@ func (t *Teller) inForce(s reconciler.Status) forge.Status {
 		}
 	}
 	text := strings.Join(parts, ", ")
+	if i := slices.IndexFunc(s.Resources, func(r reconciler.ResourceStatus) bool { return r.State == reconciler.Held }); i >= 0 && !wantsPeople(s) {
+		text += ": " + s.Resources[i].Reason // what all of it waits for is its time
+	}
 	bad := s.Counts[reconciler.Degraded] + s.Counts[reconciler.Conflict]
 	switch {
 	case s.Settled && bad == 0 && s.Counts[reconciler.Converged] == len(s.Resources):

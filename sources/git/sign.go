@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/go-git/go-git/v5/plumbing"
@@ -16,8 +17,10 @@ import (
 // files list. Immutable, safe for concurrent use.
 type Signers struct {
 	ssh []signer
-	pgp []pgpSigner
 	now func() time.Time
+
+	mu  sync.Mutex // guards pgp: its library remembers in a key what it found of it
+	pgp []pgpSigner
 }
 
 // maxKeys bounds a file of keys, in bytes.

@@ -128,6 +128,8 @@ func (k *Signers) verifyPGP(payload, armored []byte) (who string, err error) {
 	if sig.IssuerKeyId != nil {
 		err = fmt.Errorf("%w: %016X", errOtherKey, *sig.IssuerKeyId)
 	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
 	for _, s := range k.pgp {
 		if sig.IssuerKeyId == nil || len(openpgp.EntityList{s.key}.EntitiesById(*sig.IssuerKeyId)) == 0 {
 			continue

@@ -23,6 +23,10 @@ import (
 // newPGP makes a key in this process, so that no gpg is needed.
 func newPGP(t testing.TB, name string, cfg *packet.Config) *openpgp.Entity {
 	t.Helper()
+	if cfg == nil {
+		cfg = &packet.Config{}
+	}
+	cfg.Algorithm = packet.PubKeyAlgoEdDSA
 	e, err := openpgp.NewEntity(name, "", name+"@example.org", cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -127,6 +131,51 @@ func TestPGP(t *testing.T) {
 	} {
 		who, err := keys.VerifyCommit(c.raw)
 		if who != c.who || !errors.Is(err, c.want) || c.want != nil && !errors.Is(err, sources.ErrUnsigned) {
+			t.Errorf("%s: %q, %v", what, who, err)
+		}
+	}
+}
+
+// TestPGPSubkeys: a subkey signs for its key, as long as it is good itself.
+func TestPGPSubkeys(t *testing.T) {
+	past := at(-48 * time.Hour)
+	build := func(alter func(*openpgp.Entity)) (signed []byte, keys *Signers) {
+		e := newPGP(t, "ana", past)
+		if err := e.AddSigningSubkey(past); err != nil {
+			t.Fatal(err)
+		}
+		signed = signedAs(t, emptyTree, "x", by(t, e, at(-time.Hour)))
+		alter(e)
+		return signed, listed(t, e)
+	}
+	sub := func(e *openpgp.Entity) *openpgp.Subkey {
+		for i := range e.Subkeys {
+			if e.Subkeys[i].PublicKey.PubKeyAlgo.CanSign() {
+				return &e.Subkeys[i]
+			}
+		}
+		t.Fatal("there is no subkey that signs")
+		return nil
+	}
+	for what, c := range map[string]struct {
+		alter func(*openpgp.Entity)
+		want  error
+	}{
+		"good": {func(*openpgp.Entity) {}, nil},
+		"revoked": {func(e *openpgp.Entity) {
+			if err := sub(e).Revoke(packet.KeyRetired, "", nil); err != nil {
+				t.Fatal(err)
+			}
+		}, errOld},
+		"its key is revoked": {func(e *openpgp.Entity) {
+			if err := e.Revoke(packet.KeyRetired, "", nil); err != nil {
+				t.Fatal(err)
+			}
+		}, errOld},
+		"not in the list": {func(e *openpgp.Entity) { e.Subkeys = nil }, errOtherKey},
+	} {
+		signed, keys := build(c.alter)
+		if who, err := keys.VerifyCommit(signed); !errors.Is(err, c.want) || (who == "ana <ana@example.org>") != (c.want == nil) {
 			t.Errorf("%s: %q, %v", what, who, err)
 		}
 	}

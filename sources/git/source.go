@@ -38,9 +38,9 @@ type Config struct {
 	Dir  string
 	Auth Auth
 
-	// Signers are files with the keys that may sign, as ssh-keygen has them
-	// (allowed_signers). A new tip that none of them has signed is refused; what
-	// a tip contains is vouched for by it. None: nothing has to be signed.
+	// Signers are files with the keys that may sign, see ReadSigners. A new tip
+	// that none of them has signed is refused; what a tip contains is vouched
+	// for by it. None: nothing has to be signed.
 	Signers []string
 
 	Interval    time.Duration // between two looks of Watch; 0: DefaultInterval
