@@ -20,9 +20,13 @@ func owned(t *testing.T) func(*Config) {
 		}
 		return []gate.Field{f}
 	}
+	prod, err := schema.ParseGlob("prod")
+	if err != nil {
+		t.Fatal(err)
+	}
 	return func(c *Config) {
 		c.Gates.Owners = gate.NewOwners([]gate.OwnerRule{
-			{Labels: map[string]string{"tier": "prod"}, Owners: []string{"guards"}},
+			{Labels: map[string]schema.Glob{"tier": prod}, Owners: []string{"guards"}},
 			{Fields: field("/size"), Owners: []string{"shop/team"}},
 			{Fields: field("/value"), Owners: []string{"ops/security"}},
 		})

@@ -115,6 +115,7 @@ func TestOwnersFindings(t *testing.T) {
 		{"no pattern of fields", "", "/content -> '/[a'", []string{`owners.yaml:2:42: rules[0].match.fields[0]: "/[a" is no pattern of fields`}},
 		{"no kind", "", "local.* -> lokal.*", []string{`owners.yaml:2:21: rules[0].match.kinds[0]: "lokal.*" fits no kind`}},
 		{"no path", "", "security/** -> ../x", []string{`owners.yaml:4:21: rules[1].match.paths[0]: "../x" is no pattern`}},
+		{"no label", "", "prod -> '[a'", []string{`owners.yaml:4:52: rules[1].match.labels.tier: "[a" is no pattern`}},
 		{"nothing", "", `["local.*"] -> []`, []string{`owners.yaml:2:20: rules[0].match.kinds: the list is empty`}},
 		{"nobody", "", "@ana -> @eve", []string{`owners.yaml:5:14: rules[1].owners[0]: nobody speaks for @eve`}},
 		{"too few", "", ", Shop/Team -> ", []string{`owners.yaml:5:13: rules[1].owners: 2 reviews, and only 1 may give one`}},
