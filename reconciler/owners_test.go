@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/aplomb-dev/aplomb/reconciler/gate"
+	"github.com/aplomb-dev/aplomb/reconciler/store"
 	"github.com/aplomb-dev/aplomb/schema"
 )
 
@@ -184,4 +185,27 @@ func TestChangedSinceShown(t *testing.T) {
 	}
 	h.commit(decl("a", `{"class":"x","size":4}`))
 	h.converged(h.tip()) // as it was approved
+}
+
+// A declaration stands where it is written: of CUE in the file that declares, of
+// what a template yields in that of its use.
+func TestFaceOf(t *testing.T) {
+	use := &schema.Use{Template: "WebService", Name: "web", Pos: schema.Pos{File: "teams/shop/web.yaml", Line: 1}}
+	for _, c := range []struct {
+		res  schema.Resource
+		want string
+	}{
+		{schema.Resource{Pos: schema.Pos{File: "a.yaml"}}, "a.yaml"},
+		{schema.Resource{Pos: schema.Pos{File: "lib/x.cue"}, Origin: "prod/a.cue"}, "prod/a.cue"},
+		{schema.Resource{Pos: use.Pos, Use: use}, "teams/shop/web.yaml"},
+		{schema.Resource{Pos: schema.Pos{File: "lib/x.cue"}, Origin: "prod/a.cue", Use: use}, "prod/a.cue teams/shop/web.yaml"},
+	} {
+		if got := faceOf(&c.res); strings.Join(got.Files, " ") != c.want || got.Labels == nil {
+			t.Errorf("%+v, want %s", got, c.want)
+		}
+	}
+	old := &store.Owned{Pos: schema.Pos{File: "a.yaml"}, Use: use}
+	if got := faceOfOwned(old); strings.Join(got.Files, " ") != "a.yaml teams/shop/web.yaml" || got.Labels != nil {
+		t.Errorf("what was applied before faces were kept: %+v", got)
+	}
 }

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -145,4 +146,37 @@ func TestOwnersFindings(t *testing.T) {
 			}
 		}
 	}
+}
+
+// FuzzOwners: whatever the file holds ends in rules, or in findings that say
+// where.
+func FuzzOwners(f *testing.F) {
+	f.Add([]byte(owningFile))
+	f.Add([]byte("rules:\n  - match: {labels: {a: '**', b: ''}, fields: [/~1/**/a, /]}\n    owners: [a, '@ana']\n    reviews: 100\n"))
+	check := compile.New(compile.Options{})
+	f.Fuzz(func(t *testing.T, data []byte) {
+		checked, findings, err := check.Owners(t.Context(), "owners.yaml", data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := &Config{JSON: json.RawMessage(`{"environments":{"prod":{"gates":{}}}}`)}
+		e := &Environment{Name: "prod", JSON: json.RawMessage(`{"gates":{}}`), Forge: &Forge{}}
+		if len(findings) == 0 {
+			if findings, err = c.takeOwners(e, "owners.yaml", checked); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, d := range findings {
+			if d.Pos.Line < 1 || d.Pos.Col < 1 {
+				t.Fatalf("%s says no place", d)
+			}
+		}
+		g := e.Gates.Owners
+		_ = g.Of(gate.Owned{Change: plan.Masked{ID: schema.ID{Kind: "local.file"}, Action: schema.Create}, Spec: []byte(`{"a":[{"name":"x"}]}`), Now: &gate.Face{}})
+		for _, owner := range g.All() {
+			if owner == "" || strings.ContainsAny(strings.TrimPrefix(owner, "@"), "@ ") {
+				t.Fatalf("%q is an owner", owner)
+			}
+		}
+	})
 }
