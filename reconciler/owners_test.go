@@ -118,7 +118,24 @@ func TestOwnersOfWhatWas(t *testing.T) {
 	h.converged(h.tip())
 	h.commit(decl("a", `{"class":"x","mode":"z"}`), decl("b", `{}`))
 	h.converged(h.tip())
-	h.commit(decl("a", `{"class":"x","mode":"z","size":1}`), decl("b", `{}`))
+	gone := h.commit(decl("b", `{}`)) // nobody's any more: what goes is of whom it has fields
+	h.until("gone", func(s Status) bool { return s.Converged && s.Revision.ID == gone.ID && h.live() == "b" })
+	h.commit(decl("b", `{}`, guarded))
+	h.converged(h.tip())
+	h.commit(decl("b", `{"class":"y"}`, guarded))
+	if got := h.held(); got != guards {
+		t.Errorf("%q", got)
+	}
+	h.yes("gus", "guards")
+	h.converged(h.tip())
+	h.commit(decl("a", `{}`))
+	h.rests(h.tip())
+	if v := h.Plan(); len(v.Changes) != 1 || v.Changes[0].Action != schema.Delete || strings.Join(v.Changes[0].Held, "; ") != guards {
+		t.Errorf("what goes: %+v", v.Changes)
+	}
+	h.yes("gus", "guards")
+	h.converged(h.tip())
+	h.commit(decl("a", `{"class":"x","mode":"z","size":1}`))
 	if got := h.held(); !strings.Contains(got, "shop/team") || strings.Contains(got, "guards") {
 		t.Errorf("%q", got)
 	}
