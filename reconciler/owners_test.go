@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/aplomb-dev/aplomb/reconciler/gate"
+	"github.com/aplomb-dev/aplomb/reconciler/plan"
 	"github.com/aplomb-dev/aplomb/reconciler/store"
 	"github.com/aplomb-dev/aplomb/schema"
 )
@@ -200,8 +201,21 @@ func TestChangedSinceShown(t *testing.T) {
 	if c := h.Plan().Changes[0].Changed; c == nil || c.By != "tom" {
 		t.Errorf("%+v", c)
 	}
+	h.WasShown("8", time.Now(), proposedOf(h.Plan(), got.Shown[0]))
+	h.rests(h.tip())
+	if c := h.Plan().Changes[0].Changed; c != nil {
+		t.Errorf("a later proposal showed just that: %+v", c)
+	}
 	h.commit(decl("a", `{"class":"x","size":4}`))
 	h.converged(h.tip()) // as it was approved
+}
+
+// proposedOf is what a proposal shows of a plan, like one that it showed.
+func proposedOf(v PlanView, like plan.Masked) (all []plan.Masked) {
+	for _, c := range v.Changes {
+		all = append(all, plan.Mask(like.Environment, like.Target, c.Change))
+	}
+	return all
 }
 
 // A declaration stands where it is written: of CUE in the file that declares, of
