@@ -35,16 +35,15 @@ func (t *turn) owners(n *Node) []*gate.OwnerRule {
 	return n.Plan.owners.rules
 }
 
-// changed is what was approved or shown of n, where that was something else than
-// is planned.
+// changed is what was approved or shown of n, whichever is the later, where that
+// was something else than is planned: what somebody approved before the proposal
+// of now was shown is of another matter.
 func (t *turn) changed(n *Node) *gate.Changed {
-	if c := t.approved.Changed(n.Plan.Masked); c != nil {
-		return c
-	}
-	if s, ok := t.Shown[n.ID]; ok && !t.approved.Covers(n.Plan.Masked) {
+	c := t.approved.Changed(n.Plan.Masked)
+	if s, ok := t.Shown[n.ID]; ok && (c == nil || c.At.Before(s.At)) {
 		return s.Changed(n.Plan.Masked)
 	}
-	return nil
+	return c
 }
 
 // faceOf is what owners' rules see of a declaration.

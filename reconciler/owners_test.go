@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/aplomb-dev/aplomb/reconciler/gate"
+	"github.com/aplomb-dev/aplomb/reconciler/plan"
+	"github.com/aplomb-dev/aplomb/reconciler/store"
 	"github.com/aplomb-dev/aplomb/schema"
 )
 
@@ -20,9 +22,13 @@ func owned(t *testing.T) func(*Config) {
 		}
 		return []gate.Field{f}
 	}
+	prod, err := schema.ParseGlob("prod")
+	if err != nil {
+		t.Fatal(err)
+	}
 	return func(c *Config) {
 		c.Gates.Owners = gate.NewOwners([]gate.OwnerRule{
-			{Labels: map[string]string{"tier": "prod"}, Owners: []string{"guards"}},
+			{Labels: map[string]schema.Glob{"tier": prod}, Owners: []string{"guards"}},
 			{Fields: field("/size"), Owners: []string{"shop/team"}},
 			{Fields: field("/value"), Owners: []string{"ops/security"}},
 		})
@@ -113,7 +119,24 @@ func TestOwnersOfWhatWas(t *testing.T) {
 	h.converged(h.tip())
 	h.commit(decl("a", `{"class":"x","mode":"z"}`), decl("b", `{}`))
 	h.converged(h.tip())
-	h.commit(decl("a", `{"class":"x","mode":"z","size":1}`), decl("b", `{}`))
+	gone := h.commit(decl("b", `{}`)) // nobody's any more: what goes is of whom it has fields
+	h.until("gone", func(s Status) bool { return s.Converged && s.Revision.ID == gone.ID && h.live() == "b" })
+	h.commit(decl("b", `{}`, guarded))
+	h.converged(h.tip())
+	h.commit(decl("b", `{"class":"y"}`, guarded))
+	if got := h.held(); got != guards {
+		t.Errorf("%q", got)
+	}
+	h.yes("gus", "guards")
+	h.converged(h.tip())
+	h.commit(decl("a", `{}`))
+	h.rests(h.tip())
+	if v := h.Plan(); len(v.Changes) != 1 || v.Changes[0].Action != schema.Delete || strings.Join(v.Changes[0].Held, "; ") != guards {
+		t.Errorf("what goes: %+v", v.Changes)
+	}
+	h.yes("gus", "guards")
+	h.converged(h.tip())
+	h.commit(decl("a", `{"class":"x","mode":"z","size":1}`))
 	if got := h.held(); !strings.Contains(got, "shop/team") || strings.Contains(got, "guards") {
 		t.Errorf("%q", got)
 	}
@@ -178,6 +201,42 @@ func TestChangedSinceShown(t *testing.T) {
 	if c := h.Plan().Changes[0].Changed; c == nil || c.By != "tom" {
 		t.Errorf("%+v", c)
 	}
+	h.WasShown("8", time.Now(), proposedOf(h.Plan(), got.Shown[0]))
+	h.rests(h.tip())
+	if c := h.Plan().Changes[0].Changed; c != nil {
+		t.Errorf("a later proposal showed just that: %+v", c)
+	}
 	h.commit(decl("a", `{"class":"x","size":4}`))
 	h.converged(h.tip()) // as it was approved
+}
+
+// proposedOf is what a proposal shows of a plan, like one that it showed.
+func proposedOf(v PlanView, like plan.Masked) (all []plan.Masked) {
+	for _, c := range v.Changes {
+		all = append(all, plan.Mask(like.Environment, like.Target, c.Change))
+	}
+	return all
+}
+
+// A declaration stands where it is written: of CUE in the file that declares, of
+// what a template yields in that of its use.
+func TestFaceOf(t *testing.T) {
+	use := &schema.Use{Template: "WebService", Name: "web", Pos: schema.Pos{File: "teams/shop/web.yaml", Line: 1}}
+	for _, c := range []struct {
+		res  schema.Resource
+		want string
+	}{
+		{schema.Resource{Pos: schema.Pos{File: "a.yaml"}}, "a.yaml"},
+		{schema.Resource{Pos: schema.Pos{File: "lib/x.cue"}, Origin: "prod/a.cue"}, "prod/a.cue"},
+		{schema.Resource{Pos: use.Pos, Use: use}, "teams/shop/web.yaml"},
+		{schema.Resource{Pos: schema.Pos{File: "lib/x.cue"}, Origin: "prod/a.cue", Use: use}, "prod/a.cue teams/shop/web.yaml"},
+	} {
+		if got := faceOf(&c.res); strings.Join(got.Files, " ") != c.want || got.Labels == nil {
+			t.Errorf("%+v, want %s", got, c.want)
+		}
+	}
+	old := &store.Owned{Pos: schema.Pos{File: "a.yaml"}, Use: use}
+	if got := faceOfOwned(old); strings.Join(got.Files, " ") != "a.yaml teams/shop/web.yaml" || got.Labels != nil {
+		t.Errorf("what was applied before faces were kept: %+v", got)
+	}
 }

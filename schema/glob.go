@@ -13,6 +13,7 @@ import (
 type Glob struct {
 	text  string
 	steps []string
+	plain []bool // the step means itself
 }
 
 // MaxGlob is the length in bytes of the longest pattern.
@@ -35,6 +36,7 @@ func ParseGlob(text string) (Glob, error) {
 			continue
 		}
 		g.steps = append(g.steps, step)
+		g.plain = append(g.plain, !strings.ContainsAny(step, `*?[\`))
 	}
 	return g, nil
 }
@@ -58,7 +60,7 @@ func (g Glob) MatchSteps(steps []string) bool {
 		case p < len(g.steps) && g.steps[p] == "**":
 			star, from = p, s
 			p++
-		case p < len(g.steps) && matchStep(g.steps[p], steps[s]):
+		case p < len(g.steps) && g.matchStep(p, steps[s]):
 			p++
 			s++
 		case star >= 0:
@@ -82,11 +84,21 @@ func (g Glob) Reaches(steps []string) bool {
 			return false
 		case g.steps[i] == "**":
 			return true
-		case !matchStep(g.steps[i], step):
+		case !g.matchStep(i, step):
 			return false
 		}
 	}
 	return len(g.steps) > 0
+}
+
+func (g Glob) matchStep(i int, step string) bool {
+	switch {
+	case g.plain[i]:
+		return g.steps[i] == step
+	case g.steps[i] == "*":
+		return !strings.Contains(step, "/") // taken apart at others than slashes
+	}
+	return matchStep(g.steps[i], step)
 }
 
 func matchStep(pattern, step string) bool {

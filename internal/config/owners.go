@@ -84,9 +84,17 @@ func (c *Config) takeOwners(e *Environment, name string, checked compile.Config)
 	for i, r := range file.Rules {
 		at := schema.Path("/rules").Index(i)
 		match := at.Child("match")
-		rule := gate.OwnerRule{Labels: r.Match.Labels, Owners: r.Owners, Reviews: r.Reviews}
+		rule := gate.OwnerRule{Labels: map[string]schema.Glob{}, Owners: r.Owners, Reviews: r.Reviews}
 		rule.Kinds = o.globs(match.Child("kinds"), "kinds", r.Match.Kinds)
 		rule.Paths = o.globs(match.Child("paths"), "paths", r.Match.Paths)
+		for k, text := range r.Match.Labels {
+			here := match.Child("labels").Child(k)
+			g, err := schema.ParseGlob(text)
+			if err != nil {
+				o.find(here, "", "%s: %q is no pattern: %s", here, text, err)
+			}
+			rule.Labels[k] = g
+		}
 		for n, text := range r.Match.Fields {
 			f, err := gate.ParseField(text)
 			if err != nil {

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -115,6 +116,7 @@ func TestOwnersFindings(t *testing.T) {
 		{"no pattern of fields", "", "/content -> '/[a'", []string{`owners.yaml:2:42: rules[0].match.fields[0]: "/[a" is no pattern of fields`}},
 		{"no kind", "", "local.* -> lokal.*", []string{`owners.yaml:2:21: rules[0].match.kinds[0]: "lokal.*" fits no kind`}},
 		{"no path", "", "security/** -> ../x", []string{`owners.yaml:4:21: rules[1].match.paths[0]: "../x" is no pattern`}},
+		{"no label", "", "prod -> '[a'", []string{`owners.yaml:4:52: rules[1].match.labels.tier: "[a" is no pattern`}},
 		{"nothing", "", `["local.*"] -> []`, []string{`owners.yaml:2:20: rules[0].match.kinds: the list is empty`}},
 		{"nobody", "", "@ana -> @eve", []string{`owners.yaml:5:14: rules[1].owners[0]: nobody speaks for @eve`}},
 		{"too few", "", ", Shop/Team -> ", []string{`owners.yaml:5:13: rules[1].owners: 2 reviews, and only 1 may give one`}},
@@ -144,4 +146,37 @@ func TestOwnersFindings(t *testing.T) {
 			}
 		}
 	}
+}
+
+// FuzzOwners: whatever the file holds ends in rules, or in findings that say
+// where.
+func FuzzOwners(f *testing.F) {
+	f.Add([]byte(owningFile))
+	f.Add([]byte("rules:\n  - match: {labels: {a: '**', b: ''}, fields: [/~1/**/a, /]}\n    owners: [a, '@ana']\n    reviews: 100\n"))
+	check := compile.New(compile.Options{})
+	f.Fuzz(func(t *testing.T, data []byte) {
+		checked, findings, err := check.Owners(t.Context(), "owners.yaml", data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := &Config{JSON: json.RawMessage(`{"environments":{"prod":{"gates":{}}}}`)}
+		e := &Environment{Name: "prod", JSON: json.RawMessage(`{"gates":{}}`), Forge: &Forge{}}
+		if len(findings) == 0 {
+			if findings, err = c.takeOwners(e, "owners.yaml", checked); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, d := range findings {
+			if d.Pos.Line < 1 || d.Pos.Col < 1 {
+				t.Fatalf("%s says no place", d)
+			}
+		}
+		g := e.Gates.Owners
+		_ = g.Of(gate.Owned{Change: plan.Masked{ID: schema.ID{Kind: "local.file"}, Action: schema.Create}, Spec: []byte(`{"a":[{"name":"x"}]}`), Now: &gate.Face{}})
+		for _, owner := range g.All() {
+			if owner == "" || strings.ContainsAny(strings.TrimPrefix(owner, "@"), "@ ") {
+				t.Fatalf("%q is an owner", owner)
+			}
+		}
+	})
 }

@@ -17,9 +17,9 @@ type Owners struct{ rules []OwnerRule }
 // OwnerRule gives what it fits to its owners. Of its lists none means any.
 type OwnerRule struct {
 	Kinds  []schema.Glob
-	Paths  []schema.Glob     // of the files that declare
-	Labels map[string]string // all of them
-	Fields []Field           // none: the resource, as far as no rule is for its fields
+	Paths  []schema.Glob          // of the files that declare
+	Labels map[string]schema.Glob // all of them
+	Fields []Field                // none: the resource, as far as no rule is for its fields
 
 	Owners  []string // teams, and @ with the name of a person; none: nobody's review is needed
 	Reviews int      // how many different people of them; zero: one
@@ -87,7 +87,7 @@ func (r *OwnerRule) owns() string {
 		words += " in " + strings.Join(orAny(r.Paths), ", ")
 	}
 	for i, k := range slices.Sorted(maps.Keys(r.Labels)) {
-		words += []string{" with ", ", "}[min(i, 1)] + k + ": " + r.Labels[k]
+		words += []string{" with ", ", "}[min(i, 1)] + k + ": " + r.Labels[k].String()
 	}
 	return words
 }
@@ -146,8 +146,8 @@ func (r *OwnerRule) fit(kind string, f *Face, may guess) bool {
 	if len(r.Labels) > 0 && f.Labels == nil {
 		return may.labels
 	}
-	for k, v := range r.Labels {
-		if has, ok := f.Labels[k]; !ok || has != v {
+	for k, g := range r.Labels {
+		if has, ok := f.Labels[k]; !ok || !g.Match(has) {
 			return false
 		}
 	}

@@ -29,7 +29,7 @@ func rule(t *testing.T, kinds, paths, label, fields string, owners ...string) ga
 	}
 	r := gate.OwnerRule{Kinds: globs(kinds), Paths: globs(paths), Owners: owners}
 	if k, v, ok := strings.Cut(label, "="); ok {
-		r.Labels = map[string]string{k: v}
+		r.Labels = map[string]schema.Glob{k: globs(v)[0]}
 	}
 	for _, s := range strings.Fields(fields) {
 		f, err := gate.ParseField(s)
@@ -74,7 +74,7 @@ func TestOwnersOf(t *testing.T) {
 		rule(t, "nomad.job", "", "", count, "team"),
 		rule(t, "nomad.job", "", "", image, "security"),
 		rule(t, "", "security/**", "", "", "guards"),
-		rule(t, "", "", "tier=prod", "/job/Priority", "sre"),
+		rule(t, "", "", "tier=pro*", "/job/Priority", "sre"),
 		rule(t, "nomad.job", "", "", "/job/Meta/free", []string{}...),
 	})
 	plain := &gate.Face{Files: []string{"shop/web.yaml"}, Labels: map[string]string{}}
