@@ -47,7 +47,18 @@ type office struct {
 
 // newForge opens the forge of an environment; nobody is asked yet.
 func newForge(e config.Environment, repo *git.Source, s *session) (forge.Forge, error) {
-	f := *e.Forge
+	if e.Forge.Kind == config.PlainGit {
+		return newPlain(e, repo, s)
+	}
+	f, err := newClient(*e.Forge)
+	if err != nil {
+		return nil, err
+	}
+	return forge.Guard(f), nil
+}
+
+// newClient is the client of a forge that has an API.
+func newClient(f config.Forge) (forge.Forge, error) {
 	switch f.Kind {
 	case "github":
 		c := github.Config{URL: f.URL, Repository: f.Repository, TokenFile: f.TokenFile, CAFile: f.CAFile}
@@ -60,15 +71,17 @@ func newForge(e config.Environment, repo *git.Source, s *session) (forge.Forge, 
 	case "gitea":
 		return gitea.New(gitea.Config{URL: f.URL, Repository: f.Repository, TokenFile: f.TokenFile, CAFile: f.CAFile})
 	}
-	if f.Kind != config.PlainGit {
-		return nil, fmt.Errorf("forge: %q is none that is known", f.Kind)
-	}
+	return nil, fmt.Errorf("forge: %q is none that is known", f.Kind)
+}
+
+// newPlain is a repository on a server without a forge.
+func newPlain(e config.Environment, repo *git.Source, s *session) (forge.Forge, error) {
 	pages, ok := s.reporter.(*git.Reporter)
 	if !ok {
 		return nil, fmt.Errorf("forge: environment %s writes nothing to its repository", e.Name)
 	}
 	return plain.New(plain.Config{
-		Environment: e.Name, Repository: e.Source.Git, Prefix: f.Prefix, Own: git.BranchPrefix, Signers: f.Signers,
+		Environment: e.Name, Repository: e.Source.Git, Prefix: e.Forge.Prefix, Own: git.BranchPrefix, Signers: e.Forge.Signers,
 		Git: repo, Pages: pages, Log: s.log,
 	})
 }

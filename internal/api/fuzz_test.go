@@ -2,8 +2,15 @@ package api
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/aplomb-dev/aplomb/schema"
 )
@@ -53,5 +60,51 @@ func FuzzEvents(f *testing.F) {
 			}
 		}
 		t.Fatal("it does not end")
+	})
+}
+
+// FuzzRequest: whatever is asked, no answer is the daemon's own fault, who shows
+// no token learns nothing, and a viewer alters nothing.
+func FuzzRequest(f *testing.F) {
+	for _, path := range []string{
+		"/v1/info", "/v1/environments", "/v1/environments/test/status", "/v1/environments/test/resources/local.file/web?target=local",
+		"/v1/environments/test/events?after=x-9", "/v1/environments/test/audit?limit=-1", "/v1/environments/test/logs/local.file/web?tail=1e9&follow=true",
+		"/v1/environments/test/wait?seq=18446744073709551616", "/v1/environments//status", "/v1/environments/test/../test/status", "/metrics", "/hooks/test", "//",
+	} {
+		f.Add("GET", path, "", "")
+		f.Add("POST", path, "Bearer token-of-vera", `{"by":"otto"}`)
+	}
+	f.Add("POST", "/v1/environments/test/approve", "Bearer token-of-vera", `{"by":"otto","digest":"5e0c7a1f93b2"}`)
+	f.Add("POST", "/v1/environments/test/kick", "bearer token-of-vera", "")
+	f.Fuzz(func(t *testing.T, method, path, authorization, body string) {
+		u, err := url.ParseRequestURI(path)
+		if err != nil || u.Host != "" {
+			return
+		}
+		done := make(chan struct{})
+		close(done) // streams end at once
+		e := newEnv()
+		s := server(&Environment{Control: e, Logs: say, Done: done})
+		s.Tokens = &Tokens{}
+		s.Tokens.Set([]Token{{"vera", Viewer, schema.NewSecret("token-of-vera")}})
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		r := (&http.Request{Method: method, URL: u, Header: http.Header{}, Host: "aplomb", RemoteAddr: "192.0.2.1:1", Body: io.NopCloser(strings.NewReader(body)), ContentLength: int64(len(body))}).WithContext(ctx)
+		if authorization != "" {
+			r.Header.Set("Authorization", authorization)
+		}
+		w := httptest.NewRecorder()
+		s.Handler().ServeHTTP(w, r)
+		if w.Code >= 500 && w.Code != http.StatusNotImplemented && w.Code != http.StatusServiceUnavailable {
+			t.Fatalf("%s %s: %d %s", method, path, w.Code, w.Body)
+		}
+		token, _ := strings.CutPrefix(authorization, "Bearer ")
+		open := u.Path == "/healthz" || u.Path == "/readyz"
+		if strings.TrimSpace(token) != "token-of-vera" && w.Code < 300 && !open {
+			t.Fatalf("%s %s says %q to anybody", method, path, w.Body)
+		}
+		if e.kicks > 0 || len(e.audit) > 0 {
+			t.Fatalf("%s %s: a viewer altered something", method, path)
+		}
 	})
 }

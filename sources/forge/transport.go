@@ -114,7 +114,26 @@ func (t *transport) exchange(req *http.Request) (answer, error) {
 	if len(b) > maxAnswer {
 		return answer{}, &Error{Class: ErrRefused, Err: fmt.Errorf("the answer is larger than %d bytes", maxAnswer)}
 	}
+	if !linked(res.Header) {
+		return answer{}, errors.New("the answer says malformed things about further pages")
+	}
 	return answer{status: res.StatusCode, header: res.Header, body: b}, nil
+}
+
+// linked says whether the links to other pages are such as the forges' clients
+// expect: one of them falls over a parameter without a value. A link that is
+// passed over would cut a list.
+func linked(h http.Header) bool {
+	for _, line := range h.Values("Link") {
+		for link := range strings.SplitSeq(line, ",") {
+			if _, parameters, more := strings.Cut(link, ";"); more {
+				if first, _, _ := strings.Cut(parameters, ";"); !strings.Contains(first, "=") {
+					return false
+				}
+			}
+		}
+	}
+	return true
 }
 
 // broken is the error of an exchange that came to no answer. outer is the

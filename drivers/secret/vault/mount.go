@@ -161,7 +161,11 @@ func unmark(description string) (own, owner string) {
 
 // mark puts it behind: "for the shop [aplomb:7f3a]".
 func mark(description, env string) string {
-	return strings.TrimPrefix(description+" [aplomb:"+env+"]", " ")
+	own := "[aplomb:" + env + "]"
+	if description == "" {
+		return own
+	}
+	return description + " " + own
 }
 
 func (mounts) marked(json.RawMessage) bool { return true }

@@ -33,3 +33,10 @@ func connect(t testing.TB, url, token string) forge.Forge {
 func TestConformance(t *testing.T) {
 	forgetest.Run(t, func(testing.TB) forgetest.Server { return githubtest.New().With(connect) })
 }
+
+func FuzzAnswers(f *testing.F) {
+	path := file(f, "token", "token\n")
+	forgetest.FuzzAnswers(f, func(url string) (forge.Forge, error) {
+		return github.New(github.Config{URL: url, Repository: githubtest.Owner + "/" + githubtest.Name, TokenFile: path})
+	})
+}

@@ -2,6 +2,7 @@ package github
 
 import (
 	"context"
+	"errors"
 	"strconv"
 	"time"
 
@@ -58,6 +59,9 @@ func (f *Forge) Status(ctx context.Context, commit string, s forge.Status) error
 	return forge.Fail("set the status of", f.owner+"/"+f.name+"@"+commit, err)
 }
 
+// errNothing is an answer without the thing that was asked for.
+var errNothing = errors.New("the server answers with nothing")
+
 func (f *Forge) status(ctx context.Context, commit string, s forge.Status) error {
 	// The combined status has the newest of each context, not the history.
 	var have *api.RepoStatus
@@ -70,6 +74,9 @@ func (f *Forge) status(ctx context.Context, commit string, s forge.Status) error
 		c, res, err := f.client.Repositories.GetCombinedStatus(ctx, f.owner, f.name, commit, &o)
 		if err != nil {
 			return nil, res, err
+		}
+		if c == nil {
+			return nil, res, errNothing
 		}
 		return c.Statuses, res, nil
 	})

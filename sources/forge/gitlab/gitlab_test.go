@@ -36,3 +36,13 @@ func TestConformance(t *testing.T) {
 		})
 	})
 }
+
+func FuzzAnswers(f *testing.F) {
+	path := filepath.Join(f.TempDir(), "token")
+	if err := os.WriteFile(path, []byte("token\n"), 0o600); err != nil {
+		f.Fatal(err)
+	}
+	forgetest.FuzzAnswers(f, func(url string) (forge.Forge, error) {
+		return gitlab.New(gitlab.Config{URL: url, Project: gitlabtest.Project, TokenFile: path})
+	})
+}
