@@ -157,7 +157,7 @@ func (r *Reconciler) quarantine(ctx context.Context, head sources.Revision) erro
 	}
 	faults := r.trial.due
 	r.trial = trial{}
-	why := fmt.Sprintf("not converged after %s: %s", r.cfg.Quarantine, strings.Join(faults[:min(len(faults), mostWhy)], "; "))
+	why := fmt.Sprintf("not converged after %s: %s", Span(r.cfg.Quarantine), strings.Join(faults[:min(len(faults), mostWhy)], "; "))
 	if more := len(faults) - mostWhy; more > 0 {
 		why += fmt.Sprintf("; and %d more", more)
 	}
@@ -218,4 +218,16 @@ func (r *Reconciler) overdue(head sources.Revision) (sources.Revision, bool) {
 		return sources.Revision{}, false
 	}
 	return w.State.Converged[len(w.State.Converged)-1], true
+}
+
+// Span is a time for people, as configurations have it: 30m, 1h30m, 5s.
+func Span(d time.Duration) string {
+	s := d.String() // "30m0s", "1h0m0s"
+	if strings.HasSuffix(s, "m0s") {
+		s = strings.TrimSuffix(s, "0s")
+	}
+	if strings.HasSuffix(s, "h0m") {
+		s = strings.TrimSuffix(s, "0m")
+	}
+	return s
 }

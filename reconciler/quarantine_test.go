@@ -42,7 +42,7 @@ func TestQuarantine(t *testing.T) {
 			len(s.Rollback.Faults) != 1 || s.Rollback.Faults[0] != "memory.thing/b is degraded: no route to the database" {
 			t.Fatalf("%+v", s.Rollback)
 		}
-		if got := h.audit(); got != "aplomb quarantine "+bad.ID+" not converged after 30m0s: memory.thing/b is degraded: no route to the database" {
+		if got := h.audit(); got != "aplomb quarantine "+bad.ID+" not converged after 30m: memory.thing/b is degraded: no route to the database" {
 			t.Errorf("the audit: %s", got)
 		}
 		h.stop()
