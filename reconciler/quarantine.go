@@ -34,9 +34,11 @@ func (r *Reconciler) tried() time.Duration {
 		return idle
 	}
 	w, t := r.core.w, &r.trial
-	if now := (tuple{w.Revision, w.Under}); !now.same(t.of) {
-		*t = trial{of: now}
+	now := tuple{w.Revision, w.Under}
+	if !w.alike(now, t.of) {
+		*t = trial{}
 	}
+	t.of = now
 	if t.runs {
 		t.spent += w.Now.Sub(t.at)
 	}
@@ -52,6 +54,12 @@ func (r *Reconciler) tried() time.Duration {
 		nudge(r.look)
 	}
 	return idle
+}
+
+// alike says whether two revisions declare the same, the first of which is in
+// force: commits elsewhere in a repository come all the time.
+func (w *World) alike(now, other tuple) bool {
+	return now.same(other) || !w.Outside && now.Tree != "" && now.Tree == other.Tree && now.SameTrees(other.Under)
 }
 
 // onTrial says whether the time of now counts: the revision in force is the
@@ -162,6 +170,9 @@ func (r *Reconciler) quarantine(ctx context.Context, head sources.Revision) erro
 		why += fmt.Sprintf("; and %d more", more)
 	}
 	back := Rollback{To: to, Quarantined: head, Lever: Lever{By: Itself, At: time.Now(), Why: why}, Faults: faults[:min(len(faults), mostFaults)]}
+	if r.core.w.Outside {
+		back.Quarantined.Tree = "" // it does not say all that is declared
+	}
 	state := r.core.w.State
 	state.Quarantined = &back
 	rec := recordOf(tuple{Revision: head}, back.Lever.At, "quarantined")
