@@ -34,9 +34,11 @@ func (r *Reconciler) tried() time.Duration {
 		return idle
 	}
 	w, t := r.core.w, &r.trial
-	if now := (tuple{w.Revision, w.Under}); !now.same(t.of) {
-		*t = trial{of: now}
+	now := tuple{w.Revision, w.Under}
+	if !w.alike(now, t.of) {
+		*t = trial{}
 	}
+	t.of = now
 	if t.runs {
 		t.spent += w.Now.Sub(t.at)
 	}
@@ -52,6 +54,12 @@ func (r *Reconciler) tried() time.Duration {
 		nudge(r.look)
 	}
 	return idle
+}
+
+// alike says whether two revisions declare the same, the first of which is in
+// force: commits elsewhere in a repository come all the time.
+func (w *World) alike(now, other tuple) bool {
+	return now.same(other) || !w.Outside && now.Tree != "" && now.Tree == other.Tree && now.SameTrees(other.Under)
 }
 
 // onTrial says whether the time of now counts: the revision in force is the
@@ -157,11 +165,14 @@ func (r *Reconciler) quarantine(ctx context.Context, head sources.Revision) erro
 	}
 	faults := r.trial.due
 	r.trial = trial{}
-	why := fmt.Sprintf("not converged after %s: %s", r.cfg.Quarantine, strings.Join(faults[:min(len(faults), mostWhy)], "; "))
+	why := fmt.Sprintf("not converged after %s: %s", Span(r.cfg.Quarantine), strings.Join(faults[:min(len(faults), mostWhy)], "; "))
 	if more := len(faults) - mostWhy; more > 0 {
 		why += fmt.Sprintf("; and %d more", more)
 	}
 	back := Rollback{To: to, Quarantined: head, Lever: Lever{By: Itself, At: time.Now(), Why: why}, Faults: faults[:min(len(faults), mostFaults)]}
+	if r.core.w.Outside {
+		back.Quarantined.Tree = "" // it does not say all that is declared
+	}
 	state := r.core.w.State
 	state.Quarantined = &back
 	rec := recordOf(tuple{Revision: head}, back.Lever.At, "quarantined")
@@ -218,4 +229,16 @@ func (r *Reconciler) overdue(head sources.Revision) (sources.Revision, bool) {
 		return sources.Revision{}, false
 	}
 	return w.State.Converged[len(w.State.Converged)-1], true
+}
+
+// Span is a time for people, as configurations have it: 30m, 1h30m, 5s.
+func Span(d time.Duration) string {
+	s := d.String() // "30m0s", "1h0m0s"
+	if strings.HasSuffix(s, "m0s") {
+		s = strings.TrimSuffix(s, "0s")
+	}
+	if strings.HasSuffix(s, "h0m") {
+		s = strings.TrimSuffix(s, "0m")
+	}
+	return s
 }

@@ -3,6 +3,7 @@ package reconciler
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -24,6 +25,18 @@ func patient(t *testing.T, res ...schema.Resource) (*house, sources.Revision) {
 	return h, first
 }
 
+// commitAs makes a revision the tip whose tree is that of another.
+func (h *house) commitAs(tree string, res ...schema.Resource) sources.Revision {
+	h.src.mu.Lock()
+	n := len(h.src.revs) + 1
+	rev := sources.Revision{ID: fmt.Sprintf("%07d%033d", n, 0), Tree: tree, Title: fmt.Sprintf("commit %d", n)}
+	h.src.revs = append(h.src.revs, rev)
+	h.src.tree[rev.ID] = res
+	h.src.mu.Unlock()
+	h.Kick()
+	return rev
+}
+
 const sick = `{"unhealthy":"no route to the database"}`
 
 // A revision that does not get well in time is gone back from; a newer commit
@@ -42,7 +55,7 @@ func TestQuarantine(t *testing.T) {
 			len(s.Rollback.Faults) != 1 || s.Rollback.Faults[0] != "memory.thing/b is degraded: no route to the database" {
 			t.Fatalf("%+v", s.Rollback)
 		}
-		if got := h.audit(); got != "aplomb quarantine "+bad.ID+" not converged after 30m0s: memory.thing/b is degraded: no route to the database" {
+		if got := h.audit(); got != "aplomb quarantine "+bad.ID+" not converged after 30m: memory.thing/b is degraded: no route to the database" {
 			t.Errorf("the audit: %s", got)
 		}
 		h.stop()
@@ -75,10 +88,7 @@ func TestQuarantineStops(t *testing.T) {
 			t.Fatalf("%s, %+v, %v", s.Revision.Short(), s.Rollback, s.Counts)
 		}
 		// A commit that brings back the very same is nothing to go back from.
-		revert := h.commit(decl("b", `{"size":1}`))
-		h.src.mu.Lock()
-		h.src.revs[len(h.src.revs)-1].Tree = first.Tree
-		h.src.mu.Unlock()
+		revert := h.commitAs(first.Tree, decl("b", `{"size":1}`))
 		later(10 * time.Hour)
 		if s := h.Status(); s.Revision.ID != revert.ID || s.Rollback != nil {
 			t.Fatalf("%s, %+v", s.Revision.Short(), s.Rollback)
@@ -146,6 +156,33 @@ func TestQuarantineNot(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Commits elsewhere in the repository neither give a revision more time, nor end
+// its quarantine.
+func TestQuarantineElsewhere(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		h, first := patient(t, decl("b", `{}`))
+		bad := h.commit(decl("b", sick))
+		elsewhere := func() sources.Revision { return h.commitAs(bad.Tree, decl("b", sick)) }
+		var last sources.Revision
+		for range 5 {
+			later(7 * time.Minute)
+			if h.Status().Rollback == nil {
+				last = elsewhere()
+			}
+		}
+		later(time.Minute)
+		if s := h.Status(); s.Revision.ID != first.ID || s.Rollback == nil || s.Rollback.Quarantined.ID != last.ID {
+			t.Fatalf("%s, %+v", s.Revision.Short(), s.Rollback)
+		}
+		elsewhere()
+		later(time.Hour)
+		if s := h.converged(first); s.Rollback == nil || strings.Count(h.audit(), "quarantine") != 1 {
+			t.Errorf("%+v, %s", s.Rollback, h.audit())
+		}
+		h.converged(h.commit(decl("b", `{"size":2}`)))
+	})
 }
 
 // Where what converged last does not compile any more there is no way back:

@@ -148,7 +148,7 @@ func (k *statusKeeper) turned(d *Decision) {
 func (k *statusKeeper) wellNow(all bool) {
 	w := k.r.core.w
 	now := tuple{w.Revision, w.Under}
-	same := now.same(k.wellOf) || now.Tree != "" && now.Tree == k.wellOf.Tree && now.SameTrees(k.wellOf.Under)
+	same := w.alike(now, k.wellOf)
 	ill := !w.Declared || w.State.Suspended != nil || w.State.Down || slices.ContainsFunc(w.Nodes, func(n *Node) bool {
 		return n.said != nil && n.said.State != Converged && n.said.State != Waiting && n.said.State != Progressing
 	})

@@ -156,7 +156,8 @@ func (r *Reconciler) advanceTo(ctx context.Context, head sources.Revision) error
 
 // wanted is the revision to follow: the tip, or while that is quarantined the
 // one that was gone back to. A commit that contains the quarantined
-// tip ends the rollback.
+// tip ends the rollback; where no person went back, one that declares something
+// else.
 func (r *Reconciler) wanted(ctx context.Context, head sources.Revision) (sources.Revision, error) {
 	r.mu.Lock()
 	q := r.core.w.State.Quarantined
@@ -166,6 +167,9 @@ func (r *Reconciler) wanted(ctx context.Context, head sources.Revision) (sources
 	}
 	if head.ID == q.Quarantined.ID {
 		return q.To, nil
+	}
+	if len(q.Faults) > 0 && head.Tree != "" && head.Tree == q.Quarantined.Tree {
+		return q.To, nil // a commit elsewhere in the repository: it declares what was at fault
 	}
 	a, ok := r.cfg.Source.(sources.Ancestry)
 	if !ok {

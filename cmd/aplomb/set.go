@@ -118,9 +118,12 @@ func (a *app) runSet(ctx context.Context, s setting) (err error) {
 		return a.tellSet(o)
 	}
 	how.edited = &got.File
-	v, err := broken(ctx, how)
+	v, stays, err := broken(ctx, how)
 	if err != nil {
 		return err
+	}
+	if stays > 0 {
+		a.errs.Note(fmt.Sprintf("wrong without this change, too, so that no policy was asked: %d (aplomb validate)", stays))
 	}
 	if v != nil {
 		o.Changed, o.Invalid = false, v
@@ -138,23 +141,23 @@ func (a *app) runSet(ctx context.Context, s setting) (err error) {
 
 // broken is what an edit would break; nil: nothing. What is wrong without it is
 // no reason against it, such as that no configuration was named that has the
-// targets.
-func broken(ctx context.Context, how validating) (*validation, error) {
+// targets: how much that is it answers, too.
+func broken(ctx context.Context, how validating) (_ *validation, stays int, err error) {
 	after, err := check(ctx, how)
 	if err != nil || !after.bad() {
-		return nil, err
+		return nil, 0, err
 	}
 	how.edited = nil
 	before, err := check(ctx, how)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	after.Findings, after.Refusals = without(after.Findings, before.Findings), without(after.Refusals, before.Refusals)
 	after.unloaded = after.unloaded && !before.unloaded
 	if !after.bad() {
-		return nil, nil
+		return nil, len(before.Findings), nil
 	}
-	return &after, nil
+	return &after, 0, nil
 }
 
 // bad says whether anything is wrong.

@@ -31,11 +31,16 @@ type Notifier struct {
 	Wait        func(context.Context, func(reconciler.Status) bool) (reconciler.Status, error)
 	Log         logrus.FieldLogger
 
-	// Gather is how long what changes is gathered before it is told; First the
+	// Gather is how long what changes is gathered before it is told, and apart
+	// times that the least time between two messages; First the
 	// wait after a failure, doubled with each further one up to Most. Zero:
 	// DefaultGather, DefaultFirst, DefaultMost.
 	Gather, First, Most time.Duration
 }
+
+// apart is how many times Gather lies between two messages at least: what comes
+// and goes does not flood anybody.
+const apart = 6
 
 // The waits where Notifier says nothing.
 const (
@@ -47,19 +52,21 @@ const (
 // Run tells until ctx ends.
 func (n *Notifier) Run(ctx context.Context) {
 	r := n.Book.of(n.Name)
+	gather := orElse(n.Gather, DefaultGather)
+	var last time.Time // a message was taken
 	for ctx.Err() == nil {
 		if r.Pending != nil {
 			if !n.deliver(ctx, *r.Pending) {
 				return
 			}
-			r.Pending = nil
+			r.Pending, last = nil, time.Now()
 			n.keep(r)
 			continue
 		}
 		s := n.Status()
 		told, news := since(r.Told, s)
 		if len(wanted(news, n.On)) > 0 {
-			if !rest(ctx, orElse(n.Gather, DefaultGather)) {
+			if !rest(ctx, max(gather, time.Until(last.Add(apart*gather)))) {
 				return
 			}
 			s = n.Status()

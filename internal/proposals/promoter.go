@@ -182,7 +182,7 @@ func (p *Promoter) copy(ctx context.Context, up Upstream, it *promotion) (_ bool
 // body is what stays true of the proposal while its branch moves on.
 func (p *Promoter) body() string {
 	return fmt.Sprintf("**aplomb · %s** follows %s. What is proposed here has been converged there for %s; the comment says what it is, and is written anew when a newer revision takes its place.\n",
-		escape(p.Environment), escape(p.After), p.Healthy)
+		escape(p.Environment), escape(p.After), reconciler.Span(p.Healthy))
 }
 
 // details are what is proposed now. Whatever comes from the repository is text.

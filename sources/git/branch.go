@@ -247,9 +247,7 @@ func (s *Source) movable(ctx context.Context, ref plumbing.ReferenceName, now, n
 	if err != nil {
 		return err
 	}
-	ours := c.Author == c.Committer && c.Author.Name == ownName && c.Author.Email == ownEmail && len(c.ParentHashes) == 1 &&
-		strings.HasSuffix(c.Message, "\n"+trailer+ref.Short()+"\n")
-	if ours {
+	if madeHere(c, ref) {
 		return nil
 	}
 	forward, err := s.contains(ctx, next, now)
@@ -257,4 +255,11 @@ func (s *Source) movable(ctx context.Context, ref plumbing.ReferenceName, now, n
 		err = withHint(fmt.Errorf("%w: it is at %s", ErrTaken, now.String()[:7]), "merge it, or delete the branch: aplomb then makes it anew")
 	}
 	return err
+}
+
+// madeHere says whether aplomb made a commit for a branch, and nobody amended it.
+func madeHere(c *object.Commit, ref plumbing.ReferenceName) bool {
+	own := func(s object.Signature) bool { return s.Name == ownName && s.Email == ownEmail }
+	return own(c.Author) && own(c.Committer) && c.Author.When.Equal(c.Committer.When) && len(c.ParentHashes) == 1 &&
+		strings.HasSuffix(c.Message, "\n"+trailer+ref.Short()+"\n")
 }
