@@ -86,7 +86,7 @@ func FuzzRequest(f *testing.F) {
 		e := newEnv()
 		s := server(&Environment{Control: e, Logs: say, Done: done})
 		s.Tokens = &Tokens{}
-		s.Tokens.Set([]Token{{"vera", Viewer, schema.NewSecret("token-of-vera")}})
+		s.Tokens.Set([]Token{{Name: "vera", Role: Viewer, Value: schema.NewSecret("token-of-vera")}})
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		r := (&http.Request{Method: method, URL: u, Header: http.Header{}, Host: "aplomb", RemoteAddr: "192.0.2.1:1", Body: io.NopCloser(strings.NewReader(body)), ContentLength: int64(len(body))}).WithContext(ctx)
