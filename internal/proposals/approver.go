@@ -42,6 +42,8 @@ type Approver struct {
 
 	Interval time.Duration // between two looks while something is held; zero: DefaultInterval
 	Log      logrus.FieldLogger
+
+	wrote []forge.Account // what came from Upstream, as the last look found them
 }
 
 // Run approves until ctx ends.
@@ -86,7 +88,6 @@ func (a *Approver) look(ctx context.Context, last, rev sources.Revision) error {
 	if err != nil {
 		return err
 	}
-	var authors []forge.Account // of what came by way of another branch
 	seen := map[string]bool{}
 	for _, r := range came {
 		merged, err := a.Forge.Origin(ctx, a.Branch, r.ID)
@@ -98,11 +99,11 @@ func (a *Approver) look(ctx context.Context, last, rev sources.Revision) error {
 				continue
 			}
 			if seen[p.ID] = true; len(seen) == 1 {
-				if authors, err = a.upstream(ctx, came); err != nil {
+				if err := a.upstream(ctx, came); err != nil {
 					return err
 				}
 			}
-			if err := a.proposal(ctx, p, authors); err != nil {
+			if err := a.proposal(ctx, p); err != nil {
 				return err
 			}
 		}
@@ -110,32 +111,32 @@ func (a *Approver) look(ctx context.Context, last, rev sources.Revision) error {
 	return nil
 }
 
-// upstream are the authors of what came by way of another branch: that aplomb
+// upstream finds the authors of what came by way of another branch: that aplomb
 // proposed it to this one makes nobody else of them.
-func (a *Approver) upstream(ctx context.Context, came []sources.Revision) (all []forge.Account, err error) {
+func (a *Approver) upstream(ctx context.Context, came []sources.Revision) error {
+	a.wrote = nil
 	if a.Upstream == "" {
-		return nil, nil
+		return nil
 	}
 	for _, r := range came {
 		merged, err := a.Forge.Origin(ctx, a.Upstream, r.ID)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		for _, p := range merged {
-			all = append(all, p.Author)
+			a.wrote = append(a.wrote, p.Author)
 		}
 	}
-	return all, nil
+	return nil
 }
 
 // proposal counts the words on one merged proposal.
-func (a *Approver) proposal(ctx context.Context, p forge.Proposal, authors []forge.Account) error {
+func (a *Approver) proposal(ctx context.Context, p forge.Proposal) error {
 	first := a.Book.first(p.Head)
 	if first.IsZero() {
 		a.Log.WithFields(logrus.Fields{"env": a.Environment, "proposal": p.ID}).Warn("a merged proposal was never planned at its last commit: its reviews approve nothing")
 		return nil
 	}
-	authors = append(slices.Clip(authors), p.Author)
 	reviews, err := a.Forge.Reviews(ctx, p)
 	if err != nil {
 		return err
@@ -144,7 +145,7 @@ func (a *Approver) proposal(ctx context.Context, p forge.Proposal, authors []for
 		if r.Verdict != forge.Approved || r.Commit != p.Head {
 			continue // no yes, or not to this very commit
 		}
-		if err := a.word(ctx, p, authors, r.Author, r.At, "", "review of "+p.ID); err != nil {
+		if err := a.word(ctx, p, r.Author, r.At, "", "review of "+p.ID); err != nil {
 			return err
 		}
 	}
@@ -154,7 +155,7 @@ func (a *Approver) proposal(ctx context.Context, p forge.Proposal, authors []for
 	}
 	for _, c := range comments {
 		if m := approveRE.FindStringSubmatch(c.Body); m != nil && !c.Ours && !c.Edited {
-			if err := a.word(ctx, p, authors, c.Author, c.At, m[1], "comment on "+p.ID); err != nil {
+			if err := a.word(ctx, p, c.Author, c.At, m[1], "comment on "+p.ID); err != nil {
 				return err
 			}
 		}
@@ -164,8 +165,8 @@ func (a *Approver) proposal(ctx context.Context, p forge.Proposal, authors []for
 
 // word records a yes of somebody whose word counts, to what stood there when it
 // was given. digest is the beginning of the one that was named, if any.
-func (a *Approver) word(ctx context.Context, p forge.Proposal, authors []forge.Account, who forge.Account, at time.Time, digest, why string) error {
-	if slices.ContainsFunc(authors, func(author forge.Account) bool { return who.Is(author.Name) }) {
+func (a *Approver) word(ctx context.Context, p forge.Proposal, who forge.Account, at time.Time, digest, why string) error {
+	if who.Is(p.Author.Name) || slices.ContainsFunc(a.wrote, func(author forge.Account) bool { return who.Is(author.Name) }) {
 		return nil // nobody agrees with themselves, whichever the door
 	}
 	shown, ok := a.Book.seen(p.Head, at)
