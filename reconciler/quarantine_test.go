@@ -325,3 +325,21 @@ func TestWellSince(t *testing.T) {
 		}
 	})
 }
+
+// The way back is a plan like any other: what a hold names waits for a person,
+// and is not taken for a revision that does not converge.
+func TestQuarantineHeldBack(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		hold := func(r *schema.Resource) { r.Hold = []schema.Action{schema.Delete} }
+		h, first := patient(t, decl("a", `{}`))
+		bad := h.commit(decl("a", sick), decl("b", `{}`, hold))
+		later(24 * time.Hour)
+		s := h.Status()
+		if s.Revision.ID != first.ID || s.Rollback == nil || s.Rollback.Quarantined.ID != bad.ID || s.Counts[Held] != 1 || h.live() != "a b" {
+			t.Fatalf("%s, %+v, %v, live are %s", s.Revision.Short(), s.Rollback, s.Counts, h.live())
+		}
+		_, err := h.Approve(t.Context(), "ana", Yes{Digest: s.PlanDigest, Why: "back"})
+		h.must(err)
+		h.converged(first)
+	})
+}

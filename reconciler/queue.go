@@ -38,3 +38,12 @@ func (q *queue) work() {
 		f()
 	}
 }
+
+// nudge asks for one more round of a loop, without a payload: what is to be
+// done is found by looking.
+func nudge(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}

@@ -299,15 +299,6 @@ func (r *Reconciler) ended(e end) {
 	nudge(r.wake)
 }
 
-// nudge asks for one more round of a loop, without a payload: what is to be
-// done is found by looking.
-func nudge(c chan struct{}) {
-	select {
-	case c <- struct{}{}:
-	default:
-	}
-}
-
 // drainTime is how long calls in flight may take to end at the end of Run;
 // then they are cancelled, and given cancelTime to notice. What they did is
 // found by looking at the next start.

@@ -51,6 +51,7 @@ type Approver struct {
 	Log      logrus.FieldLogger
 
 	rolls map[string][]forge.Account // members by team, as this look found them
+	wrote []forge.Account            // what came from Upstream, likewise
 }
 
 // Run approves until ctx ends.
@@ -104,7 +105,6 @@ func (a *Approver) look(ctx context.Context, last, rev sources.Revision) error {
 	if err != nil {
 		return err
 	}
-	var authors []forge.Account // of what came by way of another branch
 	seen := map[string]bool{}
 	a.rolls = map[string][]forge.Account{}
 	for _, r := range came {
@@ -117,11 +117,11 @@ func (a *Approver) look(ctx context.Context, last, rev sources.Revision) error {
 				continue
 			}
 			if seen[p.ID] = true; len(seen) == 1 {
-				if authors, err = a.upstream(ctx, came); err != nil {
+				if err := a.upstream(ctx, came); err != nil {
 					return err
 				}
 			}
-			if err := a.proposal(ctx, p, authors); err != nil {
+			if err := a.proposal(ctx, p); err != nil {
 				return err
 			}
 		}
@@ -129,26 +129,27 @@ func (a *Approver) look(ctx context.Context, last, rev sources.Revision) error {
 	return nil
 }
 
-// upstream are the authors of what came by way of another branch: that aplomb
+// upstream finds the authors of what came by way of another branch: that aplomb
 // proposed it to this one makes nobody else of them.
-func (a *Approver) upstream(ctx context.Context, came []sources.Revision) (all []forge.Account, err error) {
+func (a *Approver) upstream(ctx context.Context, came []sources.Revision) error {
+	a.wrote = nil
 	if a.Upstream == "" {
-		return nil, nil
+		return nil
 	}
 	for _, r := range came {
 		merged, err := a.Forge.Origin(ctx, a.Upstream, r.ID)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		for _, p := range merged {
-			all = append(all, p.Author)
+			a.wrote = append(a.wrote, p.Author)
 		}
 	}
-	return all, nil
+	return nil
 }
 
 // proposal counts the words on one merged proposal.
-func (a *Approver) proposal(ctx context.Context, p forge.Proposal, authors []forge.Account) error {
+func (a *Approver) proposal(ctx context.Context, p forge.Proposal) error {
 	first := a.Book.first(p.Head)
 	if first.IsZero() {
 		a.Log.WithFields(logrus.Fields{"env": a.Environment, "proposal": p.ID}).Warn("a merged proposal was never planned at its last commit: its reviews approve nothing")
@@ -157,7 +158,6 @@ func (a *Approver) proposal(ctx context.Context, p forge.Proposal, authors []for
 	if last, ok := a.Book.seen(p.Head, time.Now()); ok && a.WasShown != nil {
 		a.WasShown(p.ID, last.At, last.Shown)
 	}
-	authors = append(slices.Clip(authors), p.Author)
 	reviews, err := a.Forge.Reviews(ctx, p)
 	if err != nil {
 		return err
@@ -167,7 +167,7 @@ func (a *Approver) proposal(ctx context.Context, p forge.Proposal, authors []for
 			continue // no yes, or not to this very commit
 		}
 		w := yes{by: r.Author, at: r.At, via: reconciler.MeansReview, why: "review of " + p.ID}
-		if err := a.count(ctx, p, authors, w); err != nil {
+		if err := a.count(ctx, p, w); err != nil {
 			return err
 		}
 	}
@@ -185,7 +185,7 @@ func (a *Approver) proposal(ctx context.Context, p forge.Proposal, authors []for
 		}
 		for _, m := range approveRE.FindAllStringSubmatch(c.Body, mostLines) {
 			w.digest = m[1]
-			if err := a.count(ctx, p, authors, w); err != nil {
+			if err := a.count(ctx, p, w); err != nil {
 				return err
 			}
 		}
@@ -203,8 +203,8 @@ type yes struct {
 }
 
 // count records a word, if it counts, for what stood there when it was given.
-func (a *Approver) count(ctx context.Context, p forge.Proposal, authors []forge.Account, w yes) error {
-	wrote := slices.ContainsFunc(authors, func(author forge.Account) bool { return w.by.Is(author.Name) })
+func (a *Approver) count(ctx context.Context, p forge.Proposal, w yes) error {
+	wrote := slices.ContainsFunc(append(slices.Clip(a.wrote), p.Author), func(author forge.Account) bool { return w.by.Is(author.Name) })
 	if wrote || a.Book.knows(asked(p.HeadBranch, w.by.Name)) {
 		return nil // nobody agrees with themselves, whichever the door
 	}

@@ -1,6 +1,8 @@
 package proposals
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -165,5 +167,44 @@ func TestPromoteFiles(t *testing.T) {
 	c.promoter.Book = bookIn(t, t.TempDir())
 	c.well()
 	c.look(time.Hour) // all is there
+	c.drafts(1)
+}
+
+// Links are not followed and not copied; a file that may be executed still may.
+func TestPromoteModes(t *testing.T) {
+	c := newClimb(t, "main", "staging", "prod", "**")
+	for _, dir := range []string{"staging", "prod"} {
+		if err := os.Symlink("/etc/passwd", filepath.Join(c.repo.Dir, dir, "link")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c.repo.Write("staging/run.sh", "true\n")
+	if err := os.Chmod(filepath.Join(c.repo.Dir, "staging/run.sh"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	c.repo.Commit("links", "prod/own.yaml", "prod's own\n")
+	c.well()
+	c.look(time.Hour)
+	c.drafts(1)
+	if got := c.repo.Git("ls-tree", "-r", "--format=%(objectmode) %(path)", "aplomb/promote-prod", "prod/"); got !=
+		"100644 prod/a.yaml\n120000 prod/link\n100644 prod/old.yaml\n100644 prod/own.yaml\n100755 prod/run.sh" {
+		t.Errorf("%s", got)
+	}
+	if page := c.board.comments["1 promote/prod"]; !strings.Contains(page, "**not copied**:\n\n- <code>link</code>\n") {
+		t.Errorf("%s", page)
+	}
+}
+
+// An environment that does not run is waited for.
+func TestPromoteAfterNobody(t *testing.T) {
+	c := newClimb(t, "next", "", "")
+	c.repo.Commit("faster", "staging/a.yaml", "2")
+	c.well()
+	there := c.promoter.Upstream
+	c.promoter.Upstream = func() (Upstream, bool) { return Upstream{}, false }
+	c.look(time.Hour)
+	c.drafts(0)
+	c.promoter.Upstream = there
+	c.look(time.Hour)
 	c.drafts(1)
 }

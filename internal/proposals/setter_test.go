@@ -131,7 +131,7 @@ func TestSetterAuthor(t *testing.T) {
 	var got []string
 	a.Approve = func(_ context.Context, y gate.Approval) error { got = append(got, y.By); return nil }
 	p := forge.Proposal{ID: "7", Head: "head", HeadBranch: "aplomb/set-x", Author: forge.Account{Name: "aplomb"}}
-	if err := a.proposal(t.Context(), p, nil); err != nil || strings.Join(got, " ") != "ben" {
+	if err := a.proposal(t.Context(), p); err != nil || strings.Join(got, " ") != "ben" {
 		t.Errorf("the word of %q counts, %v", got, err)
 	}
 }
