@@ -88,7 +88,7 @@ func (s *Source) proposed(ctx context.Context, ref plumbing.ReferenceName, head 
 	if s.wire == nil {
 		got, err = s.store.ref(ref)
 	} else {
-		got, err = s.pullRef(ctx, ref, plumbing.ReferenceName("refs/aplomb/proposals/"+markName(ref)))
+		got, err = s.pullRef(ctx, ref, markOf(ref.String()))
 	}
 	if err != nil {
 		return want, err

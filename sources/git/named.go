@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -118,7 +121,10 @@ func (r remote) below(ctx context.Context, names []string) ([]sources.Ref, error
 			return nil, explain(ctx, err)
 		}
 	}
-	return all, r.marks(all)
+	if err := r.marks(all); err != nil {
+		return nil, err
+	}
+	return all, r.store.unmark(adv.References)
 }
 
 // marks remembers that what the refs name has arrived as a whole.
@@ -135,8 +141,33 @@ func (r remote) marks(all []sources.Ref) error {
 	return nil
 }
 
+// unmark forgets the marks of proposals that the server does not have any more:
+// each of them is read whenever something is fetched.
+func (s *store) unmark(there map[string]plumbing.Hash) error {
+	keep := map[string]bool{}
+	for name := range there {
+		keep[path.Base(markOf(name).String())] = true
+	}
+	return s.with(func() error {
+		dir := filepath.Join(s.lay.common, filepath.FromSlash(proposalMarks))
+		list, err := os.ReadDir(dir)
+		if errors.Is(err, os.ErrNotExist) {
+			return nil
+		}
+		for _, e := range list {
+			if err == nil && len(e.Name()) == 40 && !keep[e.Name()] {
+				err = os.Remove(filepath.Join(dir, e.Name()))
+			}
+		}
+		return err
+	})
+}
+
+// proposalMarks is where the marks of proposals are, and of all that Refs names.
+const proposalMarks = "refs/aplomb/proposals/"
+
 func markOf(name string) plumbing.ReferenceName {
-	return plumbing.ReferenceName("refs/aplomb/proposals/" + markName(plumbing.ReferenceName(name)))
+	return plumbing.ReferenceName(proposalMarks + markName(plumbing.ReferenceName(name)))
 }
 
 // Commit reads a commit that is here, and who of the lists in signers has signed
