@@ -1,0 +1,172 @@
+//go:build linux
+
+package sandbox
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// TestMain makes the test binary the stages too, and what runs in them.
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == Command {
+		os.Exit(Main(os.Args[2:]))
+	}
+	if len(os.Args) > 2 && os.Args[1] == "try" {
+		os.Exit(try(os.Args[2], os.Args[3:]))
+	}
+	os.Exit(m.Run())
+}
+
+// try is what is run within: it says what it could do.
+func try(what string, args []string) int {
+	var err error
+	switch what {
+	case "read":
+		var data []byte
+		if data, err = os.ReadFile(args[0]); err == nil {
+			_, _ = os.Stdout.Write(data)
+		}
+	case "write":
+		err = os.WriteFile(args[0], []byte("x"), 0o600)
+	case "list":
+		var found []string
+		err = filepath.WalkDir("/", func(p string, _ os.DirEntry, err error) error {
+			if p == "/proc" || p == "/lib" || p == "/lib64" || p == "/usr/lib" || p == "/usr/lib64" {
+				return filepath.SkipDir
+			}
+			found = append(found, p)
+			return err
+		})
+		fmt.Println(strings.Join(found, "\n"))
+	case "processes":
+		entries, _ := os.ReadDir("/proc")
+		for _, e := range entries {
+			if _, err := strconv.Atoi(e.Name()); err == nil {
+				fmt.Println(e.Name())
+			}
+		}
+	case "proc":
+		entries, _ := os.ReadDir("/proc")
+		for _, e := range entries {
+			fmt.Println(e.Name())
+		}
+	case "environ":
+		fmt.Println(strings.Join(os.Environ(), "\n"))
+	case "status":
+		var data []byte
+		data, err = os.ReadFile("/proc/self/status")
+		_, _ = os.Stdout.Write(data)
+		fmt.Println("uid", os.Getuid(), os.Geteuid(), "gid", os.Getgid())
+	case "rights":
+		err = rights()
+	case "fds":
+		entries, _ := os.ReadDir("/proc/self/fd")
+		for _, e := range entries {
+			at, _ := os.Readlink("/proc/self/fd/" + e.Name())
+			fmt.Println(e.Name(), at)
+		}
+	case "dial":
+		_, err = net.DialTimeout("tcp", args[0], 2*time.Second)
+	case "get":
+		err = get(args[0])
+	case "flood":
+		for range 1 << 20 {
+			fmt.Println(strings.Repeat("x", 100))
+		}
+	case "eat":
+		var all [][]byte
+		for range 1 << 12 {
+			b := make([]byte, 1<<20)
+			for i := range b {
+				b[i] = 1
+			}
+			all = append(all, b)
+		}
+		fmt.Println(len(all))
+	case "kill":
+		err = syscall.Kill(1, syscall.SIGKILL)
+		err = fmt.Errorf("kill: %v, still here", err)
+	case "wait":
+		fmt.Println("waiting")
+		_ = os.WriteFile(args[0], nil, 0o600)
+		c := make(chan os.Signal, 1)
+		signal.Notify(c, syscall.SIGTERM)
+		<-c
+	case "code":
+		n, _ := strconv.Atoi(args[0])
+		return n
+	case "run": // a sandbox, and what came of it
+		var s Spec
+		if err = json.NewDecoder(os.Stdin).Decode(&s); err == nil {
+			var res []Result
+			if res, err = Run(context.Background(), s); err == nil {
+				err = json.NewEncoder(os.Stdout).Encode(res)
+			}
+		}
+	}
+	if err != nil {
+		fmt.Println("refused:", err)
+		return 1
+	}
+	return 0
+}
+
+// rights tries what takes some.
+func rights() error {
+	for name, f := range map[string]func() error{
+		"user namespace": func() error { return unix.Unshare(unix.CLONE_NEWUSER) },
+		"mount":          func() error { return unix.Mount("tmpfs", "/tmp", "tmpfs", 0, "") },
+		"unmount":        func() error { return unix.Unmount("/proc", unix.MNT_DETACH) },
+		"writable root":  func() error { return unix.Mount("", "/", "", unix.MS_REMOUNT|unix.MS_BIND, "") },
+		"name":           func() error { return unix.Sethostname([]byte("x")) },
+		"root":           func() error { return syscall.Setresuid(0, 0, 0) },
+		"device":         func() error { return unix.Mknod("/tmp/mem", unix.S_IFCHR|0o600, int(unix.Mkdev(1, 1))) },
+		"chroot":         func() error { return unix.Chroot("/tmp") },
+		"trace":          func() error { return unix.PtraceAttach(1) },
+	} {
+		if name == "root" && os.Getuid() == 0 {
+			continue // it has the number, and nothing with it
+		}
+		if err := f(); err == nil {
+			fmt.Println("could:", name)
+		}
+	}
+	return nil
+}
+
+func get(at string) error {
+	proxy, err := url.Parse(ProxyURL)
+	if err != nil {
+		return err
+	}
+	c := http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{
+		Proxy: func(r *http.Request) (*url.URL, error) { return proxy, nil },
+		DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
+			return (&net.Dialer{}).DialContext(ctx, network, addr)
+		},
+		TLSClientConfig: insecure,
+	}}
+	res, err := c.Get(at)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = res.Body.Close() }()
+	_, err = io.Copy(os.Stdout, res.Body)
+	return err
+}
