@@ -51,7 +51,7 @@ func (s *Spec) tree() error {
 			return err
 		}
 	}
-	if err := makeProc(base + "/proc"); err != nil {
+	if err := forbidNamespaces(base + "/proc"); err != nil {
 		return err
 	}
 	return leave()
@@ -149,22 +149,19 @@ func (s *Spec) makeWritable(dir string) error {
 	return failed("make", dir, unix.Mount("tmpfs", at, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, options))
 }
 
-// makeProc shows the processes of this namespace and nothing else of the
-// kernel. On the way no further user namespace is allowed within: in one of its
-// own a program would be root again, as far as the kernel's faults go.
-func makeProc(at string) error {
-	const flags = unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC
+// forbidNamespaces allows no further user namespace within: in one of its own a
+// program would be root again, as far as the kernel's faults go. It takes a
+// /proc for a moment; none is left, since a program's environment can be read
+// there by whatever has it open a file.
+func forbidNamespaces(at string) error {
 	if err := os.Mkdir(at, 0o555); err != nil {
 		return failed("make", "/proc", err)
 	}
-	if err := unix.Mount("proc", at, "proc", flags, ""); err != nil {
+	if err := unix.Mount("proc", at, "proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, ""); err != nil {
 		return failed("make", "/proc", err)
 	}
-	err := os.WriteFile(at+"/sys/user/max_user_namespaces", []byte("0"), 0)
-	if err := errors.Join(failed("forbid", "user namespaces", err), failed("hide", "/proc", unix.Unmount(at, 0))); err != nil {
-		return err
-	}
-	return failed("make", "/proc", unix.Mount("proc", at, "proc", flags, "subset=pid,hidepid=invisible"))
+	err := failed("forbid", "user namespaces", os.WriteFile(at+"/sys/user/max_user_namespaces", []byte("0"), 0))
+	return errors.Join(err, failed("hide", "/proc", unix.Unmount(at, 0)))
 }
 
 // leave makes the new root the root, and lets go of the old one.
