@@ -148,6 +148,14 @@ func TestFindings(t *testing.T) {
 			`17:57: environments.prod.paths[3].path: "c*" is a pattern`, `17:82: environments.prod.paths[4].kinds[0]: "nomad.jbo" fits no kind`,
 			`17:102: environments.prod.paths[4].names[0]: "[a" is no pattern`, `17:119: environments.prod.paths[4].targets[0]: "us" fits no target of prod`,
 			`17:136: environments.prod.paths[4].templates[0]: "local.file" is no template`}},
+		{"a plan", "resync: 2d}", "cliConfig: x, plan: {providers: [random], modules: [./x], network: [example.org], variables: {HOME: x, TF_LOG: x, LD_PRELOAD: x, 'A-B': x, TF_TOKEN_x: x, AWS_PROFILE: x}}}", []string{
+			"14:66: environments.prod.targets.tofu.plan.mirror is missing", "14:98: environments.prod.targets.tofu.plan.modules[0]: folders are not fetched",
+			`14:114: environments.prod.targets.tofu.plan.network[0]: "example.org" is no host:port`, "14:140: environments.prod.targets.tofu.plan.variables.HOME: it would",
+			"14:149: environments.prod.targets.tofu.plan.variables.TF_LOG: it would", "14:160: environments.prod.targets.tofu.plan.variables.LD_PRELOAD: it would",
+			`14:175: "A-B" is no name of a variable`}},
+		{"a plan of nomad", "region: eu}", "region: eu, plan: {providers: []}}", []string{"12:113: environments.prod.targets.eu.plan: engine nomad has no use for it"}},
+		{"a user", "resync: 2d}", "plan: {providers: [a], user: 0}}", []string{"14:"}},
+		{"a provider", "resync: 2d}", "plan: {providers: [a/b/c/d]}}", []string{"14:"}},
 		{"later gates", "reviews: 0, signed: false", `reviews: 1, signed: true, windows: [{cron: "* * * * *", for: 1h}]`, []string{
 			"16:58: environments.prod.gates.signed is not", "16:72: environments.prod.gates.windows is not"}},
 		{"nothing", whole[strings.Index(whole, "environments:"):], "environments: {}\n", []string{"7:15: there is no environment"}},
@@ -247,4 +255,19 @@ func FuzzLoad(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestPlan: how stacks of proposals are planned is as it is written, and nothing
+// is allowed that is not.
+func TestPlan(t *testing.T) {
+	c, findings := load(t, strings.Replace(whole, "resync: 2d}", "plan: {user: nobody, providers: [random], variables: {CLOUD_TOKEN: keys/plan}, mirror: mirror}}", 1))
+	if len(findings) > 0 {
+		t.Fatal(findings)
+	}
+	base := filepath.Dir(c.Path)
+	p := c.Environments[0].Targets[2].Plan
+	if p == nil || p.User != "nobody" || p.Variables["CLOUD_TOKEN"] != filepath.Join(base, "keys/plan") || p.Mirror != filepath.Join(base, "mirror") ||
+		p.State || len(p.Network)+len(p.Modules) > 0 || !slices.Equal(p.Providers, []string{"random"}) {
+		t.Errorf("%+v", p)
+	}
 }

@@ -34,7 +34,7 @@ func BeyondTemplate(data []byte, name string) int {
 }
 
 func beyond(tokens hclsyntax.Tokens) int {
-	var open []hclsyntax.TokenType                               // what would close each
+	var open []hclsyntax.TokenType // what would close each
 	signs, choices := 0, 0
 	for _, t := range tokens {
 		if by, ok := closes[t.Type]; ok {
