@@ -47,7 +47,7 @@ environments:
     id: 7f3a0000000000000000000000000001
     source: {git: %[3]s, branch: main, path: prod, tokenFile: %[1]s/token, username: aplomb, caFile: %[1]s/ca.pem, interval: 2s}
     forge: {kind: gitea, url: %[4]s, repository: %[5]s, tokenFile: %[1]s/token, caFile: %[1]s/ca.pem, webhookSecretFile: %[1]s/hook, interval: 1s}
-    targets: {here: {engine: local, root: %[1]s/root}}
+    targets: {here: {engine: local, root: %[1]s/root}%[6]s}
     gates: {reviews: 1}
 `
 
@@ -56,7 +56,8 @@ func file(name, content string) string {
 	return fmt.Sprintf("apiVersion: aplomb.dev/v1\nkind: local.file\nmetadata: {name: %s}\nspec: {path: %s.txt, content: %q}\n", name, name, content)
 }
 
-func newForum(t *testing.T) *forum {
+// newForum starts it; targets are more of them.
+func newForum(t *testing.T, targets ...string) *forum {
 	t.Helper()
 	f := &forum{T: t, dir: t.TempDir(), gitea: enginetest.Gitea(t), hook: randomHex(t)}
 	var owner [4]byte
@@ -80,7 +81,7 @@ func newForum(t *testing.T) *forum {
 	front := httptest.NewTLSServer(httputil.NewSingleHostReverseProxy(behind)) // tokens are not sent in plain text
 	t.Cleanup(front.Close)
 	for name, text := range map[string]string{"token": f.gitea.User(t, "aplomb"), "hook": f.hook, "ca.pem": gittest.CertificatePEM(front.Certificate()),
-		"aplomb.yaml": fmt.Sprintf(forumConfig, f.dir, f.listen, front.URL+"/"+f.repo+".git", front.URL, f.repo)} {
+		"aplomb.yaml": fmt.Sprintf(forumConfig, f.dir, f.listen, front.URL+"/"+f.repo+".git", front.URL, f.repo, strings.Join(targets, ""))} {
 		f.must(os.WriteFile(f.path(name), []byte(text), 0o600))
 	}
 	for _, d := range []string{"run", "root"} {
