@@ -38,5 +38,8 @@ func (s *Spec) drop() error {
 	if err := unix.Capset(&unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}, &none[0]); err != nil {
 		return failed("drop", "capabilities", err)
 	}
-	return failed("forbid", "new privileges", unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
+	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
+		return failed("forbid", "new privileges", err)
+	}
+	return restrict()
 }

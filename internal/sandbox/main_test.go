@@ -153,7 +153,16 @@ func rights() error {
 		"root":           func() error { return syscall.Setresuid(0, 0, 0) },
 		"device":         func() error { return unix.Mknod("/tmp/mem", unix.S_IFCHR|0o600, int(unix.Mkdev(1, 1))) },
 		"chroot":         func() error { return unix.Chroot("/tmp") },
-		"trace":          func() error { return unix.PtraceAttach(1) },
+		"keys":           func() error { _, err := unix.KeyctlGetKeyringID(unix.KEY_SPEC_SESSION_KEYRING, true); return err },
+		"machine's host": func() error { _, err := unix.Socket(unix.AF_VSOCK, unix.SOCK_STREAM, 0); return err },
+		"raw packets":    func() error { _, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW, 0); return err },
+		"crypto sockets": func() error { _, err := unix.Socket(unix.AF_ALG, unix.SOCK_SEQPACKET, 0); return err },
+		"performance": func() error {
+			_, err := unix.PerfEventOpen(&unix.PerfEventAttr{Type: unix.PERF_TYPE_SOFTWARE}, 0, -1, -1, 0)
+			return err
+		},
+		"a handle": func() error { _, _, err := unix.NameToHandleAt(unix.AT_FDCWD, "/tmp", 0); return err },
+		"trace":    func() error { return unix.PtraceAttach(1) },
 	} {
 		if name == "root" && os.Getuid() == 0 {
 			continue // it has the number, and nothing with it
