@@ -27,6 +27,10 @@ var refusedCalls = []string{
 // network namespace, such as to the host of a virtual machine.
 var families = []uint64{unix.AF_UNIX, unix.AF_INET, unix.AF_INET6, unix.AF_NETLINK}
 
+// namespaces are the flags of clone that make a namespace. In a user namespace of
+// its own a program would be root again, as far as the kernel's faults go.
+const namespaces = unix.CLONE_NEWUSER | unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWNET | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS | unix.CLONE_NEWCGROUP
+
 // restrict has the kernel refuse this thread, and all that comes of it, calls that
 // are refused, that it does not know by name, or that are made as another
 // architecture makes them. It takes no_new_privs.
@@ -37,17 +41,20 @@ func restrict() error {
 	}
 	var allowed []string
 	for _, name := range slices.Sorted(maps.Keys(known.SyscallNames)) {
-		if name != "socket" && !slices.Contains(refusedCalls, name) {
+		if !slices.Contains([]string{"socket", "clone", "clone3"}, name) && !slices.Contains(refusedCalls, name) {
 			allowed = append(allowed, name)
 		}
 	}
-	group := seccomp.SyscallGroup{Action: seccomp.ActionAllow, Names: allowed}
+	group := seccomp.SyscallGroup{Action: seccomp.ActionAllow, Names: allowed, NamesWithCondtions: []seccomp.NameWithConditions{{
+		Name: "clone", Conditions: seccomp.ArgumentConditions{{Argument: 0, Operation: seccomp.BitsNotSet, Value: namespaces}},
+	}}}
 	for _, family := range families {
 		group.NamesWithCondtions = append(group.NamesWithCondtions, seccomp.NameWithConditions{
 			Name: "socket", Conditions: seccomp.ArgumentConditions{{Argument: 0, Operation: seccomp.Equal, Value: family}},
 		})
 	}
+	absent := seccomp.SyscallGroup{Action: seccomp.ActionErrno | seccomp.Action(unix.ENOSYS), Names: []string{"clone3"}} // its flags cannot be seen; programs take clone instead
 	return failed("forbid", "calls", seccomp.LoadFilter(seccomp.Filter{
-		Policy: seccomp.Policy{DefaultAction: seccomp.ActionErrno, Syscalls: []seccomp.SyscallGroup{group}},
+		Policy: seccomp.Policy{DefaultAction: seccomp.ActionErrno, Syscalls: []seccomp.SyscallGroup{group, absent}},
 	}))
 }

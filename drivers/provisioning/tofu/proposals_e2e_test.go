@@ -199,3 +199,41 @@ func TestProposalOfOthers(t *testing.T) {
 	}
 	t.Logf("in %s", time.Since(start))
 }
+
+// TestProposalCache: providers that were installed for what is applied are used,
+// whatever the umask was, and none is installed.
+func TestProposalCache(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	d := w.driver(t.TempDir())
+	p := w.proposals(t, d)
+	cache := filepath.Join(d.Dir, d.Env, ".home", "providers")
+	want := w.things(t, thingsVars{Names: names(1), Content: "one"}, "")
+	drivertest.Must(t, os.MkdirAll(cache, 0o700))
+	drivertest.Must(t, os.CopyFS(cache, os.DirFS(p.As.Mirror)))
+	drivertest.Must(t, filepath.WalkDir(cache, func(at string, e os.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		return os.Chmod(at, 0o700)
+	}))
+	p.As.Mirror = ""
+	if got, err := proposed(t, p, "new", want); err != nil || got.Action != schema.Create || got.Why != "it does not exist" {
+		t.Errorf("%v %+v", err, got)
+	}
+	if info, err := os.Stat(cache); err != nil || info.Mode().Perm() != 0o700 {
+		t.Errorf("the cache is open: %v %v", err, info.Mode())
+	}
+}
+
+// TestProposalLock: a lock file is kept to.
+func TestProposalLock(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	p := w.proposals(t, w.driver(t.TempDir()))
+	want := w.things(t, thingsVars{Names: names(1), Content: "one"}, "")
+	want.Files = sorted(append(want.Files, schema.File{Path: "stacks/things/" + tfLockFile, Data: []byte("provider \"" + enginetest.TestProvider + "\" {\n  version = \"1.0.0\"\n  hashes  = [\"h1:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\"]\n}\n")}))
+	if got, err := proposed(t, p, "new", want); err == nil || !strings.Contains(err.Error(), "checksum") {
+		t.Errorf("%v %+v", err, got)
+	}
+}

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/sirupsen/logrus"
+
 	"github.com/aplomb-dev/aplomb/drivers"
 	"github.com/aplomb-dev/aplomb/internal/driverkit"
 	"github.com/aplomb-dev/aplomb/internal/sandbox"
@@ -59,7 +61,8 @@ func (p *Proposals) sandboxed(ctx context.Context, t *tool, s *stack, sp spec, b
 	case limited.Err() != nil:
 		return nil, fmt.Sprintf("it takes longer than %s", sandboxTime), nil
 	case errors.Is(err, sandbox.ErrUnavailable):
-		return nil, "this machine gives no sandbox", nil
+		p.Log.WithFields(logrus.Fields{"env": p.Env, "resource": s.handle}).WithError(err).Warn("a proposal is not planned")
+		return nil, "the daemon has no sandbox for it; its log says why", nil
 	case err != nil:
 		return nil, "", driverkit.Refuse("plan", s.handle, err, "")
 	}
