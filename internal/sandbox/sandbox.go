@@ -54,7 +54,7 @@ const (
 type Spec struct {
 	User     *User    // nil: this process's own, which must not be root
 	Mounts   []Mount  // what of this machine is seen; no folder above another
-	Writable []string // folders, absolute and clean, that are made anew, can be written, and hold no program; none below another
+	Writable []string // folders, absolute and clean, that are made anew, can be written, and hold no program; one below another is part of it
 	Files    []File
 	Dir      string     // where each step begins, absolute; it is made
 	Env      []string   // NAME=value; nothing else is inherited

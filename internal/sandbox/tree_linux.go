@@ -7,6 +7,7 @@ import (
 	"path"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -49,6 +50,10 @@ func (s *Spec) tree() error {
 		}
 	}
 	for _, w := range s.Writable {
+		within := func(above string) bool { return strings.HasPrefix(w, above+"/") }
+		if slices.ContainsFunc(s.Writable, within) {
+			continue // it can be written already
+		}
 		if err := s.makeWritable(w); err != nil {
 			return err
 		}

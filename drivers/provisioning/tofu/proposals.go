@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/aplomb-dev/aplomb/drivers"
 	"github.com/aplomb-dev/aplomb/internal/driverkit"
@@ -25,6 +26,9 @@ import (
 type Proposals struct {
 	*Driver
 	As Identity
+
+	once sync.Once
+	one  chan struct{} // taken while a sandbox runs: what strangers want waits for itself, and nothing else for it
 }
 
 // Identity is what stacks of proposals are planned with.

@@ -47,11 +47,13 @@ func (p *Proposals) sandboxed(ctx context.Context, t *tool, s *stack, sp spec, b
 	if err != nil {
 		return nil, "", err
 	}
-	free, err := p.slot(ctx)
-	if err != nil {
-		return nil, "", driverkit.Fail("run tofu for", s.handle, err)
+	p.once.Do(func() { p.one = make(chan struct{}, 1) })
+	select {
+	case p.one <- struct{}{}:
+		defer func() { <-p.one }()
+	case <-ctx.Done():
+		return nil, "", driverkit.Fail("run tofu for", s.handle, ctx.Err())
 	}
-	defer free()
 	limited, cancel := context.WithTimeout(ctx, sandboxTime)
 	defer cancel()
 	ends, err := sandbox.Run(limited, spec)
