@@ -125,7 +125,15 @@ func (p *Proposals) propose(ctx context.Context, c *drivers.Change, s *stack, sp
 	if err != nil || why != "" {
 		return why, err
 	}
+	if c.Diff, err = p.declared(b.rec, it.Want); err != nil {
+		return "", err
+	}
 	said, why, err := p.sandboxed(ctx, t, s, sp, b, it.Want.Files, mounts)
+	if err != nil && len(b.standIn) > 0 && ctx.Err() == nil { // as the driver itself would answer
+		*c = blindly(*c, plan{}, state)
+		c.Opaque = nil
+		return "", nil
+	}
 	if err != nil || why != "" {
 		return why, err
 	}
@@ -224,9 +232,17 @@ func (p *Proposals) behind(ctx context.Context, t *tool, s *stack, sp spec) (*be
 	if (b.rec != nil || hash != "") && !p.As.State {
 		return nil, "it exists, and its state holds secrets that are not shown to proposals (plan.state)", nil
 	}
+	if hash != "" && b.rec == nil {
+		return nil, "", driverkit.Refuse("look at", s.handle, errors.New("there is a state, and no record of who made it"), "")
+	}
 	if hash != "" {
-		if err := p.reveal(ctx, t, s, sp, b); err != nil {
+		if err := p.reveal(ctx, t, s, b); err != nil {
 			return nil, "", err
+		}
+	}
+	if b.rec != nil {
+		if b.vars, err = p.unseal(s, sp.SecretVars); err != nil {
+			return nil, "", driverkit.Fail("open the secrets of", s.handle, err)
 		}
 	}
 	for name, text := range sp.SecretVars {
@@ -237,8 +253,8 @@ func (p *Proposals) behind(ctx context.Context, t *tool, s *stack, sp spec) (*be
 	return b, "", nil
 }
 
-// reveal reads the state, what is secret in it, and the secret variables.
-func (p *Proposals) reveal(ctx context.Context, t *tool, s *stack, sp spec, b *behind) error {
+// reveal reads the state, and what is secret in it.
+func (p *Proposals) reveal(ctx context.Context, t *tool, s *stack, b *behind) error {
 	w, err := p.reader(ctx, s, b.rec)
 	if err != nil {
 		return err
@@ -254,22 +270,16 @@ func (p *Proposals) reveal(ctx context.Context, t *tool, s *stack, sp spec, b *b
 		return driverkit.Refuse("read the state of", s.handle, errors.New("the tool cannot"), "")
 	}
 	b.state = end.out
-	if b.vars, err = p.unseal(s, sp.SecretVars); err != nil {
-		return driverkit.Fail("open the secrets of", s.handle, err)
-	}
 	return nil
 }
 
-// told makes the change of what the sandbox said: somebody else's bytes.
+// told adds to a change what the sandbox said: somebody else's bytes.
 func (p *Proposals) told(c *drivers.Change, s *stack, sp spec, b *behind, said *planJSON, it drivers.Item, state drivers.State) (string, error) {
 	if len(said.ResourceChanges)+len(said.OutputChanges)+len(said.ResourceDrift) > maxProposed {
 		return fmt.Sprintf("it changes more than %d things", maxProposed), nil
 	}
 	made, err := p.read(s, b.workspace, sp, said)
 	if err != nil {
-		return "", err
-	}
-	if c.Diff, err = p.declared(b.rec, it.Want); err != nil {
 		return "", err
 	}
 	seen := map[schema.Path]bool{}

@@ -64,6 +64,27 @@ func TestProposal(t *testing.T) {
 	}
 }
 
+// TestProposalWithSecrets: of secret variables a proposal's plan knows what the
+// driver's first plan knows, which is nothing.
+func TestProposalWithSecrets(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	d := w.driver(t.TempDir())
+	p := w.proposals(t, d)
+	token := schema.Token(drivertest.Fingerprint([]byte("hunter2")))
+	for name, extra := range map[string]string{"sighted": "", "blind": "\nresource \"aplombtest_thing\" \"odd\" {\n  name = \"odd\"\n  lifecycle {\n    precondition {\n      condition     = var.secret == \"hunter2\"\n      error_message = \"not yet\"\n    }\n  }\n}\n"} {
+		want := w.things(t, thingsVars{Names: names(1), Content: "one"}, extra)
+		want.Spec = []byte(strings.Replace(string(want.Spec), `"secretVars":{}`, `"secretVars":{"secret":"`+token+`"}`, 1))
+		want.Secrets = map[schema.Path]string{"/secretVars/secret": "@{vault.kv/x.y}"}
+		got, err := proposed(t, p, name, want)
+		drivertest.Must(t, err)
+		own := drivertest.NewResource(t, d, Kind, name, want).Plan()
+		if got.Action != schema.Create || !reflect.DeepEqual(got.Diff, own.Diff) || got.Why != own.Why {
+			t.Errorf("%s: a proposal's plan is another:\n%+v\n%+v", name, got, own)
+		}
+	}
+}
+
 // TestProposalOfWhatExists: a stack that exists is planned where its state may
 // be seen, and what is secret in it is not told.
 func TestProposalOfWhatExists(t *testing.T) {
