@@ -258,3 +258,24 @@ func TestProposalLock(t *testing.T) {
 		t.Errorf("%v %+v", err, got)
 	}
 }
+
+// TestProposalNetwork: the tool reaches the hosts that are named by the proxy, and
+// no others; without hosts there is nothing to reach anybody by.
+func TestProposalNetwork(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	p := w.proposals(t, w.driver(t.TempDir()))
+	p.As.Modules = []string{"https://modules.example.test"}
+	want := drivers.Desired{Spec: []byte(`{"module":"m","vars":{},"secretVars":{},"outputs":{}}`), Files: schema.Tree{
+		{Path: "m/main.tf", Data: []byte("module \"x\" {\n  source = \"https://modules.example.test/x.zip\"\n}\n")},
+	}}
+	for _, tc := range []struct {
+		hosts []string
+		says  string
+	}{{nil, "dial"}, {[]string{"other.example.test:443"}, "Forbidden"}, {[]string{"modules.example.test:443"}, "Bad Gateway"}} {
+		p.As.Hosts = tc.hosts
+		if got, err := proposed(t, p, "far", want); err == nil || !strings.Contains(err.Error(), tc.says) {
+			t.Errorf("%v: %v %+v", tc.hosts, err, got)
+		}
+	}
+}
