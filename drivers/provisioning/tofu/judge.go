@@ -33,7 +33,7 @@ type judged struct {
 // is refused here is refused with its place and its reason. The module was found
 // good by Driver.Check.
 func (r *rules) judge(folder string, files schema.Tree) judged {
-	j := &judging{rules: r, folder: folder, files: files, required: map[string]map[string][]string{}, implied: map[string]map[string]finding{}}
+	j := &judging{rules: r, folder: folder, files: files, required: map[string]map[string][]string{}, implied: map[string]map[string]finding{}, templates: map[string]bool{}}
 	for _, f := range files {
 		name, ok := strings.CutPrefix(f.Path, folder+"/")
 		if ok && isConfig(name) {
@@ -51,6 +51,7 @@ type judging struct {
 	files     schema.Tree
 	required  map[string]map[string][]string // by folder and local name: the sources, since a file may override another
 	implied   map[string]map[string]finding  // by folder and local name: where it is used
+	templates map[string]bool                // that were looked at
 	providers []string
 	findings  []finding
 }

@@ -84,11 +84,12 @@ resource "a_x" "x" { provider = b.other }`: "",
 		`output "x" { value = templatestring(local.x, {}) }`:   "evaluates what is not written out",
 		`output "x" { value = templatefile("good.tmpl", {}) }`: "",
 		`output "x" { value = templatefile("bad.tmpl", {}) }`:  "m/bad.tmpl:2: file(): what it reads lies outside",
+		`output "x" { value = templatefile("self.tmpl", {}) }`: "m/self.tmpl:1: file(): what it reads lies outside",
 		`output "x" { value = templatefile("deep.tmpl", {}) }`: "too large, or nested too deeply",
 	} {
 		files := schema.Tree{
 			{Path: "m/main.tf", Data: []byte(module)}, {Path: "m/good.tmpl", Data: []byte(`${x} %{ for i in y }${upper(i)}%{ endfor }`)},
-			{Path: "m/bad.tmpl", Data: []byte("x\n${file(\"/etc/passwd\")}")}, {Path: "m/deep.tmpl", Data: []byte("${" + strings.Repeat("(", 10000) + "1")},
+			{Path: "m/bad.tmpl", Data: []byte("x\n${file(\"/etc/passwd\")}")}, {Path: "m/self.tmpl", Data: []byte("${templatefile(\"self.tmpl\", {})} ${file(\"/x\")}")}, {Path: "m/deep.tmpl", Data: []byte("${" + strings.Repeat("(", 10000) + "1")},
 		}
 		got := r.judge("m", files).findings
 		switch {
@@ -127,6 +128,7 @@ func TestJudgeWhole(t *testing.T) {
 func FuzzJudge(f *testing.F) {
 	f.Add([]byte("resource \"a_b\" \"c\" {\n x = file(\"${path.module}/x\")\n provider = a[each.key]\n}"), []byte(`${templatefile("t", {})}`))
 	f.Add([]byte("terraform {\n required_providers {\n a = { source = 1 }\n }\n}\nimport {\n provider = a.b\n}\ndata \"x\" \"y\" {}"), []byte(`%{ if file("/x") }`))
+	f.Add([]byte("output \"x\" {\n value = templatefile(\"t\", {})\n}"), []byte(`${templatefile("t", {})}`))
 	f.Fuzz(func(t *testing.T, data, template []byte) {
 		files := schema.Tree{{Path: "m/main.tf", Data: data}, {Path: "m/t", Data: template}}
 		if len(readModule("m", files).findings) > 0 {

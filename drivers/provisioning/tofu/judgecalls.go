@@ -71,8 +71,13 @@ func (j *judging) reads(call *hclsyntax.FunctionCallExpr, name, dir string) {
 	}
 }
 
-// template judges what a template calls: it may call what a module may.
+// template judges what a template calls: it may call what a module may, itself
+// too, which once is enough to look at.
 func (j *judging) template(at string, from hcl.Range) {
+	if j.templates[at] {
+		return
+	}
+	j.templates[at] = true
 	i := slices.IndexFunc(j.files, func(f schema.File) bool { return f.Path == path.Join(j.folder, at) })
 	if i < 0 {
 		return // the tool will say so
