@@ -10,7 +10,7 @@ FUZZTIME  ?= 20s
 # Packages in which the race detector costs minutes and finds nothing: one
 # goroutine that evaluates CUE, whole-binary tests whose work is done by other
 # processes, and tests that only read source files.
-PLAIN := /(cmd/aplomb|schema/compile|internal/arch|tools/[a-z]+)$$
+PLAIN := /(cmd/aplomb|schema/compile|internal/arch|internal/sandbox|tools/[a-z]+)$$
 
 .DEFAULT_GOAL := help
 .PHONY: help build test engines e2e check bench demo generate fuzz clean

@@ -4,13 +4,11 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"slices"
 	"sync"
 	"time"
 
 	"github.com/sirupsen/logrus"
 
-	"github.com/aplomb-dev/aplomb/drivers"
 	"github.com/aplomb-dev/aplomb/internal/config"
 	"github.com/aplomb-dev/aplomb/internal/proposals"
 	"github.com/aplomb-dev/aplomb/reconciler"
@@ -106,7 +104,7 @@ func newOffice(f *folder, e config.Environment, r *reconciler.Reconciler, s *ses
 	o, log := &office{forge: fg, book: book, log: s.log}, s.log
 	interval := time.Duration(e.Forge.Interval)
 	if e.Status.Comment {
-		planned, without, err := withoutCode(s.registry)
+		planned, without, err := withoutRights(s.registry, e.Targets, log)
 		if err != nil {
 			return nil, err
 		}
@@ -137,24 +135,6 @@ func newOffice(f *folder, e config.Environment, r *reconciler.Reconciler, s *ses
 		o.teller = &proposals.Teller{Environment: e.Name, Forge: fg, Status: r.Status, Wait: r.Wait, Book: book, Log: log}
 	}
 	return o, nil
-}
-
-// withoutCode is a registry for plans of proposals, in which no target runs what
-// a proposal brings: a stack's module may do anything that the daemon may. It
-// answers the targets that are held back too.
-func withoutCode(reg *drivers.Registry) (*drivers.Registry, []string, error) {
-	var all []drivers.Target
-	var without []string
-	for _, t := range reg.All() {
-		own := *t
-		if slices.Contains(t.Kinds, "tofu.stack") {
-			own.Driver = &drivers.Withheld{Driver: t.Driver, Why: "stacks are not planned on proposals: planning runs their modules"}
-			without = append(without, t.Name)
-		}
-		all = append(all, own)
-	}
-	planned, err := drivers.NewRegistry(all...)
-	return planned, without, err
 }
 
 // run works until ctx ends.

@@ -50,7 +50,7 @@ environments:
     id: 7f3a0000000000000000000000000001
     source: {git: %[3]s, branch: main, path: prod, tokenFile: %[1]s/token, username: aplomb, caFile: %[1]s/ca.pem, interval: 2s}
     forge: {kind: gitea, url: %[4]s, repository: %[5]s, tokenFile: %[1]s/token, caFile: %[1]s/ca.pem, webhookSecretFile: %[1]s/hook, interval: 1s}
-    targets: {here: {engine: local, root: %[1]s/root}}
+    targets: {here: {engine: local, root: %[1]s/root}TARGETS}
     gates: {reviews: 1, owners: owners.yaml}
 `
 
@@ -59,9 +59,10 @@ func file(name, content string) string {
 	return fmt.Sprintf("apiVersion: aplomb.dev/v1\nkind: local.file\nmetadata: {name: %s}\nspec: {path: %s.txt, content: %q}\n", name, name, content)
 }
 
-func newForum(t *testing.T) *forum {
+// newForum starts it; targets are more of them.
+func newForum(t *testing.T, targets ...string) *forum {
 	t.Helper()
-	return newForumOf(t, forumConfig, nil)
+	return newForumOf(t, strings.Replace(forumConfig, "TARGETS", strings.Join(targets, ""), 1), nil)
 }
 
 // newForumOf is one of another configuration; before is what is done to the

@@ -24,6 +24,7 @@ import (
 
 	"github.com/aplomb-dev/aplomb/internal/api"
 	"github.com/aplomb-dev/aplomb/internal/detached"
+	"github.com/aplomb-dev/aplomb/internal/sandbox"
 	"github.com/aplomb-dev/aplomb/internal/terminal"
 	"github.com/aplomb-dev/aplomb/reconciler"
 	"github.com/aplomb-dev/aplomb/reconciler/store"
@@ -40,6 +41,8 @@ func main() {
 			os.Exit(detached.ShimMain(os.Args[2:]))
 		case worker.Name:
 			os.Exit(workerMain())
+		case sandbox.Command:
+			os.Exit(sandbox.Main(os.Args[2:]))
 		}
 	}
 	os.Exit(realMain())

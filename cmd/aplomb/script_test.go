@@ -8,13 +8,14 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/aplomb-dev/aplomb/internal/detached"
+	"github.com/aplomb-dev/aplomb/internal/sandbox"
 	"github.com/aplomb-dev/aplomb/schema/worker"
 )
 
 // TestMain makes the test binary aplomb where it is started as such, also as
-// the worker and the shim that aplomb starts of itself.
+// the worker, the shim and the sandbox that aplomb starts of itself.
 func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && (os.Args[1] == detached.ShimCommand || os.Args[1] == worker.Name) {
+	if len(os.Args) > 1 && (os.Args[1] == detached.ShimCommand || os.Args[1] == worker.Name || os.Args[1] == sandbox.Command) {
 		main()
 	}
 	testscript.Main(suite(m), map[string]func(){"aplomb": main})

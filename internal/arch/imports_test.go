@@ -87,6 +87,14 @@ var importRules = []importRule{
 		why: "the shim must stay a small program that outlives the daemon and depends on nothing of it",
 	},
 	{
+		from: []string{"./internal/sandbox/..."}, not: []string{"./...", "third-party"}, but: []string{"golang.org/x/sys/...", "github.com/elastic/go-seccomp-bpf/..."},
+		why: "what stands between a stranger's program and this machine stays small enough to be read at a sitting, and knows nothing that it could give away",
+	},
+	{
+		from: []string{"./..."}, except: []string{"./internal/sandbox/..."}, not: []string{"github.com/elastic/go-seccomp-bpf/..."},
+		why: "what a program may ask of the kernel is decided in one place",
+	},
+	{
 		from: []string{"./..."}, except: []string{"./drivers/*/*/...", "./cmd/...", "./internal/detached/..."}, not: []string{"./internal/detached/..."},
 		why: "processes are a driver's means, and cmd starts the shim; nobody else starts what outlives the daemon",
 	},
@@ -249,6 +257,8 @@ func TestImportsBroken(t *testing.T) {
 		"internal/daemon/a.go":              file("daemon", "github.com/prometheus/client_golang/prometheus"),
 		"cmd/aplomb/a.go":                   file("main", "./reconciler", "./drivers/mesh/local", "./internal/detached", "./cmd/aplomb/sub", "github.com/spf13/cobra"),
 		"examples/shop/a.go":                file("main", "log", "./schema"),
+		"internal/sandbox/a.go":             file("sandbox", "golang.org/x/sys/unix", "./schema", "github.com/elastic/go-seccomp-bpf"),
+		"internal/c/a.go":                   file("c", "github.com/elastic/go-seccomp-bpf/arch"),
 		"internal/b/a.go":                   file("b", "./cmd/aplomb", "testing/synctest", "net/http/pprof", "cuelang.org/go/cue/load"),
 		"tools/kinds/a.go":                  file("main", "cuelang.org/go/cue", "log"),
 		"drivers/mesh/local/testdata/no.go": file("x", "./reconciler"),
@@ -266,6 +276,8 @@ func TestImportsBroken(t *testing.T) {
 		"internal/b/a.go:3: internal/b imports testing/synctest",
 		"internal/b/a.go:4: internal/b imports net/http/pprof",
 		"internal/b/a.go:5: internal/b imports cuelang.org/go/cue/load",
+		"internal/c/a.go:2: internal/c imports github.com/elastic/go-seccomp-bpf/arch",
+		"internal/sandbox/a.go:3: internal/sandbox imports ./schema",
 		"reconciler/a.go:5: reconciler imports ./drivers/memory",
 		"reconciler/a.go:6: reconciler imports ./internal/detached: processes",
 		"reconciler/plan/a.go:2: reconciler/plan imports os",

@@ -132,6 +132,7 @@ type Target struct {
 	Binary      string   `json:"binary"`
 	CLIConfig   string   `json:"cliConfig"`
 	Pass        []string `json:"pass"`
+	Plan        *Plan    `json:"plan"` // nil: stacks of proposals are not planned
 	Root        string   `json:"root"`
 	Region      string   `json:"region"`
 	Namespace   string   `json:"namespace"`

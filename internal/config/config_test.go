@@ -186,6 +186,14 @@ func TestFindings(t *testing.T) {
 		{"freezes", "signed: false", `freezes: [{from: 2026-12-20, until: 2027-01-06T18:00:00+01:00}, {from: 2026-12-20, until: 2026-12-19}, {from: soon, until: 2027-01-06}]`, []string{
 			"16:122: environments.prod.gates.freezes[1]: until: it ends before", `16:161: environments.prod.gates.freezes[2]: from: "soon" is neither`}},
 		{"a reason that is many lines", "signed: false", `freezes: [{from: 2026-12-20, until: 2027-01-06, why: "a\nb"}]`, []string{"16:111: environments.prod.gates.freezes[0].why: "}},
+		{"a plan", "resync: 2d}", "cliConfig: x, plan: {providers: [random], modules: [./x], network: [example.org], variables: {HOME: x, TF_LOG: x, LD_PRELOAD: x, 'A-B': x, TF_TOKEN_x: x, AWS_PROFILE: x}}}", []string{
+			"14:66: environments.prod.targets.tofu.plan.mirror is missing", "14:98: environments.prod.targets.tofu.plan.modules[0]: folders are not fetched",
+			`14:114: environments.prod.targets.tofu.plan.network[0]: "example.org" is no host:port`, "14:140: environments.prod.targets.tofu.plan.variables.HOME: it would",
+			"14:149: environments.prod.targets.tofu.plan.variables.TF_LOG: it would", "14:160: environments.prod.targets.tofu.plan.variables.LD_PRELOAD: it would",
+			`14:175: "A-B" is no name of a variable`}},
+		{"a plan of nomad", "region: eu}", "region: eu, plan: {providers: []}}", []string{"12:113: environments.prod.targets.eu.plan: engine nomad has no use for it"}},
+		{"a user", "resync: 2d}", "plan: {providers: [a], user: 0}}", []string{"14:"}},
+		{"a provider", "resync: 2d}", "plan: {providers: [a/b/c/d]}}", []string{"14:"}},
 		{"nothing", whole[strings.Index(whole, "environments:"):], "environments: {}\n", []string{"7:15: there is no environment"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -287,4 +295,19 @@ func FuzzLoad(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestPlan: how stacks of proposals are planned is as it is written, and nothing
+// is allowed that is not.
+func TestPlan(t *testing.T) {
+	c, findings := load(t, strings.Replace(whole, "resync: 2d}", "plan: {user: nobody, providers: [random], variables: {CLOUD_TOKEN: keys/plan}, mirror: mirror}}", 1))
+	if len(findings) > 0 {
+		t.Fatal(findings)
+	}
+	base := filepath.Dir(c.Path)
+	p := c.Environments[0].Targets[2].Plan
+	if p == nil || p.User != "nobody" || p.Variables["CLOUD_TOKEN"] != filepath.Join(base, "keys/plan") || p.Mirror != filepath.Join(base, "mirror") ||
+		p.State || len(p.Network)+len(p.Modules) > 0 || !slices.Equal(p.Providers, []string{"random"}) {
+		t.Errorf("%+v", p)
+	}
 }

@@ -209,6 +209,9 @@ func (t *Target) absolute(base string) {
 	if a := t.Login.AppRole; a != nil {
 		paths = append(paths, &a.SecretIDFile)
 	}
+	if t.Plan != nil {
+		t.Plan.absolute(base)
+	}
 	if strings.Contains(t.Binary, "/") {
 		paths = append(paths, &t.Binary)
 	}

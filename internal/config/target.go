@@ -22,7 +22,7 @@ var engines = map[string][]string{
 	"nomad":  append([]string{"region"}, overHTTP...),
 	"vault":  append([]string{"login", "namespace"}, overHTTP...),
 	"consul": overHTTP,
-	"tofu":   {"binary", "cliConfig", "pass"},
+	"tofu":   {"binary", "cliConfig", "pass", "plan"},
 }
 
 // targets finds fields that the engine has no use for, and those that it lacks.
@@ -43,6 +43,7 @@ func (c *checking) targets(e Environment, at schema.Path) {
 		if slices.Contains(engines[t.Engine], "address") {
 			c.address(t, here)
 		}
+		c.plan(t, here)
 	}
 	if len(e.Targets) == 0 {
 		c.find(at, "such as local: {engine: local}", "environment %s has no target", e.Name)
@@ -50,7 +51,7 @@ func (c *checking) targets(e Environment, at schema.Path) {
 }
 
 func (c *checking) fields(t Target, at schema.Path) {
-	for _, name := range []string{"address", "tokenFile", "caFile", "certFile", "keyFile", "serverName", "login", "binary", "cliConfig", "pass", "root", "region", "namespace"} {
+	for _, name := range []string{"address", "tokenFile", "caFile", "certFile", "keyFile", "serverName", "login", "binary", "cliConfig", "pass", "plan", "root", "region", "namespace"} {
 		path := at.Child(name)
 		if _, written := c.values[path]; written && !slices.Contains(engines[t.Engine], name) {
 			c.report(c.KeyAt(path), path, t.Engine+" takes "+strings.Join(engines[t.Engine], ", "), "%s: engine %s has no use for it", path, t.Engine)

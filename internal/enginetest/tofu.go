@@ -46,7 +46,7 @@ func tofuIn(dir string) (*TofuTool, error) {
 		return nil, err
 	}
 	at := filepath.Join(dir, "mirror", TestProvider, "1.0.0", runtime.GOOS+"_"+runtime.GOARCH)
-	if err := os.MkdirAll(at, 0o700); err != nil {
+	if err := os.MkdirAll(at, 0o755); err != nil {
 		return nil, err
 	}
 	build := exec.Command("go", "build", "-mod=readonly", "-trimpath", "-ldflags=-s -w", "-o", filepath.Join(at, "terraform-provider-aplombtest_v1.0.0"), ".")

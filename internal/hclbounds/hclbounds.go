@@ -24,7 +24,17 @@ var closes = map[hclsyntax.TokenType]hclsyntax.TokenType{
 // Beyond answers the line on which a file goes beyond the bounds; 0 for none.
 func Beyond(data []byte, name string) int {
 	tokens, _ := hclsyntax.LexConfig(data, name, hcl.InitialPos) // what is wrong with them the parser says
-	var open []hclsyntax.TokenType                               // what would close each
+	return beyond(tokens)
+}
+
+// BeyondTemplate is Beyond for the text of a template.
+func BeyondTemplate(data []byte, name string) int {
+	tokens, _ := hclsyntax.LexTemplate(data, name, hcl.InitialPos) // as above
+	return beyond(tokens)
+}
+
+func beyond(tokens hclsyntax.Tokens) int {
+	var open []hclsyntax.TokenType // what would close each
 	signs, choices := 0, 0
 	for _, t := range tokens {
 		if by, ok := closes[t.Type]; ok {

@@ -169,10 +169,13 @@ func tally(v reconciler.PlanView) string {
 	return strings.Join(parts, ", ") + " · digest " + code(v.Digest[:min(12, len(v.Digest))])
 }
 
-// inShort is what a row says of a change: one field if there is one.
+// inShort is what a row says of a change: one field if there is one, or why it
+// is decided later.
 func inShort(c reconciler.PlannedChange) string {
 	var said []string
 	switch {
+	case c.Action == schema.Deferred && c.Why != "":
+		said = append(said, code(c.Why))
 	case c.Action != schema.Update && c.Action != schema.Replace:
 	case len(c.Diff) == 1:
 		said = append(said, code(c.Diff[0].Path.String()+" "+became(c.Diff[0])))

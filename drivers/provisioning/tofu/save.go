@@ -40,6 +40,21 @@ func (d *Driver) save(ctx context.Context, s *stack, w *workspace, p *plan, sp s
 	if err != nil {
 		return nil, errors.Join(err, s.remove(p.file))
 	}
+	made, err := d.read(s, w, sp, said)
+	if err != nil {
+		return nil, errors.Join(err, s.remove(p.file))
+	}
+	p.total, p.secrets = made.total, made.secrets
+	d.checks.note(s.handle, failedChecks(said.Checks), w.scrubber(d, made.secrets))
+	if len(made.deltas) == 0 && !destroy {
+		err = s.remove(p.file)
+		p.file = ""
+	}
+	return made, driverkit.Fail("clean up", s.dir, err)
+}
+
+// read makes of a plan what is told of it.
+func (d *Driver) read(s *stack, w *workspace, sp spec, said *planJSON) (*madePlan, error) {
 	m := &masker{fingerprint: d.Fingerprint, tokens: map[string]string{}}
 	for _, name := range slices.Sorted(maps.Keys(w.vars)) { // two may have one value
 		if text := sp.SecretVars[name]; schema.HasToken(text) {
@@ -55,20 +70,12 @@ func (d *Driver) save(ctx context.Context, s *stack, w *workspace, p *plan, sp s
 			said.OutputChanges[name] = c
 		}
 	}
-	made := &madePlan{}
-	if made.planned, err = m.digest(said); err == nil {
-		made.outputs, err = d.promised(s, sp, said)
-	}
+	digest, err := m.digest(said)
 	if err != nil {
-		return nil, errors.Join(err, s.remove(p.file))
+		return nil, err
 	}
-	p.total, p.secrets = made.total, made.secrets
-	d.checks.note(s.handle, failedChecks(said.Checks), w.scrubber(d, made.secrets))
-	if len(made.deltas) == 0 && !destroy {
-		err = s.remove(p.file)
-		p.file = ""
-	}
-	return made, driverkit.Fail("clean up", s.dir, err)
+	outputs, err := d.promised(s, sp, said)
+	return &madePlan{planned: digest, outputs: outputs}, err
 }
 
 // planned runs the tool's plan and reads it.

@@ -1,0 +1,134 @@
+package sandbox
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"runtime"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// What Main is told to be.
+const (
+	stageOuter   = "outer"
+	stageInner   = "inner"
+	stageNothing = "nothing" // a step that does nothing
+)
+
+// selfPath is where this binary lies within.
+const selfPath = "/aplomb"
+
+// Main is the stages of a sandbox: what the binary does when its first argument
+// is Command. args are those after it. It answers the exit code.
+func Main(args []string) int {
+	if len(args) != 1 {
+		return 64
+	}
+	switch args[0] {
+	case stageOuter:
+		return outer()
+	case stageInner:
+		return inner()
+	case stageNothing:
+		return 0
+	}
+	return 64
+}
+
+// handed reads what is to be run.
+func handed() (*Spec, error) {
+	f := os.NewFile(specFD, "spec")
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	var s Spec
+	return &s, json.NewDecoder(io.NewSectionReader(f, 0, info.Size())).Decode(&s)
+}
+
+// tell reports; nothing is left to do where that fails.
+func tell(r report) {
+	_ = json.NewEncoder(os.NewFile(reportFD, "report")).Encode(r)
+}
+
+// outer builds the sandbox from within its namespaces, and becomes the second
+// stage. It runs on one thread, whose rights the second stage has.
+func outer() int {
+	runtime.LockOSThread()
+	s, err := handed()
+	if err == nil {
+		err = s.build()
+	}
+	if err == nil {
+		err = s.drop()
+	}
+	if err == nil {
+		err = failed("start", selfPath, syscall.Exec(selfPath, []string{selfPath, Command, stageInner}, []string{"GOTRACEBACK=none"}))
+	}
+	tell(report{Error: err.Error()})
+	return 1
+}
+
+// failed is an error with what was done, and to what.
+func failed(what, on string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%s %s: %w", what, on, err)
+}
+
+// build makes the root, the network and the limits.
+func (s *Spec) build() error {
+	if err := s.tree(); err != nil {
+		return err
+	}
+	if err := s.listen(); err != nil {
+		return err
+	}
+	_ = unix.Sethostname([]byte("sandbox")) // the machine's name is no secret, and some services forbid it
+	return s.limit()
+}
+
+// listen makes the socket of the proxy, which whoever called Run answers on.
+func (s *Spec) listen() error {
+	if len(s.Hosts) == 0 {
+		return nil
+	}
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return failed("make", "a socket", err)
+	}
+	defer func() { _ = unix.Close(fd) }()
+	lo, err := unix.NewIfreq("lo")
+	if err != nil {
+		return failed("find", "lo", err)
+	}
+	lo.SetUint16(unix.IFF_UP | unix.IFF_RUNNING)
+	if err := unix.IoctlIfreq(fd, unix.SIOCSIFFLAGS, lo); err != nil {
+		return failed("start", "lo", err)
+	}
+	if err := unix.Bind(fd, &unix.SockaddrInet4{Port: 3128, Addr: [4]byte{127, 0, 0, 1}}); err != nil {
+		return failed("listen on", ProxyURL, err)
+	}
+	if err := unix.Listen(fd, 64); err != nil {
+		return failed("listen on", ProxyURL, err)
+	}
+	return failed("hand over", "a socket", unix.Sendmsg(socketFD, []byte{1}, unix.UnixRights(fd), nil, 0))
+}
+
+// limit sets the limits that hold for each process.
+func (s *Spec) limit() error {
+	cpu := uint64(s.Limits.CPU.Seconds())
+	var all error
+	for what, most := range map[int]uint64{
+		unix.RLIMIT_DATA: uint64(s.Limits.Memory), unix.RLIMIT_FSIZE: uint64(s.Limits.Files), unix.RLIMIT_NPROC: uint64(s.Limits.Processes),
+		unix.RLIMIT_CPU: max(cpu, 1), unix.RLIMIT_NOFILE: 1024, unix.RLIMIT_CORE: 0, unix.RLIMIT_MSGQUEUE: 0, unix.RLIMIT_MEMLOCK: 0,
+	} {
+		all = errors.Join(all, failed("limit", fmt.Sprint(what), unix.Setrlimit(what, &unix.Rlimit{Cur: most, Max: most})))
+	}
+	return all
+}
