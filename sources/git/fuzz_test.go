@@ -332,3 +332,33 @@ func FuzzPages(f *testing.F) {
 		}
 	})
 }
+
+// FuzzInForce: what was in force is what the file says, or an error; only a file
+// that speaks of another branch means that nothing was.
+func FuzzInForce(f *testing.F) {
+	h := strings.Repeat("1a", 20)
+	f.Add("refs/heads/main " + h + "\n")
+	f.Add("refs/heads/other " + h)
+	f.Add("refs/heads/main ")
+	f.Add("")
+	dir := f.TempDir()
+	f.Fuzz(func(t *testing.T, text string) {
+		s, err := Open(Config{URL: dir, Branch: "main", Dir: dir})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(s.forceFile(), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		got, err := s.inForce()
+		name, id, _ := strings.Cut(strings.TrimRight(text, "\r\n"), " ")
+		switch {
+		case err != nil && name == "refs/heads/main" && len(id) == 40 && strings.Trim(id, "0123456789abcdef") == "":
+			t.Fatalf("%q: %v", text, err)
+		case err == nil && got.IsZero() && name == "refs/heads/main" && strings.Trim(id, "0") != "":
+			t.Fatalf("%q is forgotten", text)
+		case err == nil && !got.IsZero() && !strings.EqualFold("refs/heads/main "+got.String(), name+" "+id):
+			t.Fatalf("%q is %s", text, got)
+		}
+	})
+}
