@@ -58,7 +58,7 @@ func (c *Chain) Add(line []byte) error {
 		return c.altered("it is no entry")
 	}
 	switch {
-	case sumOf(line, e.Hash) != e.Hash:
+	case len(e.Hash) != 2*sha256.Size || sumOf(line, e.Hash) != e.Hash:
 		return c.altered("it is not what was written")
 	case e.Seq != c.Last.Seq+1:
 		return c.altered(fmt.Sprintf("it is missing: the next one is %d", e.Seq))
@@ -83,7 +83,7 @@ func (c *Chain) altered(why string) error {
 }
 
 // sumOf is the hash that an entry should have, from its text: fields that this
-// program does not know are covered as well.
+// program does not know are covered as well. "": it does not end in its hash.
 func sumOf(line []byte, hash string) string {
 	const end = `"hash":"`
 	text, ok := bytes.CutSuffix(line, []byte(end+hash+`"}`))

@@ -78,6 +78,7 @@ func TestChain(t *testing.T) {
 		"cut":            func(l [][]byte) [][]byte { return l[:3] },
 		"all of it":      func(l [][]byte) [][]byte { return nil },
 		"another log":    func([][]byte) [][]byte { return [][]byte{sealed(t, map[string]any{"by": "bob", "what": "approve"})} },
+		"no hash":        func(l [][]byte) [][]byte { l[5] = []byte(`{"seq":6,"by":"bob","prev":"` + head + `"}`); return l },
 		"no entry":       func(l [][]byte) [][]byte { l[1] = []byte("[]"); return l },
 		"a hash of its own": func(l [][]byte) [][]byte {
 			l[1] = bytes.Replace(l[1], []byte(`"hash":"`), []byte(`"hash":"0`), 1)
