@@ -32,7 +32,7 @@ const proposalTime = 10 * time.Minute
 // proposals, counts reviews, and says on commits what became of them.
 type office struct {
 	desk     *proposals.Desk     // nil: no comments are wanted
-	approver *proposals.Approver // nil: no reviews are
+	approver *proposals.Approver // nil: nothing is shown that words could be about
 	teller   *proposals.Teller   // nil: no commit statuses are
 	reverter *proposals.Reverter // nil: nothing is proposed to be undone
 	promoter *proposals.Promoter // nil: no other environment is followed
@@ -117,12 +117,10 @@ func newOffice(f *folder, e config.Environment, r *reconciler.Reconciler, s *ses
 				return r.Propose(ctx, s, planned)
 			},
 		}
-		if e.Gates.Reviews > 0 || !e.Gates.Owners.None() {
-			o.approver = &proposals.Approver{
-				Environment: e.Name, Branch: e.Source.Branch, Forge: fg, Book: book, Since: repo.Since,
-				Teams: e.Gates.Reviewers, Reviews: e.Gates.Reviews > 0, Owners: e.Gates.Owners.All(),
-				Approve: r.Reviewed, WasShown: r.WasShown, Status: r.Status, Wait: r.Wait, Interval: interval, Log: log,
-			}
+		o.approver = &proposals.Approver{
+			Environment: e.Name, Branch: e.Source.Branch, Forge: fg, Book: book, Since: repo.Since,
+			Teams: e.Gates.Reviewers, Reviews: e.Gates.Reviews > 0, Owners: e.Gates.Owners.All(),
+			Approve: r.Reviewed, WasShown: r.WasShown, Status: r.Status, Wait: r.Wait, Interval: interval, Log: log,
 		}
 	}
 	if e.Forge.Webhook != "" {

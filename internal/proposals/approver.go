@@ -29,7 +29,7 @@ type Approver struct {
 	Forge       forge.Forge
 	Book        *Book
 	Teams       []string // whose members' word counts; none: that of everybody who may write
-	Reviews     bool     // words count as reviews; without it only for what their givers own
+	Reviews     bool     // reviews count; without it only words that name a digest do, and for the rest what their givers own
 	Owners      []string // that rules name: teams, and @ with a person's name
 
 	// Upstream is the branch from which aplomb itself proposes, whose authors'
@@ -63,7 +63,7 @@ func (a *Approver) Run(ctx context.Context) {
 	for ctx.Err() == nil {
 		s := a.Status()
 		if !wantsPeople(s) {
-			if s.Counts[reconciler.Held] == 0 && s.Settled && s.Revision.ID != "" {
+			if wordsDone(s) {
 				if err := a.Book.settle(s.Revision); err != nil {
 					a.Log.WithError(err).WithField("env", a.Environment).Warn("after a restart older reviews are read again")
 				}
@@ -90,6 +90,13 @@ func wantsPeople(s reconciler.Status) bool {
 	return s.Counts[reconciler.Held] > 0 && slices.ContainsFunc(s.Resources, func(r reconciler.ResourceStatus) bool {
 		return r.State == reconciler.Held && !r.Timed
 	})
+}
+
+// wordsDone says whether the words on what came up to the revision in force have
+// done what they could: all of it runs. What waits for a person, a need or an
+// engine asks for them later, and may have been reviewed long before.
+func wordsDone(s reconciler.Status) bool {
+	return s.Settled && !s.Down && s.Revision.ID != "" && s.Counts[reconciler.Converged]+s.Counts[reconciler.Drifted] == len(s.Resources)
 }
 
 // rest waits until the status has changed, or for a while.
@@ -215,7 +222,7 @@ func (a *Approver) count(ctx context.Context, p forge.Proposal, w yes) error {
 	if !ok || !strings.HasPrefix(shown.Digest, w.digest) {
 		return nil // given before there was a plan to see, or to another one
 	}
-	counts, speaks, err := a.entitled(ctx, w.by)
+	counts, speaks, err := a.entitled(ctx, w)
 	if err != nil || !counts && len(speaks) == 0 {
 		return err
 	}
@@ -233,14 +240,16 @@ func (a *Approver) count(ctx context.Context, p forge.Proposal, w yes) error {
 	return nil
 }
 
-// entitled says whether somebody's word counts as a review, and for which owners
-// they speak. Who owns something is heard about that, whoever else may review.
-func (a *Approver) entitled(ctx context.Context, who forge.Account) (counts bool, speaks []string, err error) {
+// entitled says whether somebody's word counts for all that was shown, and for
+// which owners they speak. Who owns something is heard about that, whoever else
+// may review; who names a digest means it, whether or not reviews are asked for.
+func (a *Approver) entitled(ctx context.Context, w yes) (counts bool, speaks []string, err error) {
+	who := w.by
 	if who.Bot || who.Name == "" {
 		return false, nil, nil
 	}
 	switch {
-	case !a.Reviews:
+	case !a.Reviews && w.digest == "":
 	case len(a.Teams) == 0:
 		p, err := a.Forge.Permission(ctx, who.Name)
 		if err != nil {
@@ -271,12 +280,13 @@ func (a *Approver) entitled(ctx context.Context, who forge.Account) (counts bool
 	return counts, speaks, nil
 }
 
-// member says whether somebody is in a team. Nobody is in one that is not there.
+// member says whether somebody is in a team. Nobody is in one that is not there,
+// or where there are no teams: only tokens speak for those.
 func (a *Approver) member(ctx context.Context, team string, who forge.Account) (bool, error) {
 	members, known := a.rolls[team]
 	if !known {
 		var err error
-		if members, err = a.Forge.Members(ctx, team); err != nil && !errors.Is(err, forge.ErrGone) {
+		if members, err = a.Forge.Members(ctx, team); err != nil && !errors.Is(err, forge.ErrGone) && !errors.Is(err, forge.ErrUnsupported) {
 			return false, fmt.Errorf("team %s: %w", team, err)
 		}
 		a.rolls[team] = members

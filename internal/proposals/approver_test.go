@@ -175,6 +175,48 @@ func TestApproverOwners(t *testing.T) {
 	}
 }
 
+// Where no reviews are asked for, a review approves nothing, and a comment that
+// names the digest what it names: of those who may, and not of the author.
+func TestApproverManual(t *testing.T) {
+	who := func(name string) forge.Account { return forge.Account{ID: name, Name: name} }
+	for _, c := range []struct {
+		teams []string
+		want  []string
+	}{
+		{nil, []string{"ben 5e0c comment on 7 web", "dan 5e0c comment on 7 web"}},
+		{[]string{"org/platform"}, []string{"ben 5e0c comment on 7 web"}},
+	} {
+		p := people{board: newBoard(), writers: map[string]bool{"ana": true, "ben": true, "dan": true, "eve": true}, teams: map[string][]forge.Account{"org/platform": {who("ben")}}}
+		a, at := approver(t, p)
+		a.Reviews, a.Teams = false, c.teams
+		late := at.Add(2 * time.Hour)
+		p.origin = map[string][]forge.Proposal{"merge": {{ID: "7", Head: "head", Author: who("eve")}}}
+		p.reviewed("7", forge.Review{Author: who("ana"), Verdict: forge.Approved, Commit: "head", At: late})
+		p.said = map[string][]forge.Comment{"7": {
+			{Author: who("ben"), Body: "aplomb approve " + digest, At: late}, {Author: who("dan"), Body: "aplomb approve " + digest[:12], At: late},
+			{Author: who("eve"), Body: "aplomb approve " + digest, At: late}, {Author: who("reader"), Body: "aplomb approve " + digest, At: late},
+		}}
+		a.Forge = p
+		if got, err := counted(t, a); err != nil || !slices.Equal(got, c.want) {
+			t.Errorf("%q: %q, %v, want %q", c.teams, got, err, c.want)
+		}
+	}
+}
+
+// Where a forge has no teams, only tokens speak for one: nobody's word there is
+// lost by that.
+func TestApproverNoTeams(t *testing.T) {
+	p := people{board: newBoard(), writers: map[string]bool{"ana": true}, noTeams: &forge.Error{Op: "list", Class: forge.ErrUnsupported}}
+	a, at := approver(t, p)
+	a.Owners = []string{"ops/security"}
+	p.origin = map[string][]forge.Proposal{"merge": {{ID: "7", Head: "head"}}}
+	p.reviews = map[string][]forge.Review{"7": {{Author: forge.Account{Name: "ana"}, Verdict: forge.Approved, Commit: "head", At: at.Add(2 * time.Hour)}}}
+	a.Forge = p
+	if got, err := counted(t, a); err != nil || !slices.Equal(got, []string{"ana 5e0c review of 7 web"}) {
+		t.Errorf("%q, %v", got, err)
+	}
+}
+
 // Whose team cannot be asked about is not heard: the look is made again.
 func TestApproverOwnersUnknown(t *testing.T) {
 	p := people{board: newBoard(), noTeams: &forge.Error{Op: "read", Class: forge.ErrUnreachable}}

@@ -235,6 +235,47 @@ func TestApproverStartedAgain(t *testing.T) {
 	}
 }
 
+// What is not held now may ask later, when a person resumes it, its need is well
+// or its engine answers: its reviews are not done with.
+func TestApproverNotDoneYet(t *testing.T) {
+	down := at("bbb", true)
+	down.Down = true
+	for name, c := range map[string]struct {
+		now  reconciler.Status
+		done bool
+	}{
+		"converged":    {at("bbb", true, reconciler.Converged, reconciler.Drifted), true},
+		"nothing":      {at("bbb", true), true},
+		"suspended":    {at("bbb", true, reconciler.Converged, reconciler.Suspended), false},
+		"out of reach": {at("bbb", true, reconciler.Converged, reconciler.Degraded), false},
+		"needs":        {at("bbb", true, reconciler.Converged, reconciler.Waiting), false},
+		"conflict":     {at("bbb", true, reconciler.Conflict), false},
+		"working":      {at("bbb", false, reconciler.Converged), false},
+		"down":         {down, false},
+	} {
+		if got := wordsDone(c.now); got != c.done {
+			t.Errorf("%s: its reviews are done with: %t", name, got)
+		}
+	}
+}
+
+// What a forge did not take before a restart is said after it.
+func TestTellerDownOverRestart(t *testing.T) {
+	h := &house{news: make(chan struct{})}
+	b, book := newBoard(), filepath.Join(t.TempDir(), "book")
+	h.set(at("bbb", false, reconciler.Progressing))
+	b.down = &forge.Error{Op: "status", Class: forge.ErrUnreachable}
+	tried := make(chan struct{}, 1000)
+	stop := tell(t, h, counting{b, tried}, book)
+	h.set(at("bbb", true, reconciler.Converged))
+	<-tried
+	<-tried
+	stop()
+	b.set(func() { b.down = nil })
+	t.Cleanup(tell(t, h, b, book))
+	b.says(t, "bbb", "success 1 converged")
+}
+
 // within looks again and again.
 func within(yes func() bool) bool {
 	tick := time.NewTicker(time.Millisecond)
