@@ -232,6 +232,9 @@ type yes struct {
 
 // count records a word, if it counts, for what stood there when it was given.
 func (a *Approver) count(ctx context.Context, p forge.Proposal, w yes) error {
+	if slices.ContainsFunc(a.wrote, func(author forge.Account) bool { return author.ID == "" }) {
+		return nil // nobody knows who that was, so anybody may be
+	}
 	wrote := slices.ContainsFunc(append(slices.Clip(a.wrote), p.Author), func(author forge.Account) bool { return w.by.Is(author.Name) })
 	if wrote || a.Book.knows(asked(p.HeadBranch, w.by.Name)) {
 		return nil // nobody agrees with themselves, whichever the door

@@ -223,6 +223,12 @@ func TestApproverUpstream(t *testing.T) {
 	if got, err := counted(t, a); err != nil || !slices.Equal(got, []string{"ben 5e0c review of 7 web"}) {
 		t.Errorf("%q, %v", got, err)
 	}
+	p.origin["next merge"] = append(p.origin["next merge"], forge.Proposal{ID: "5", Author: forge.Account{Name: "typed@example.org"}})
+	a, _ = approver(t, p)
+	a.Upstream = "next"
+	if got, err := counted(t, a); err != nil || len(got) > 0 {
+		t.Errorf("what nobody is known to have written is approved by %q, %v", got, err)
+	}
 }
 
 // A forge that is out of reach means no.
