@@ -32,7 +32,7 @@ const proposalTime = 10 * time.Minute
 // proposals, counts reviews, and says on commits what became of them.
 type office struct {
 	desk     *proposals.Desk     // nil: no comments are wanted
-	approver *proposals.Approver // nil: nothing is shown that words could be about
+	approver *proposals.Approver // likewise: whoever saw nothing agrees to nothing
 	teller   *proposals.Teller   // nil: no commit statuses are
 	reverter *proposals.Reverter // nil: nothing is proposed to be undone
 	promoter *proposals.Promoter // nil: no other environment is followed
@@ -110,12 +110,15 @@ func newOffice(f *folder, e config.Environment, r *reconciler.Reconciler, s *ses
 		}
 		o.desk = &proposals.Desk{
 			Environment: e.Name, Branch: e.Source.Branch, Forge: fg, Source: repo, Book: book, Unplanned: without, Signed: e.Gates.Signed,
-			Drafts: e.Forge.Drafts, Forks: e.Forge.Forks, Interval: interval, Log: log,
+			Path: e.Source.Path, Drafts: e.Forge.Drafts, Forks: e.Forge.Forks, Interval: interval, Log: log,
 			Plan: func(ctx context.Context, s *sources.Snapshot) (reconciler.Proposed, error) {
 				ctx, cancel := context.WithTimeout(ctx, proposalTime)
 				defer cancel()
 				return r.Propose(ctx, s, planned)
 			},
+		}
+		if pages, ok := s.reporter.(*git.Reporter); ok && e.Forge.Kind != config.PlainGit {
+			o.desk.Pages, o.desk.PagesBranch, o.desk.PagesFolder = pages, e.Status.Branch, git.PagesFolder
 		}
 		o.approver = &proposals.Approver{
 			Environment: e.Name, Branch: e.Source.Branch, Forge: fg, Book: book, Since: repo.Since,
@@ -159,9 +162,10 @@ func (o *office) run(ctx context.Context) {
 	all.Wait()
 }
 
-// kick has proposals looked at now.
+// kick has proposals, and what is said on them, looked at now.
 func (o *office) kick() {
 	if o.desk != nil {
 		o.desk.Kick()
+		o.approver.Kick()
 	}
 }

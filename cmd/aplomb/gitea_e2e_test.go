@@ -272,6 +272,7 @@ func TestGitea(t *testing.T) {
 	if c := f.comments(number); len(c) != 1 || !strings.Contains(c[0], "local.file/three") {
 		t.Fatalf("a push makes another comment: %q", c)
 	}
+	f.leads(f.comments(number)[0], "prod/two.yaml", head, "second, mended")
 	f.gitea.Review(t, "ben", f.repo, number, "APPROVED")
 	merge := f.gitea.Merge(t, "ben", f.repo, number)
 	f.applied(merge, "success")
@@ -293,6 +294,20 @@ func TestGitea(t *testing.T) {
 		if strings.Contains(f.said.String(), secret) {
 			t.Error("a token was said")
 		}
+	}
+}
+
+// leads follows a comment's link to a file of a commit, as somebody who reads it.
+func (f *forum) leads(comment, path, commit, want string) {
+	f.Helper()
+	_, at, found := strings.Cut(between(comment, "src/commit/"+commit+"/"+path+"#", ")"), "L")
+	page := f.gitea.Address + "/" + f.repo + "/src/commit/" + commit + "/" + path
+	res, err := http.Get(page)
+	f.must(err)
+	body, err := io.ReadAll(io.LimitReader(res.Body, 8<<20))
+	f.must(errors.Join(err, res.Body.Close()))
+	if !found || at != "1" || res.StatusCode != http.StatusOK || !strings.Contains(string(body), want) {
+		f.Errorf("the comment leads to line %q of %s, which answers %s:\n%s", at, page, res.Status, comment)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/sirupsen/logrus"
@@ -29,7 +30,7 @@ type Approver struct {
 	Forge       forge.Forge
 	Book        *Book
 	Teams       []string // whose members' word counts; none: that of everybody who may write
-	Reviews     bool     // reviews count; without it only words that name a digest do, and for the rest what their givers own
+	Reviews     bool     // reviews are wanted; without it they count only for what their givers own
 	Owners      []string // that rules name: teams, and @ with a person's name
 
 	// Upstream is the branch from which aplomb itself proposes, whose authors'
@@ -49,6 +50,9 @@ type Approver struct {
 
 	Interval time.Duration // between two looks while something is held; zero: DefaultInterval
 	Log      logrus.FieldLogger
+
+	once sync.Once
+	kick chan struct{}
 
 	rolls map[string][]forge.Account // members by team, as this look found them
 	wrote []forge.Account            // what came from Upstream, likewise
@@ -99,10 +103,34 @@ func wordsDone(s reconciler.Status) bool {
 	return s.Settled && !s.Down && s.Revision.ID != "" && s.Counts[reconciler.Converged]+s.Counts[reconciler.Drifted] == len(s.Resources)
 }
 
-// rest waits until the status has changed, or for a while.
+// Kick says that somebody may have said something. It does not wait; safe for
+// concurrent use.
+func (a *Approver) Kick() {
+	select {
+	case a.kicks() <- struct{}{}:
+	default:
+	}
+}
+
+func (a *Approver) kicks() chan struct{} {
+	a.once.Do(func() { a.kick = make(chan struct{}, 1) })
+	return a.kick
+}
+
+// rest waits until the status has changed, somebody may have said something, or
+// for a while.
 func (a *Approver) rest(ctx context.Context, s reconciler.Status, d time.Duration) {
 	ctx, cancel := context.WithTimeout(ctx, d)
 	defer cancel()
+	stop := make(chan struct{})
+	defer close(stop)
+	go func() {
+		select {
+		case <-a.kicks():
+			cancel()
+		case <-stop:
+		}
+	}()
 	_, _ = a.Wait(ctx, func(n reconciler.Status) bool { return n.Seq != s.Seq }) // that time is over is no error
 }
 
@@ -211,6 +239,9 @@ type yes struct {
 
 // count records a word, if it counts, for what stood there when it was given.
 func (a *Approver) count(ctx context.Context, p forge.Proposal, w yes) error {
+	if slices.ContainsFunc(a.wrote, func(author forge.Account) bool { return author.ID == "" }) {
+		return nil // nobody knows who that was, so anybody may be
+	}
 	wrote := slices.ContainsFunc(append(slices.Clip(a.wrote), p.Author), func(author forge.Account) bool { return w.by.Is(author.Name) })
 	if wrote || a.Book.knows(asked(p.HeadBranch, w.by.Name)) {
 		return nil // nobody agrees with themselves, whichever the door
@@ -240,9 +271,10 @@ func (a *Approver) count(ctx context.Context, p forge.Proposal, w yes) error {
 	return nil
 }
 
-// entitled says whether somebody's word counts for all that was shown, and for
-// which owners they speak. Who owns something is heard about that, whoever else
-// may review; who names a digest means it, whether or not reviews are asked for.
+// entitled says whether somebody's word counts, and for which owners they speak.
+// Who owns something is heard about that, whoever else may review. Where no
+// reviews are wanted nobody means one as leave for what is held: only naming the
+// plan is.
 func (a *Approver) entitled(ctx context.Context, w yes) (counts bool, speaks []string, err error) {
 	who := w.by
 	if who.Bot || who.Name == "" {

@@ -219,6 +219,26 @@ func TestApproverNoTeams(t *testing.T) {
 	}
 }
 
+// Where no reviews are wanted, one lets nothing run that a hold keeps; naming the
+// plan does, by whoever may write.
+func TestApproverWithoutReviews(t *testing.T) {
+	who := func(name string) forge.Account { return forge.Account{ID: name, Name: name} }
+	p := people{board: newBoard(), writers: map[string]bool{"ana": true, "ben": true}}
+	a, at := approver(t, p)
+	late := at.Add(2 * time.Hour)
+	a.Reviews = false
+	p.origin = map[string][]forge.Proposal{"merge": {{ID: "7", Head: "head", Author: who("eve")}}}
+	p.reviews = map[string][]forge.Review{"7": {{Author: who("ana"), Verdict: forge.Approved, Commit: "head", At: late}}}
+	p.said = map[string][]forge.Comment{"7": {
+		{ID: "1", Author: who("ben"), Body: "aplomb approve " + digest, At: late},
+		{ID: "2", Author: who("reader"), Body: "aplomb approve " + digest, At: late},
+	}}
+	a.Forge = p
+	if got, err := counted(t, a); err != nil || !slices.Equal(got, []string{"ben 5e0c comment on 7 web"}) {
+		t.Errorf("%q, %v", got, err)
+	}
+}
+
 // Whose team cannot be asked about is not heard: the look is made again.
 func TestApproverOwnersUnknown(t *testing.T) {
 	p := people{board: newBoard(), noTeams: &forge.Error{Op: "read", Class: forge.ErrUnreachable}}
@@ -246,6 +266,12 @@ func TestApproverUpstream(t *testing.T) {
 	a.Forge = p
 	if got, err := counted(t, a); err != nil || !slices.Equal(got, []string{"ben 5e0c review of 7 web"}) {
 		t.Errorf("%q, %v", got, err)
+	}
+	p.origin["next merge"] = append(p.origin["next merge"], forge.Proposal{ID: "5", Author: forge.Account{Name: "typed@example.org"}})
+	a, _ = approver(t, p)
+	a.Upstream = "next"
+	if got, err := counted(t, a); err != nil || len(got) > 0 {
+		t.Errorf("what nobody is known to have written is approved by %q, %v", got, err)
 	}
 }
 

@@ -34,11 +34,17 @@ type Source interface {
 type Desk struct {
 	Environment string // its name, on screens
 	Branch      string // that is followed
+	Path        string // below which declarations lie; "" is all of it
 	Forge       forge.Forge
 	Source      Source
 
 	// Plan plans a tree read-only. It is called for one proposal at a time.
 	Plan func(context.Context, *sources.Snapshot) (reconciler.Proposed, error)
+
+	// Pages holds what comments cannot, in PagesFolder of the environment's folder
+	// on PagesBranch; nil: they are cut.
+	Pages                    Pages
+	PagesBranch, PagesFolder string
 
 	Book      *Book         // remembers what was shown; nil: nobody does
 	Unplanned []string      // targets that Plan leaves alone, for the comment
@@ -51,14 +57,16 @@ type Desk struct {
 	once sync.Once
 	kick chan struct{}
 
-	mu   sync.Mutex
-	jobs map[string]*job // by the proposal's ID
-	slot chan struct{}   // one plan at a time
+	mu    sync.Mutex
+	jobs  map[string]*job // by the proposal's ID
+	slot  chan struct{}   // one plan at a time
+	paged map[string]bool // proposals that have a page
+	swept bool            // pages of before are gone
 }
 
 func (d *Desk) init() {
 	d.once.Do(func() {
-		d.kick, d.jobs, d.slot = make(chan struct{}, 1), map[string]*job{}, make(chan struct{}, 1)
+		d.kick, d.jobs, d.slot, d.paged = make(chan struct{}, 1), map[string]*job{}, make(chan struct{}, 1), map[string]bool{}
 	})
 }
 
@@ -121,15 +129,31 @@ func (d *Desk) look(ctx context.Context, jobs *sync.WaitGroup) error {
 		d.Log.WithFields(logrus.Fields{"env": d.Environment, "open": len(open)}).Warn("too many proposals are open: only the oldest are planned")
 		open = open[:mostPlanned]
 	}
+	there, stale := d.arrange(ctx, jobs, open, tip.ID)
+	if !stale {
+		return nil
+	}
+	if err := d.sweep(ctx, there); err != nil {
+		d.mu.Lock()
+		d.swept = false
+		d.mu.Unlock()
+		return err
+	}
+	return nil
+}
+
+// arrange starts and ends jobs. It answers the proposals that are looked after,
+// and whether there are pages of others.
+func (d *Desk) arrange(ctx context.Context, jobs *sync.WaitGroup, open []forge.Proposal, tip string) (there map[string]bool, stale bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	there := map[string]bool{}
+	there = map[string]bool{}
 	for _, p := range open {
 		if p.Draft && !d.Drafts || p.Fork && !d.Forks {
 			continue
 		}
 		there[p.ID] = true
-		key := p.Head + " " + tip.ID
+		key := p.Head + " " + tip
 		if j := d.jobs[p.ID]; j != nil {
 			if j.key == key && !j.failed() {
 				continue
@@ -144,7 +168,15 @@ func (d *Desk) look(ctx context.Context, jobs *sync.WaitGroup) error {
 			delete(d.jobs, id)
 		}
 	}
-	return nil
+	stale = !d.swept
+	d.swept = true
+	for id := range d.paged {
+		if !there[id] {
+			delete(d.paged, id)
+			stale = true
+		}
+	}
+	return there, stale
 }
 
 // tidier is a forge on which what was said of a proposal does not go with it.

@@ -8,7 +8,6 @@ import (
 
 	"github.com/aplomb-dev/aplomb/reconciler"
 	"github.com/aplomb-dev/aplomb/schema"
-	"github.com/aplomb-dev/aplomb/sources"
 	"github.com/aplomb-dev/aplomb/sources/forge"
 )
 
@@ -57,7 +56,7 @@ func (j *job) run(ctx context.Context) error {
 		}
 		return err
 	}
-	if err := d.Forge.Comment(ctx, j.proposal, "plan/"+d.Environment, comment(t)); err != nil {
+	if err := d.Forge.Comment(ctx, j.proposal, "plan/"+d.Environment, j.body(ctx, t)); err != nil {
 		return err
 	}
 	if d.Book != nil && t.proposed.Plan.Complete {
@@ -84,16 +83,8 @@ func (j *job) plan(ctx context.Context) (told, error) {
 	if merged.Snapshot == nil {
 		return t, nil
 	}
-	t.proposed, err = d.planned(ctx, merged.Snapshot)
+	err = j.planned(ctx, &t, merged.Snapshot)
 	return t, err
-}
-
-func (d *Desk) planned(ctx context.Context, s *sources.Snapshot) (p reconciler.Proposed, err error) {
-	p, err = d.Plan(ctx, s)
-	if cerr := s.Close(); err == nil {
-		err = cerr
-	}
-	return p, err
 }
 
 // verdict is the status of a proposal that was planned.

@@ -33,6 +33,7 @@ type stage struct {
 	hold    chan struct{} // plans wait for it; nil: they do not
 	began   chan struct{} // one for each plan that has begun
 	refused *reconciler.Refusal
+	violate []schema.Violation // what policies say of the first change
 }
 
 func newStage(t *testing.T, alter func(*Desk), signers ...string) *stage {
@@ -81,6 +82,9 @@ func (s *stage) plan(ctx context.Context, snap *sources.Snapshot) (reconciler.Pr
 		v.Changes = append(v.Changes, c)
 		v.Counts[schema.Update]++
 	}
+	s.mu.Lock()
+	v.Changes[0].Violations = s.violate
+	s.mu.Unlock()
 	return reconciler.Proposed{Plan: v, Refused: refused}, err
 }
 

@@ -276,6 +276,28 @@ func TestTellerDownOverRestart(t *testing.T) {
 	b.says(t, "bbb", "success 1 converged")
 }
 
+// Somebody who says something is heard at once, where the forge tells of it.
+func TestApproverKick(t *testing.T) {
+	h := &house{news: make(chan struct{})}
+	h.set(at("aaa", true, reconciler.Held))
+	asked := make(chan struct{}, 10)
+	log := logrus.New()
+	log.SetOutput(io.Discard)
+	a := &Approver{Environment: "prod", Forge: people{board: newBoard()}, Book: opened(t, filepath.Join(t.TempDir(), "book")), Status: h.status, Wait: h.wait, Interval: time.Hour, Log: log,
+		Since: func(context.Context, sources.Revision, sources.Revision) ([]sources.Revision, error) {
+			asked <- struct{}{}
+			return nil, nil
+		}}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() { defer close(done); a.Run(ctx) }()
+	<-asked
+	a.Kick()
+	<-asked
+	cancel()
+	<-done
+}
+
 // within looks again and again.
 func within(yes func() bool) bool {
 	tick := time.NewTicker(time.Millisecond)
