@@ -86,15 +86,21 @@ func (t *Teller) tell(ctx context.Context, s reconciler.Status, said map[string]
 			now = append([]word{{commit, t.status(forge.Errored, "overtaken by "+s.Revision.Short())}}, now...)
 		}
 	}
+	var missed error
 	for _, w := range now {
 		last := said[w.commit]
 		if last == w.status || last.State == forge.Success && w.status.State == forge.Pending {
 			continue // what converged once, and drifted, did not come undone
 		}
-		if err := t.Forge.Status(ctx, w.commit, w.status); err != nil && !errors.Is(err, forge.ErrRefused) && !errors.Is(err, forge.ErrGone) {
-			return err
-		} else if err != nil { // such as a commit that the forge does not have: nothing mends that
+		err := t.Forge.Status(ctx, w.commit, w.status)
+		switch {
+		case errors.Is(err, forge.ErrGone) && current[w.commit]: // a forge says so also of what the token may not see
+			missed = errors.Join(missed, err)
+			continue
+		case errors.Is(err, forge.ErrRefused), errors.Is(err, forge.ErrGone): // nothing mends that
 			t.Log.WithError(err).WithField("env", t.Environment).Warn("the forge takes no status of a commit")
+		case err != nil:
+			return err
 		}
 		said[w.commit] = w.status
 	}
@@ -103,7 +109,7 @@ func (t *Teller) tell(ctx context.Context, s reconciler.Status, said map[string]
 			delete(said, commit)
 		}
 	}
-	return nil
+	return missed
 }
 
 // words are what is to be said now: of the revision in force, of one that was

@@ -188,6 +188,21 @@ func TestTellerForgeDown(t *testing.T) {
 	}
 }
 
+// What a forge says is not there may only be out of the token's sight: it is said
+// again, and keeps nothing else from being said.
+func TestTellerOutOfSight(t *testing.T) {
+	h := &house{news: make(chan struct{})}
+	s := at("bbb", true, reconciler.Converged)
+	s.Refused = &reconciler.Refusal{Revision: sources.Revision{ID: "ccc"}, Findings: make([]schema.Diagnostic, 1)}
+	h.set(s)
+	b := newBoard()
+	b.hidden = "bbb"
+	t.Cleanup(tell(t, h, b, filepath.Join(t.TempDir(), "book")))
+	b.says(t, "ccc", "failure 1 finding, not in force")
+	b.set(func() { b.hidden = "" })
+	b.says(t, "bbb", "success 1 converged")
+}
+
 // counting tells of each attempt.
 type counting struct {
 	*board
