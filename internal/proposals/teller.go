@@ -1,6 +1,7 @@
 package proposals
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -82,7 +83,7 @@ func (t *Teller) tell(ctx context.Context, s reconciler.Status, said map[string]
 		current[w.commit] = true
 	}
 	for commit, last := range said {
-		if !current[commit] && last.State == forge.Pending && s.Revision.ID != "" {
+		if !current[commit] && last.State == forge.Pending && s.Revision.ID != "" && commit != s.Revision.ID {
 			now = append([]word{{commit, t.status(forge.Errored, "overtaken by "+s.Revision.Short())}}, now...)
 		}
 	}
@@ -105,7 +106,7 @@ func (t *Teller) tell(ctx context.Context, s reconciler.Status, said map[string]
 		said[w.commit] = w.status
 	}
 	for commit := range said {
-		if !current[commit] {
+		if !current[commit] && commit != s.Revision.ID {
 			delete(said, commit)
 		}
 	}
@@ -116,7 +117,7 @@ func (t *Teller) tell(ctx context.Context, s reconciler.Status, said map[string]
 // gone back from, and of one that is refused.
 func (t *Teller) words(s reconciler.Status) []word {
 	var all []word
-	if s.Revision.ID != "" && len(s.Resources) > 0 {
+	if s.Revision.ID != "" && (len(s.Resources) > 0 || s.Settled && s.Converged) {
 		all = append(all, word{s.Revision.ID, t.inForce(s)})
 	}
 	if q := s.Rollback; q != nil && q.Quarantined.ID != s.Revision.ID {
@@ -145,7 +146,7 @@ func (t *Teller) inForce(s reconciler.Status) forge.Status {
 			parts = append(parts, fmt.Sprintf("%d %s", n, state))
 		}
 	}
-	text := strings.Join(parts, ", ")
+	text := cmp.Or(strings.Join(parts, ", "), "nothing is declared")
 	if i := slices.IndexFunc(s.Resources, func(r reconciler.ResourceStatus) bool { return r.State == reconciler.Held }); i >= 0 && !wantsPeople(s) {
 		text += ": " + s.Resources[i].Reason // what all of it waits for is its time
 	}

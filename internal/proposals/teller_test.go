@@ -203,6 +203,23 @@ func TestTellerOutOfSight(t *testing.T) {
 	b.says(t, "bbb", "success 1 converged")
 }
 
+// A commit of which the last thing has expired is green once it is gone, and one under
+// which all was taken down is not overtaken by itself.
+func TestTellerNothingLeft(t *testing.T) {
+	h := &house{news: make(chan struct{})}
+	h.set(at("aaa", true, reconciler.Converged))
+	b := telling(t, h)
+	b.says(t, "aaa", "success 1 converged")
+	h.set(at("bbb", true, reconciler.Held))
+	b.says(t, "bbb", "pending 1 held")
+	none := at("bbb", true)
+	none.Down = true
+	h.set(none)
+	none.Down, none.Converged = false, true
+	h.set(none)
+	b.says(t, "bbb", "pending 1 held", "success nothing is declared")
+}
+
 // counting tells of each attempt.
 type counting struct {
 	*board
