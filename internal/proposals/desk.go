@@ -1,6 +1,7 @@
 package proposals
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -70,6 +71,8 @@ func (d *Desk) init() {
 	})
 }
 
+func (d *Desk) every() time.Duration { return cmp.Or(d.Interval, DefaultInterval) }
+
 // Kick asks for a look now. It does not wait.
 func (d *Desk) Kick() {
 	d.init()
@@ -83,10 +86,7 @@ func (d *Desk) Kick() {
 // then is waited for.
 func (d *Desk) Run(ctx context.Context) {
 	d.init()
-	interval := d.Interval
-	if interval == 0 {
-		interval = DefaultInterval
-	}
+	interval := d.every()
 	var jobs sync.WaitGroup
 	defer jobs.Wait()
 	for {
@@ -148,19 +148,23 @@ func (d *Desk) arrange(ctx context.Context, jobs *sync.WaitGroup, open []forge.P
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	there = map[string]bool{}
+	now := time.Now()
 	for _, p := range open {
 		if p.Draft && !d.Drafts || p.Fork && !d.Forks {
 			continue
 		}
 		there[p.ID] = true
-		key := p.Head + " " + tip
+		key, tries := p.Head+" "+tip, 0
 		if j := d.jobs[p.ID]; j != nil {
-			if j.key == key && !j.failed() {
+			if j.key == key && !j.failed() && !j.due(now) {
 				continue
+			}
+			if j.key == key {
+				tries = j.tries + 1
 			}
 			j.cancel() // a newer push, or a moved branch, makes the old plan worthless
 		}
-		d.start(ctx, jobs, p, key)
+		d.start(ctx, jobs, p, key, tries)
 	}
 	for id, j := range d.jobs {
 		if !there[id] {
@@ -184,9 +188,9 @@ type tidier interface {
 	Tidy(ctx context.Context, open []forge.Proposal) error
 }
 
-func (d *Desk) start(ctx context.Context, jobs *sync.WaitGroup, p forge.Proposal, key string) {
+func (d *Desk) start(ctx context.Context, jobs *sync.WaitGroup, p forge.Proposal, key string, tries int) {
 	ctx, cancel := context.WithCancel(ctx)
-	j := &job{desk: d, proposal: p, key: key, cancel: cancel, done: make(chan struct{}), after: d.jobs[p.ID]}
+	j := &job{desk: d, proposal: p, key: key, tries: tries, cancel: cancel, done: make(chan struct{}), after: d.jobs[p.ID]}
 	d.jobs[p.ID] = j
 	jobs.Go(func() {
 		defer cancel()

@@ -19,9 +19,11 @@ type job struct {
 	cancel   context.CancelFunc
 	done     chan struct{} // closed at its end
 	after    *job          // of the same proposal, that has to end first
+	tries    int           // of this head onto this tip before
 
-	mu  sync.Mutex
-	err error
+	mu    sync.Mutex
+	err   error
+	again time.Time // the plan is not whole, and is made again then; zero: it is
 }
 
 // failed says that it has ended and must be done again.
@@ -36,6 +38,43 @@ func (j *job) failed() bool {
 	return j.err != nil
 }
 
+// mostWait is the longest time until a plan that is not whole is made again.
+const mostWait = time.Hour
+
+// due says that it has ended with a plan that is not whole, and that it is time
+// to see whether it would be now.
+func (j *job) due(now time.Time) bool {
+	select {
+	case <-j.done:
+	default:
+		return false
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return !j.again.IsZero() && !now.Before(j.again)
+}
+
+// ended notes whether it has to be done again, and when.
+func (j *job) ended(t told) {
+	if len(t.merged.Conflicts) > 0 || t.proposed.Refused != nil || t.proposed.Plan.Complete && unseen(t.proposed.Plan) == 0 {
+		return
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.again = time.Now().Add(min(j.desk.every()<<min(j.tries, 10), mostWait))
+}
+
+// unseen is how much could not be planned and may be yet, such as what lies on a
+// target that is out of reach.
+func unseen(v reconciler.PlanView) (n int) {
+	for _, r := range v.Unplanned {
+		if r.State == reconciler.Degraded {
+			n++
+		}
+	}
+	return n
+}
+
 // run merges, plans and tells. Writes to the forge are idempotent, so that a
 // run that was cut off is done again as a whole.
 func (j *job) run(ctx context.Context) error {
@@ -46,8 +85,10 @@ func (j *job) run(ctx context.Context) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	if err := d.Forge.Status(ctx, j.proposal.Head, j.status(forge.Pending, "being planned")); err != nil {
-		return err
+	if j.tries == 0 { // what was told of it stands until there is something better
+		if err := d.Forge.Status(ctx, j.proposal.Head, j.status(forge.Pending, "being planned")); err != nil {
+			return err
+		}
 	}
 	t, err := j.plan(ctx)
 	if err != nil {
@@ -65,6 +106,7 @@ func (j *job) run(ctx context.Context) error {
 			return err
 		}
 	}
+	j.ended(t)
 	return d.Forge.Status(ctx, j.proposal.Head, j.verdict(t))
 }
 
@@ -99,6 +141,8 @@ func (j *job) verdict(t told) forge.Status {
 		return j.status(forge.Failure, t.unsigned)
 	case !v.Complete:
 		return j.status(forge.Errored, "not everything could be looked at")
+	case unseen(v) > 0:
+		return j.status(forge.Errored, fmt.Sprintf("%s, and %d not planned: the comment says why", count(len(v.Changes), "change"), unseen(v)))
 	}
 	held, changes := 0, len(v.Changes)
 	for _, c := range v.Changes {
