@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 
@@ -128,7 +129,7 @@ func newOffice(f *folder, e config.Environment, r *reconciler.Reconciler, s *ses
 	}
 	if e.Forge.Webhook != "" {
 		o.hook = &webhook.Hook{
-			Forge: webhook.Forge(e.Forge.Kind), SecretFile: e.Forge.Webhook, Repositories: []string{e.Source.Git}, Log: log,
+			Forge: webhook.Forge(e.Forge.Kind), SecretFile: e.Forge.Webhook, Repositories: called(e), Log: log,
 			Kick: func(string) { r.Kick(); o.kick() },
 		}
 	}
@@ -136,6 +137,16 @@ func newOffice(f *folder, e config.Environment, r *reconciler.Reconciler, s *ses
 		o.teller = &proposals.Teller{Environment: e.Name, Forge: fg, Status: r.Status, Wait: r.Wait, Book: book, Log: log}
 	}
 	return o, nil
+}
+
+// called are the names by which a forge may call an environment's repository:
+// where it is followed, and where the forge has it, which may be another host.
+func called(e config.Environment) []string {
+	url := e.Forge.URL
+	if url == "" {
+		url = map[string]string{"github": "https://github.com", "gitlab": "https://gitlab.com"}[e.Forge.Kind]
+	}
+	return []string{e.Source.Git, strings.TrimRight(url, "/") + "/" + e.Forge.Repository}
 }
 
 // run works until ctx ends.

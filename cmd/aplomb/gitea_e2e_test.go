@@ -337,27 +337,16 @@ func (f *forum) refused() {
 	if _, err := os.Stat(f.path("root/four.txt")); err == nil {
 		f.Error("what nobody reviewed lives")
 	}
-	f.gitea.Say(f.T, "ana", f.repo, number, "aplomb approve "+strings.Repeat("0", 12)) // a stale digest
 	page := f.comments(number)[0]
+	f.gitea.Say(f.T, "ana", f.repo, number, "aplomb approve "+between(page, "digest <code>", "</code>")) // the author
+	f.gitea.Say(f.T, "ben", f.repo, number, "aplomb approve "+strings.Repeat("0", 12))                   // a stale digest
 	f.gitea.Say(f.T, "ben", f.repo, number, "I have read it.\n\naplomb approve "+between(page, "digest <code>", "</code>"))
 	f.applied(merge, "success")
 	if !f.lives("four", "fourth, as nobody saw it") {
 		f.Error("what was approved does not live")
 	}
-}
-
-// rebase: two proposals that touch one thing.
-func (f *forum) rebase() {
-	f.Helper()
-	a, heada := f.propose("five", "prod/one.yaml", file("one", "of five"))
-	b, headb := f.propose("six", "prod/one.yaml", file("one", "of six"))
-	f.planned(heada, "success 1 change, 1 held")
-	f.planned(headb, "success 1 change, 1 held")
-	f.gitea.Review(f.T, "ben", f.repo, a, "APPROVED")
-	f.applied(f.gitea.Merge(f.T, "ben", f.repo, a), "success")
-	f.planned(headb, "failure needs rebase")
-	if c := f.comments(b); len(c) != 1 || !strings.Contains(c[0], "prod/one.yaml") {
-		f.Errorf("%q", c)
+	if out, _ := f.aplomb("audit", "-o", "json"); strings.Contains(out, `"by": "ana"`) || strings.Count(out, fmt.Sprintf("comment on %d", number)) != 1 {
+		f.Errorf("whose words counted:\n%s", out)
 	}
 }
 

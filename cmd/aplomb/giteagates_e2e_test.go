@@ -79,3 +79,18 @@ func TestGiteaGates(t *testing.T) {
 		t.Error("what is green does not live")
 	}
 }
+
+// rebase: two proposals that touch one thing.
+func (f *forum) rebase() {
+	f.Helper()
+	a, heada := f.propose("five", "prod/one.yaml", file("one", "of five"))
+	b, headb := f.propose("six", "prod/one.yaml", file("one", "of six"))
+	f.planned(heada, "success 1 change, 1 held")
+	f.planned(headb, "success 1 change, 1 held")
+	f.gitea.Review(f.T, "ben", f.repo, a, "APPROVED")
+	f.applied(f.gitea.Merge(f.T, "ben", f.repo, a), "success")
+	f.planned(headb, "failure needs rebase")
+	if c := f.comments(b); len(c) != 1 || !strings.Contains(c[0], "prod/one.yaml") {
+		f.Errorf("%q", c)
+	}
+}
