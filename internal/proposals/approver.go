@@ -243,7 +243,7 @@ func (a *Approver) count(ctx context.Context, p forge.Proposal, w yes) error {
 		return nil // nobody knows who that was, so anybody may be
 	}
 	wrote := slices.ContainsFunc(append(slices.Clip(a.wrote), p.Author), func(author forge.Account) bool { return w.by.Is(author.Name) })
-	if wrote || a.Book.knows(asked(p.HeadBranch, w.by.Name)) {
+	if wrote || a.Book.asked(p.Head, p.HeadBranch, w.by.Name) {
 		return nil // nobody agrees with themselves, whichever the door
 	}
 	shown, ok := a.Book.seen(p.Head, w.at)

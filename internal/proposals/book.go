@@ -47,6 +47,7 @@ type Book struct {
 // page is what was shown of one head from some time on.
 type page struct {
 	Proposal string        `json:"proposal"`
+	Branch   string        `json:"branch,omitempty"` // that was proposed; not every forge tells it once it is merged
 	Digest   string        `json:"digest"`
 	Shown    []plan.Masked `json:"shown"`
 	At       time.Time     `json:"at"`
@@ -142,6 +143,19 @@ func (b *Book) named(head, digest string) (page, bool) {
 		return page{}, false
 	}
 	return found[0], true
+}
+
+// asked says whether somebody asked for a proposal of this head, by the branch
+// that it has now or had when it was shown.
+func (b *Book) asked(head, branch, by string) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	_, known := b.counted[asked(branch, by)]
+	for _, p := range b.pages[head] {
+		_, is := b.counted[asked(p.Branch, by)]
+		known = known || is
+	}
+	return known
 }
 
 // first is since when something stands on a proposal; zero: it never did.

@@ -102,7 +102,7 @@ func (j *job) run(ctx context.Context) error {
 	}
 	if d.Book != nil && t.proposed.Plan.Complete {
 		v := t.proposed
-		if err := d.Book.write(j.proposal.Head, page{Proposal: j.proposal.ID, Digest: v.Plan.Digest, Shown: v.Shown, At: t.at}); err != nil {
+		if err := d.Book.write(j.proposal.Head, page{Proposal: j.proposal.ID, Branch: j.proposal.HeadBranch, Digest: v.Plan.Digest, Shown: v.Shown, At: t.at}); err != nil {
 			return err
 		}
 	}
