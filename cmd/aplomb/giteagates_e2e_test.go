@@ -30,7 +30,7 @@ func TestGiteaGates(t *testing.T) {
 	config, err := os.ReadFile(f.path("aplomb.yaml"))
 	f.must(err)
 	gated := strings.Replace(string(config), "username: aplomb,", "username: aplomb, signers: ["+f.path("signers")+"],", 1)
-	gated = strings.Replace(gated, "{reviews: 1}", `{reviews: 1, signed: true, windows: [{cron: "0 0 29 2 *", for: 1m}]}`, 1)
+	gated = strings.Replace(gated, "{reviews: 1, ", `{reviews: 1, signed: true, windows: [{cron: "0 0 29 2 *", for: 1m}], `, 1)
 	f.must(os.WriteFile(f.path("aplomb.yaml"), []byte(gated), 0o600))
 	f.until("gated", func() bool {
 		out, _ := os.ReadFile(f.path("data/configuration.log"))

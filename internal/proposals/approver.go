@@ -67,7 +67,7 @@ func (a *Approver) Run(ctx context.Context) {
 	for ctx.Err() == nil {
 		s := a.Status()
 		if !wantsPeople(s) {
-			if s.Counts[reconciler.Held] == 0 && s.Settled && s.Revision.ID != "" {
+			if wordsDone(s) {
 				if err := a.Book.settle(s.Revision); err != nil {
 					a.Log.WithError(err).WithField("env", a.Environment).Warn("after a restart older reviews are read again")
 				}
@@ -94,6 +94,13 @@ func wantsPeople(s reconciler.Status) bool {
 	return s.Counts[reconciler.Held] > 0 && slices.ContainsFunc(s.Resources, func(r reconciler.ResourceStatus) bool {
 		return r.State == reconciler.Held && !r.Timed
 	})
+}
+
+// wordsDone says whether the words on what came up to the revision in force have
+// done what they could: all of it runs. What waits for a person, a need or an
+// engine asks for them later, and may have been reviewed long before.
+func wordsDone(s reconciler.Status) bool {
+	return s.Settled && !s.Down && s.Revision.ID != "" && s.Counts[reconciler.Converged]+s.Counts[reconciler.Drifted] == len(s.Resources)
 }
 
 // Kick says that somebody may have said something. It does not wait; safe for
@@ -305,12 +312,13 @@ func (a *Approver) entitled(ctx context.Context, w yes) (counts bool, speaks []s
 	return counts, speaks, nil
 }
 
-// member says whether somebody is in a team. Nobody is in one that is not there.
+// member says whether somebody is in a team. Nobody is in one that is not there,
+// or where there are no teams: only tokens speak for those.
 func (a *Approver) member(ctx context.Context, team string, who forge.Account) (bool, error) {
 	members, known := a.rolls[team]
 	if !known {
 		var err error
-		if members, err = a.Forge.Members(ctx, team); err != nil && !errors.Is(err, forge.ErrGone) {
+		if members, err = a.Forge.Members(ctx, team); err != nil && !errors.Is(err, forge.ErrGone) && !errors.Is(err, forge.ErrUnsupported) {
 			return false, fmt.Errorf("team %s: %w", team, err)
 		}
 		a.rolls[team] = members

@@ -21,6 +21,7 @@ type board struct {
 	statuses map[string][]string // by commit: state and text
 	drafts   []forge.Draft       // that were opened
 	down     error
+	hidden   string // a commit that it says it does not have
 	pages    map[string][]byte
 	news     chan struct{} // closed and made anew with each write
 }
@@ -62,6 +63,9 @@ func (b *board) Status(ctx context.Context, commit string, s forge.Status) error
 	defer b.mu.Unlock()
 	if b.down != nil || ctx.Err() != nil {
 		return cmpErr(b.down, ctx.Err())
+	}
+	if commit == b.hidden {
+		return &forge.Error{Op: "status", Class: forge.ErrGone}
 	}
 	line := string(s.State) + " " + s.Context + " " + s.Description
 	if all := b.statuses[commit]; len(all) == 0 || all[len(all)-1] != line {
