@@ -248,7 +248,7 @@ func FuzzBook(f *testing.F) {
 		if b.parse(data) == nil {
 			b.seen("h", time.Now())
 			b.first("h")
-			oldest(b.pages, func(all []page) time.Time { return all[len(all)-1].At })
+			oldest(b.pages, mostPages, func(all []page) time.Time { return all[len(all)-1].At })
 		}
 	})
 }

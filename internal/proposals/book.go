@@ -20,11 +20,13 @@ import (
 	"github.com/aplomb-dev/aplomb/sources/forge"
 )
 
-// Bounds of a Book.
+// Bounds of a Book. What was counted is kept for long: a word that is forgotten
+// would count again, after what it approved was used up.
 const (
-	mostPages = 200 // heads
-	mostShown = 20  // plans of one head
-	maxBook   = 64 << 20
+	mostPages   = 200    // heads
+	mostShown   = 20     // plans of one head
+	mostCounted = 20_000 // words
+	maxBook     = 64 << 20
 )
 
 // Book remembers, over restarts, what was shown on proposals, which words on
@@ -69,7 +71,7 @@ func OpenBook(path string) (*Book, error) {
 		return nil, fmt.Errorf("read what was shown on proposals: %w", err)
 	}
 	defer func() { _ = f.Close() }()
-	data, err := io.ReadAll(io.LimitReader(f, maxBook))
+	data, err := io.ReadAll(io.LimitReader(f, maxBook+1))
 	if err == nil {
 		err = b.parse(data)
 	}
@@ -217,11 +219,17 @@ func (b *Book) say(said map[string]forge.Status) error {
 	return b.save()
 }
 
-// save writes the book without its oldest pages.
+// save writes the book without its oldest pages: never one that is too large to
+// be read again.
 func (b *Book) save() error {
-	oldest(b.pages, func(all []page) time.Time { return all[len(all)-1].At })
-	oldest(b.counted, func(at time.Time) time.Time { return at })
+	age := func(all []page) time.Time { return all[len(all)-1].At }
+	oldest(b.pages, mostPages, age)
+	oldest(b.counted, mostCounted, func(at time.Time) time.Time { return at })
 	data, err := json.Marshal(b.file())
+	for err == nil && len(data) > maxBook && len(b.pages) > 0 {
+		oldest(b.pages, len(b.pages)*3/4, age)
+		data, err = json.Marshal(b.file())
+	}
 	if err == nil {
 		err = b.replace(data)
 	}
@@ -242,9 +250,9 @@ func (b *Book) replace(data []byte) error {
 	return errors.Join(atomicfile.Replace(root, filepath.Base(b.path), data, 0o600), root.Close())
 }
 
-// oldest drops what is oldest of too many.
-func oldest[T any](all map[string]T, at func(T) time.Time) {
-	if len(all) <= mostPages {
+// oldest drops what is oldest of more than most.
+func oldest[T any](all map[string]T, most int, at func(T) time.Time) {
+	if len(all) <= most {
 		return
 	}
 	keys := make([]string, 0, len(all))
@@ -252,7 +260,7 @@ func oldest[T any](all map[string]T, at func(T) time.Time) {
 		keys = append(keys, k)
 	}
 	slices.SortFunc(keys, func(a, b string) int { return at(all[a]).Compare(at(all[b])) })
-	for _, k := range keys[:len(all)-mostPages] {
+	for _, k := range keys[:len(all)-most] {
 		delete(all, k)
 	}
 }
