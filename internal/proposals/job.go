@@ -61,7 +61,9 @@ func (j *job) run(ctx context.Context) error {
 	}
 	if d.Book != nil && t.proposed.Plan.Complete {
 		v := t.proposed
-		if err := d.Book.write(j.proposal.Head, page{Proposal: j.proposal.ID, Digest: v.Plan.Digest, Shown: v.Shown, At: t.at}); err != nil {
+		// It is there to see since now: who agreed while it was made agreed to
+		// what stood there before, if anything did.
+		if err := d.Book.write(j.proposal.Head, page{Proposal: j.proposal.ID, Digest: v.Plan.Digest, Shown: v.Shown, At: time.Now()}); err != nil {
 			return err
 		}
 	}
