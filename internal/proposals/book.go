@@ -289,7 +289,7 @@ func (b *Book) thin(bytes int) error {
 	return nil
 }
 
-// oldest drops what is oldest of too many.
+// oldest drops what is oldest of more than most.
 func oldest[T any](all map[string]T, most int, at func(T) time.Time) {
 	if len(all) <= most {
 		return

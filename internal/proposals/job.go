@@ -19,6 +19,7 @@ type job struct {
 	cancel   context.CancelFunc
 	done     chan struct{} // closed at its end
 	after    *job          // of the same proposal, that has to end first
+	wrong    grumble       // what went wrong with the proposal before, too
 
 	mu  sync.Mutex
 	err error
