@@ -56,6 +56,8 @@ type Approver struct {
 
 	rolls map[string][]forge.Account // members by team, as this look found them
 	wrote []forge.Account            // what came from Upstream, likewise
+
+	unshown map[string]bool // merged commits of which it was told that no plan of them was shown
 }
 
 // Run approves until ctx ends.
@@ -64,6 +66,7 @@ func (a *Approver) Run(ctx context.Context) {
 	if interval == 0 {
 		interval = DefaultInterval
 	}
+	var wrong grumble
 	for ctx.Err() == nil {
 		s := a.Status()
 		if !wantsPeople(s) {
@@ -78,8 +81,8 @@ func (a *Approver) Run(ctx context.Context) {
 			continue
 		}
 		wait := interval
-		if err := a.look(ctx, a.Book.lastSettled(), s.Revision); err != nil && ctx.Err() == nil {
-			a.Log.WithError(err).WithField("env", a.Environment).Warn("reviews cannot be read: what is held stays so")
+		if err := a.look(ctx, a.Book.lastSettled(), s.Revision); ctx.Err() == nil {
+			wrong.about(a.Log.WithField("env", a.Environment), err, "reviews cannot be read: what is held stays so")
 			if at := time.Until(forge.RetryAt(err)); at > wait {
 				wait = at
 			}
@@ -187,7 +190,13 @@ func (a *Approver) upstream(ctx context.Context, came []sources.Revision) error 
 func (a *Approver) proposal(ctx context.Context, p forge.Proposal) error {
 	first := a.Book.first(p.Head)
 	if first.IsZero() {
-		a.Log.WithFields(logrus.Fields{"env": a.Environment, "proposal": p.ID}).Warn("a merged proposal was never planned at its last commit: its reviews approve nothing")
+		if !a.unshown[p.Head] { // it is looked at again and again
+			a.Log.WithFields(logrus.Fields{"env": a.Environment, "proposal": p.ID}).Warn("a merged proposal was never planned at its last commit: its reviews approve nothing")
+			if a.unshown == nil {
+				a.unshown = map[string]bool{}
+			}
+			a.unshown[p.Head] = true
+		}
 		return nil
 	}
 	if last, ok := a.Book.seen(p.Head, time.Now()); ok && a.WasShown != nil {

@@ -21,11 +21,12 @@ import (
 	"github.com/aplomb-dev/aplomb/sources/forge"
 )
 
-// Bounds of a Book.
+// Bounds of a Book. What was counted is kept for long: a word that is forgotten
+// would count again, after what it approved was used up.
 const (
-	mostPages   = 200  // heads
-	mostShown   = 20   // plans of one head
-	mostCounted = 5000 // words
+	mostPages   = 200    // heads
+	mostShown   = 20     // plans of one head
+	mostCounted = 20_000 // words
 	maxBook     = 64 << 20
 )
 
@@ -73,7 +74,7 @@ func OpenBook(path string) (*Book, error) {
 		return nil, fmt.Errorf("read what was shown on proposals: %w", err)
 	}
 	defer func() { _ = f.Close() }()
-	data, err := io.ReadAll(io.LimitReader(f, maxBook))
+	data, err := io.ReadAll(io.LimitReader(f, maxBook+1))
 	if err == nil {
 		err = b.parse(data)
 	}
@@ -242,7 +243,8 @@ func (b *Book) say(said map[string]forge.Status) error {
 	return b.save()
 }
 
-// save writes the book without its oldest pages.
+// save writes the book without its oldest pages: never one that is too large to
+// be read again.
 func (b *Book) save() error {
 	oldest(b.pages, mostPages, func(all []page) time.Time { return all[len(all)-1].At })
 	oldest(b.counted, mostCounted, func(at time.Time) time.Time { return at })
@@ -301,7 +303,7 @@ func (b *Book) thin(bytes int) error {
 	return nil
 }
 
-// oldest drops what is oldest of too many.
+// oldest drops what is oldest of more than most.
 func oldest[T any](all map[string]T, most int, at func(T) time.Time) {
 	if len(all) <= most {
 		return

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"math/rand/v2"
 	"sync"
 	"time"
@@ -89,10 +88,11 @@ func (d *Desk) Run(ctx context.Context) {
 	interval := d.every()
 	var jobs sync.WaitGroup
 	defer jobs.Wait()
+	var wrong grumble
 	for {
 		wait := interval + rand.N(interval/5+1)
-		if err := d.look(ctx, &jobs); err != nil && ctx.Err() == nil {
-			d.Log.WithError(err).WithField("env", d.Environment).Warn("the proposals cannot be looked at")
+		if err := d.look(ctx, &jobs); ctx.Err() == nil {
+			wrong.about(d.Log.WithField("env", d.Environment), err, "the proposals cannot be looked at")
 			if at := time.Until(forge.RetryAt(err)); at > wait {
 				wait = at
 			}
@@ -123,7 +123,7 @@ func (d *Desk) look(ctx context.Context, jobs *sync.WaitGroup) error {
 	}
 	tip, err := d.Source.Head(ctx)
 	if err != nil {
-		return fmt.Errorf("look at branch %s: %w", d.Branch, err)
+		return err
 	}
 	if len(open) > mostPlanned {
 		d.Log.WithFields(logrus.Fields{"env": d.Environment, "open": len(open)}).Warn("too many proposals are open: only the oldest are planned")
@@ -197,14 +197,14 @@ func (d *Desk) start(ctx context.Context, jobs *sync.WaitGroup, p forge.Proposal
 		defer close(j.done)
 		if j.after != nil {
 			<-j.after.done // one hand at a time on one comment
-			j.after = nil
+			j.wrong, j.after = j.after.wrong, nil
 		}
 		err := j.run(ctx)
 		j.mu.Lock()
 		j.err = err
 		j.mu.Unlock()
-		if err != nil && ctx.Err() == nil && !errors.Is(err, sources.ErrMoved) {
-			d.Log.WithError(err).WithFields(logrus.Fields{"env": d.Environment, "proposal": p.ID}).Warn("a proposal could not be planned; it is tried again")
+		if ctx.Err() == nil && !errors.Is(err, sources.ErrMoved) {
+			j.wrong.about(d.Log.WithFields(logrus.Fields{"env": d.Environment, "proposal": p.ID}), err, "a proposal could not be planned; it is tried again")
 		}
 	})
 }

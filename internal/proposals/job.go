@@ -20,6 +20,7 @@ type job struct {
 	done     chan struct{} // closed at its end
 	after    *job          // of the same proposal, that has to end first
 	tries    int           // of this head onto this tip before
+	wrong    grumble       // what went wrong with the proposal before, too
 
 	mu    sync.Mutex
 	err   error
@@ -102,7 +103,9 @@ func (j *job) run(ctx context.Context) error {
 	}
 	if d.Book != nil && t.proposed.Plan.Complete {
 		v := t.proposed
-		if err := d.Book.write(j.proposal.Head, page{Proposal: j.proposal.ID, Branch: j.proposal.HeadBranch, Digest: v.Plan.Digest, Shown: v.Shown, At: t.at}); err != nil {
+		// It is there to see since now: who agreed while it was made agreed to
+		// what stood there before, if anything did.
+		if err := d.Book.write(j.proposal.Head, page{Proposal: j.proposal.ID, Branch: j.proposal.HeadBranch, Digest: v.Plan.Digest, Shown: v.Shown, At: time.Now()}); err != nil {
 			return err
 		}
 	}
