@@ -70,7 +70,7 @@ func (a *Approver) Run(ctx context.Context) {
 	for ctx.Err() == nil {
 		s := a.Status()
 		if !wantsPeople(s) {
-			if wordsDone(s) {
+			if wordsDone(s) || a.Book.lastSettled().ID == "" && begins(s) {
 				if err := a.Book.settle(s.Revision); err != nil {
 					a.Log.WithError(err).WithField("env", a.Environment).Warn("after a restart older reviews are read again")
 				}
@@ -97,6 +97,12 @@ func wantsPeople(s reconciler.Status) bool {
 	return s.Counts[reconciler.Held] > 0 && slices.ContainsFunc(s.Resources, func(r reconciler.ResourceStatus) bool {
 		return r.State == reconciler.Held && !r.Timed
 	})
+}
+
+// begins says whether a book that knows of no revision yet can begin with this
+// one: nothing that came up to it was shown.
+func begins(s reconciler.Status) bool {
+	return s.Settled && s.Revision.ID != "" && s.Counts[reconciler.Held] == 0
 }
 
 // wordsDone says whether the words on what came up to the revision in force have

@@ -253,11 +253,15 @@ func TestApproverStartedAgain(t *testing.T) {
 		go func() { defer close(done); a.Run(ctx) }()
 		return func() { cancel(); <-done }
 	}
-	h.set(at("aaa", true, reconciler.Converged))
+	h.set(at("000", true, reconciler.Converged, reconciler.Degraded)) // a beginning
 	stop := start()
-	if !within(func() bool { return opened(t, path).lastSettled().ID == "aaa" }) {
-		t.Fatal("what was settled is not remembered")
+	for _, rev := range []string{"000", "aaa"} {
+		if !within(func() bool { return opened(t, path).lastSettled().ID == rev }) {
+			t.Fatalf("what was settled is not remembered: %s", rev)
+		}
+		h.set(at("aaa", true, reconciler.Converged))
 	}
+	h.set(at("bbb", true, reconciler.Converged, reconciler.Degraded))
 	stop()
 	h.set(at("ccc", true, reconciler.Held)) // bbb and ccc were merged meanwhile
 	stop = start()
