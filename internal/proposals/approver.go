@@ -37,6 +37,9 @@ type Approver struct {
 	// word on that does not count either; "": there is none.
 	Upstream string
 
+	// UpstreamAsked says whether somebody asked for a proposal there; nil: nobody
+	// can.
+	UpstreamAsked func(head, branch, by string) bool
 	// Since are the revisions that came with a revision in force after an older
 	// one, itself included.
 	Since func(ctx context.Context, older, newer sources.Revision) ([]sources.Revision, error)
@@ -56,6 +59,7 @@ type Approver struct {
 
 	rolls map[string][]forge.Account // members by team, as this look found them
 	wrote []forge.Account            // what came from Upstream, likewise
+	lower []forge.Proposal           // that it came by there
 
 	unshown map[string]bool // merged commits of which it was told that no plan of them was shown
 }
@@ -176,7 +180,7 @@ func (a *Approver) look(ctx context.Context, last, rev sources.Revision) error {
 // upstream finds the authors of what came by way of another branch: that aplomb
 // proposed it to this one makes nobody else of them.
 func (a *Approver) upstream(ctx context.Context, came []sources.Revision) error {
-	a.wrote = nil
+	a.wrote, a.lower = nil, nil
 	if a.Upstream == "" {
 		return nil
 	}
@@ -186,7 +190,7 @@ func (a *Approver) upstream(ctx context.Context, came []sources.Revision) error 
 			return err
 		}
 		for _, p := range merged {
-			a.wrote = append(a.wrote, p.Author)
+			a.wrote, a.lower = append(a.wrote, p.Author), append(a.lower, p)
 		}
 	}
 	return nil
@@ -258,7 +262,7 @@ func (a *Approver) count(ctx context.Context, p forge.Proposal, w yes) error {
 		return nil // nobody knows who that was, so anybody may be
 	}
 	wrote := slices.ContainsFunc(append(slices.Clip(a.wrote), p.Author), func(author forge.Account) bool { return w.by.Is(author.Name) })
-	if wrote || a.Book.asked(p.Head, p.HeadBranch, w.by.Name) {
+	if wrote || a.Book.Asked(p.Head, p.HeadBranch, w.by.Name) || a.askedBelow(w.by.Name) {
 		return nil // nobody agrees with themselves, whichever the door
 	}
 	shown, ok := a.Book.seen(p.Head, w.at)
@@ -284,6 +288,11 @@ func (a *Approver) count(ctx context.Context, p forge.Proposal, w yes) error {
 		return errors.Join(err, a.Book.uncount(key))
 	}
 	return nil
+}
+
+// askedBelow says whether somebody asked for what came by way of Upstream.
+func (a *Approver) askedBelow(by string) bool {
+	return a.UpstreamAsked != nil && slices.ContainsFunc(a.lower, func(p forge.Proposal) bool { return a.UpstreamAsked(p.Head, p.HeadBranch, by) })
 }
 
 // entitled says whether somebody's word counts, and for which owners they speak.

@@ -146,9 +146,9 @@ func (b *Book) named(head, digest string) (page, bool) {
 	return found[0], true
 }
 
-// asked says whether somebody asked for a proposal of this head, by the branch
+// Asked says whether somebody asked for a proposal of this head, by the branch
 // that it has now or had when it was shown.
-func (b *Book) asked(head, branch, by string) bool {
+func (b *Book) Asked(head, branch, by string) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	_, known := b.counted[asked(branch, by)]

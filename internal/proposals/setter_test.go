@@ -143,3 +143,24 @@ func TestSetterAuthor(t *testing.T) {
 		}
 	}
 }
+
+// TestSetterUpstream: who asked for a value in one environment does not agree with
+// themselves where it is promoted to.
+func TestSetterUpstream(t *testing.T) {
+	who := func(name string) forge.Account { return forge.Account{ID: name, Name: name} }
+	p := people{board: newBoard(), writers: map[string]bool{"ana": true, "ben": true}}
+	a, at := approver(t, p)
+	a.Upstream = "next"
+	a.UpstreamAsked = func(head, branch, by string) bool {
+		return head == "set" && branch == "aplomb/set-staging-x" && by == "ana"
+	}
+	p.origin = map[string][]forge.Proposal{"merge": {{ID: "7", Head: "head", Author: who("aplomb")}},
+		"next merge": {{ID: "6", Head: "set", HeadBranch: "aplomb/set-staging-x", Author: who("aplomb")}}}
+	for _, name := range []string{"ana", "ben"} {
+		p.reviewed("7", forge.Review{Author: who(name), Verdict: forge.Approved, Commit: "head", At: at.Add(2 * time.Hour)})
+	}
+	a.Forge = p
+	if got, err := counted(t, a); err != nil || strings.Join(got, "; ") != "ben 5e0c review of 7 web" {
+		t.Errorf("%q, %v", got, err)
+	}
+}
