@@ -1,6 +1,7 @@
 package proposals
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"strings"
@@ -118,7 +119,11 @@ func (t told) plan(b *strings.Builder) {
 	}
 	t.fields(b, v.Changes, n)
 	t.violations(b, v.Changes, n)
-	for _, r := range v.Unplanned {
+	for i, r := range v.Unplanned {
+		if i == t.most(mostRows) {
+			_, _ = fmt.Fprintf(b, "\n- and %d more are not planned", len(v.Unplanned)-i)
+			break
+		}
 		_, _ = fmt.Fprintf(b, "\n- not planned: %s %s", code(n(r.ID)), code(r.Reason))
 	}
 	for _, name := range t.unplanned {
@@ -179,8 +184,15 @@ func tally(v reconciler.PlanView) string {
 		}
 		parts = append(parts, part)
 	}
+	lacks := ""
+	if n := len(v.Unplanned); n > 0 {
+		lacks = fmt.Sprintf("**%d not planned**", n)
+	}
 	if len(parts) == 0 {
-		return "nothing to do"
+		return cmp.Or(lacks, "nothing to do")
+	}
+	if lacks != "" {
+		parts = append(parts, lacks)
 	}
 	return strings.Join(parts, ", ") + " · digest " + code(v.Digest[:min(12, len(v.Digest))])
 }

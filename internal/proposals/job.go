@@ -147,13 +147,20 @@ func (j *job) verdict(t told) forge.Status {
 	case unseen(v) > 0:
 		return j.status(forge.Errored, fmt.Sprintf("%s, and %d not planned: the comment says why", count(len(v.Changes), "change"), unseen(v)))
 	}
-	held, changes := 0, len(v.Changes)
+	held, refused, changes := 0, 0, len(v.Changes)
 	for _, c := range v.Changes {
 		if len(c.Held) > 0 {
 			held++
 		}
+		if c.Refused {
+			refused++
+		}
 	}
 	switch {
+	case refused > 0:
+		return j.status(forge.Failure, fmt.Sprintf("%s, %d refused by policies", count(changes, "change"), refused))
+	case changes == 0 && len(v.Unplanned) > 0:
+		return j.status(forge.Success, fmt.Sprintf("%d not planned: the comment says why", len(v.Unplanned)))
 	case changes == 0:
 		return j.status(forge.Success, "nothing to do")
 	case held > 0:
