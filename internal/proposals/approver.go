@@ -155,6 +155,10 @@ func (a *Approver) proposal(ctx context.Context, p forge.Proposal) error {
 		a.Log.WithFields(logrus.Fields{"env": a.Environment, "proposal": p.ID}).Warn("a merged proposal was never planned at its last commit: its reviews approve nothing")
 		return nil
 	}
+	if madeBy(a.Environment, p) && !a.Book.knows(made(p.Head)) {
+		a.Log.WithFields(logrus.Fields{"env": a.Environment, "proposal": p.ID}).Warn("somebody else has pushed to a proposal of aplomb's own: its reviews approve nothing, since its author could be who reviews")
+		return nil
+	}
 	if last, ok := a.Book.seen(p.Head, time.Now()); ok && a.WasShown != nil {
 		a.WasShown(p.ID, last.At, last.Shown)
 	}

@@ -205,6 +205,27 @@ func TestApproverUpstream(t *testing.T) {
 	}
 }
 
+// Who pushes to a proposal of aplomb's own is not its author for the forge, and
+// could be who reviews it: only what the environment itself made is reviewed.
+func TestApproverOwnProposals(t *testing.T) {
+	who := func(name string) forge.Account { return forge.Account{ID: name, Name: name} }
+	p := people{board: newBoard(), writers: map[string]bool{"ana": true}}
+	a, at := approver(t, p)
+	p.reviews = map[string][]forge.Review{"7": {{Author: who("ana"), Verdict: forge.Approved, Commit: "head", At: at.Add(2 * time.Hour)}}}
+	for branch, counts := range map[string]bool{"aplomb/set-prod-x": false, "aplomb/revert-prod-1234567": false, "aplomb/promote-prod": false, "aplomb/promote-production": true, "set-prod-x": true} {
+		a.Book.counted = map[string]time.Time{}
+		p.origin = map[string][]forge.Proposal{"merge": {{ID: "7", Head: "head", HeadBranch: branch, Author: who("aplomb")}}}
+		a.Forge = p
+		if got, err := counted(t, a); err != nil || len(got) == 1 != counts {
+			t.Errorf("%s, pushed to: %q, %v", branch, got, err)
+		}
+		a.Book.counted = map[string]time.Time{made("head"): at}
+		if got, err := counted(t, a); err != nil || len(got) != 1 {
+			t.Errorf("%s, as it was made: %q, %v", branch, got, err)
+		}
+	}
+}
+
 // A forge that is out of reach means no.
 func TestApproverForgeDown(t *testing.T) {
 	p := people{board: newBoard(), failWith: &forge.Error{Op: "read", Class: forge.ErrUnreachable}}

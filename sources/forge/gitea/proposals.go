@@ -1,6 +1,7 @@
 package gitea
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -73,7 +74,8 @@ func proposal(pr *api.PullRequest) forge.Proposal {
 		}
 	}
 	if pr.Head != nil {
-		p.Head, p.HeadBranch = pr.Head.Sha, pr.Head.Ref
+		// The ref of a branch that is gone is another one: the pull request's own.
+		p.Head, p.HeadBranch = pr.Head.Sha, cmp.Or(pr.Head.Name, pr.Head.Ref)
 		// The repository of a fork that was deleted is null.
 		p.Fork = pr.Base == nil || pr.Head.Repository == nil || pr.Head.RepoID != pr.Base.RepoID
 	}
