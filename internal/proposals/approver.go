@@ -17,6 +17,7 @@ import (
 	"github.com/aplomb-dev/aplomb/reconciler/plan"
 	"github.com/aplomb-dev/aplomb/sources"
 	"github.com/aplomb-dev/aplomb/sources/forge"
+	"github.com/aplomb-dev/aplomb/sources/git"
 )
 
 // Approver turns the reviews of merged proposals, and the comments of people who
@@ -52,6 +53,7 @@ type Approver struct {
 
 	rolls map[string][]forge.Account // members by team, as this look found them
 	wrote []forge.Account            // what came from Upstream, likewise
+	many  bool                       // more came at once than was looked at: others may have written, too
 }
 
 // Run approves until ctx ends.
@@ -106,7 +108,7 @@ func (a *Approver) look(ctx context.Context, last, rev sources.Revision) error {
 		return err
 	}
 	seen := map[string]bool{}
-	a.rolls = map[string][]forge.Account{}
+	a.rolls, a.many = map[string][]forge.Account{}, len(came) >= git.MaxSince
 	for _, r := range came {
 		merged, err := a.Forge.Origin(ctx, a.Branch, r.ID)
 		if err != nil {
@@ -155,8 +157,8 @@ func (a *Approver) proposal(ctx context.Context, p forge.Proposal) error {
 		a.Log.WithFields(logrus.Fields{"env": a.Environment, "proposal": p.ID}).Warn("a merged proposal was never planned at its last commit: its reviews approve nothing")
 		return nil
 	}
-	if madeBy(a.Environment, p) && !a.Book.knows(made(p.Head)) {
-		a.Log.WithFields(logrus.Fields{"env": a.Environment, "proposal": p.ID}).Warn("somebody else has pushed to a proposal of aplomb's own: its reviews approve nothing, since its author could be who reviews")
+	if why := a.anybodys(p); why != "" {
+		a.Log.WithFields(logrus.Fields{"env": a.Environment, "proposal": p.ID}).Warn(why + ": its reviews approve nothing, since its author could be who reviews")
 		return nil
 	}
 	if last, ok := a.Book.seen(p.Head, time.Now()); ok && a.WasShown != nil {
@@ -195,6 +197,18 @@ func (a *Approver) proposal(ctx context.Context, p forge.Proposal) error {
 		}
 	}
 	return nil
+}
+
+// anybodys says why nobody knows who wrote a proposal of aplomb's own.
+func (a *Approver) anybodys(p forge.Proposal) string {
+	switch {
+	case !madeBy(a.Environment, p):
+	case !a.Book.knows(made(p.Head)):
+		return "somebody else has pushed to a proposal of aplomb's own"
+	case a.Upstream != "" && a.many:
+		return "with a proposal of aplomb's own more commits came than are looked at"
+	}
+	return ""
 }
 
 // yes is a word of somebody who agrees.

@@ -19,6 +19,7 @@ import (
 	"github.com/aplomb-dev/aplomb/schema"
 	"github.com/aplomb-dev/aplomb/sources"
 	"github.com/aplomb-dev/aplomb/sources/forge"
+	"github.com/aplomb-dev/aplomb/sources/git"
 )
 
 const digest = "5e0c7a1f93b25e0c7a1f93b25e0c7a1f93b25e0c7a1f93b25e0c7a1f93b25e0c"
@@ -223,6 +224,26 @@ func TestApproverOwnProposals(t *testing.T) {
 		if got, err := counted(t, a); err != nil || len(got) != 1 {
 			t.Errorf("%s, as it was made: %q, %v", branch, got, err)
 		}
+	}
+}
+
+// Of more commits than are looked at nobody can tell whose they are: who wrote one
+// of them could review it.
+func TestApproverManyCommits(t *testing.T) {
+	p := people{board: newBoard(), writers: map[string]bool{"ana": true}}
+	a, at := approver(t, p)
+	a.Upstream = "next"
+	if _, err := a.Book.count(made("head")); err != nil {
+		t.Fatal(err)
+	}
+	p.origin = map[string][]forge.Proposal{"merge": {{ID: "7", Head: "head", HeadBranch: "aplomb/promote-prod", Author: forge.Account{ID: "aplomb", Name: "aplomb"}}}}
+	p.reviews = map[string][]forge.Review{"7": {{Author: forge.Account{ID: "ana", Name: "ana"}, Verdict: forge.Approved, Commit: "head", At: at.Add(2 * time.Hour)}}}
+	a.Forge = p
+	a.Since = func(_ context.Context, _, newer sources.Revision) ([]sources.Revision, error) {
+		return slices.Repeat([]sources.Revision{newer}, git.MaxSince), nil
+	}
+	if got, err := counted(t, a); err != nil || len(got) > 0 {
+		t.Errorf("%q, %v", got, err)
 	}
 }
 

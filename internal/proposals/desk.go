@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -117,7 +118,8 @@ func (d *Desk) look(ctx context.Context, jobs *sync.WaitGroup) error {
 	if err != nil {
 		return fmt.Errorf("look at branch %s: %w", d.Branch, err)
 	}
-	if len(open) > mostPlanned {
+	open = slices.DeleteFunc(open, func(p forge.Proposal) bool { return p.Draft && !d.Drafts || p.Fork && !d.Forks })
+	if len(open) > mostPlanned { // of those that are planned at all: anybody can open others
 		d.Log.WithFields(logrus.Fields{"env": d.Environment, "open": len(open)}).Warn("too many proposals are open: only the oldest are planned")
 		open = open[:mostPlanned]
 	}
@@ -125,9 +127,6 @@ func (d *Desk) look(ctx context.Context, jobs *sync.WaitGroup) error {
 	defer d.mu.Unlock()
 	there := map[string]bool{}
 	for _, p := range open {
-		if p.Draft && !d.Drafts || p.Fork && !d.Forks {
-			continue
-		}
 		there[p.ID] = true
 		key := p.Head + " " + tip.ID
 		if j := d.jobs[p.ID]; j != nil {
