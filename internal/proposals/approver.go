@@ -233,6 +233,10 @@ func (a *Approver) count(ctx context.Context, p forge.Proposal, w yes) error {
 	if !ok || !strings.HasPrefix(shown.Digest, w.digest) {
 		return nil // given before there was a plan to see, or to another one
 	}
+	if w.digest != "" && !w.at.IsZero() && a.Book.ambiguous(w.digest, shown.Digest) {
+		a.Log.WithFields(logrus.Fields{"env": a.Environment, "proposal": p.ID}).Warn(w.why + " by " + w.by.Name + " names several plans: it approves none; let it give more digits")
+		return nil
+	}
 	counts, speaks, err := a.entitled(ctx, w.by)
 	if err != nil || !counts && len(speaks) == 0 {
 		return err

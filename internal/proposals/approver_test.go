@@ -227,6 +227,27 @@ func TestApproverOwnProposals(t *testing.T) {
 	}
 }
 
+// Digits with which several plans begin approve none of them: who makes two such
+// plans could have the one read and the other approved.
+func TestApproverAmbiguous(t *testing.T) {
+	p := people{board: newBoard(), writers: map[string]bool{"ana": true, "ben": true}}
+	a, at := approver(t, p)
+	other := digest[:20] + strings.Repeat("0", 44)
+	if err := a.Book.write("benign", page{Proposal: "7", Digest: other, Shown: []plan.Masked{{}}, At: at}); err != nil {
+		t.Fatal(err)
+	}
+	late := at.Add(2 * time.Hour)
+	p.origin = map[string][]forge.Proposal{"merge": {{ID: "7", Head: "head", Author: forge.Account{ID: "eve", Name: "eve"}}}}
+	p.said = map[string][]forge.Comment{"7": {
+		{Author: forge.Account{ID: "ana", Name: "ana"}, Body: "aplomb approve " + digest[:12], At: late},
+		{Author: forge.Account{ID: "ben", Name: "ben"}, Body: "aplomb approve " + digest[:21], At: late},
+	}}
+	a.Forge = p
+	if got, err := counted(t, a); err != nil || !slices.Equal(got, []string{"ben 5e0c comment on 7 web"}) {
+		t.Errorf("%q, %v", got, err)
+	}
+}
+
 // Of more commits than are looked at nobody can tell whose they are: who wrote one
 // of them could review it.
 func TestApproverManyCommits(t *testing.T) {
