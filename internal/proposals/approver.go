@@ -280,12 +280,13 @@ func (a *Approver) entitled(ctx context.Context, who forge.Account) (counts bool
 	return counts, speaks, nil
 }
 
-// member says whether somebody is in a team. Nobody is in one that is not there.
+// member says whether somebody is in a team. Nobody is in one that is not there,
+// nor in any where there are none: for those tokens speak.
 func (a *Approver) member(ctx context.Context, team string, who forge.Account) (bool, error) {
 	members, known := a.rolls[team]
 	if !known {
 		var err error
-		if members, err = a.Forge.Members(ctx, team); err != nil && !errors.Is(err, forge.ErrGone) {
+		if members, err = a.Forge.Members(ctx, team); err != nil && !errors.Is(err, forge.ErrGone) && !errors.Is(err, forge.ErrUnsupported) {
 			return false, fmt.Errorf("team %s: %w", team, err)
 		}
 		a.rolls[team] = members
