@@ -190,7 +190,7 @@ func fieldsText(diff []drivers.Delta) string {
 	const most = 4
 	var names []string
 	for _, d := range diff[:min(len(diff), most)] {
-		names = append(names, strings.TrimPrefix(strings.TrimSuffix(d.Path.String(), `"]`), `["!`))
+		names = append(names, strings.Trim(d.Path.String(), "()"))
 	}
 	if len(diff) > most {
 		names = append(names, fmt.Sprintf("and %d more", len(diff)-most))

@@ -41,8 +41,11 @@ func (p Path) Within(o Path) bool {
 }
 
 // String is the path for people: group.web.count, sources[0].name,
-// env["a.b"].
+// env["a.b"]. What no field names, "/!NAME", is (NAME).
 func (p Path) String() string {
+	if name, ok := strings.CutPrefix(string(p), "/!"); ok {
+		return "(" + name + ")"
+	}
 	var b strings.Builder
 	for _, s := range p.Steps() {
 		switch {

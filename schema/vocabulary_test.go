@@ -76,6 +76,7 @@ func TestPath(t *testing.T) {
 		{[]string{"env", "a.b"}, "/env/a.b", `env["a.b"]`},
 		{[]string{"a/b", "~", "~1"}, "/a~1b/~0/~01", `["a/b"]["~"]["~1"]`},
 		{[]string{""}, "/", `[""]`},
+		{[]string{"!instances", "0"}, "/!instances/0", "(instances/0)"},
 	} {
 		p := schema.Path("")
 		for _, s := range c.steps {

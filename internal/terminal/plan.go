@@ -131,9 +131,6 @@ func field(path schema.Path) string {
 	if path == drivers.MarkPath {
 		return "(ownership mark)"
 	}
-	if name, ok := strings.CutPrefix(string(path), "/!"); ok {
-		return "(" + name + ")"
-	}
 	return path.String()
 }
 
