@@ -119,7 +119,6 @@ func TestOwnersFindings(t *testing.T) {
 		{"no label", "", "prod -> '[a'", []string{`owners.yaml:4:52: rules[1].match.labels.tier: "[a" is no pattern`}},
 		{"nothing", "", `["local.*"] -> []`, []string{`owners.yaml:2:20: rules[0].match.kinds: the list is empty`}},
 		{"nobody", "", "@ana -> @eve", []string{`owners.yaml:5:14: rules[1].owners[0]: nobody speaks for @eve`}},
-		{"no teams", "{git: fleet} -> {git: fleet, branch: main}\n    forge: {kind: git, signers: [s]}", "[shop/team] -> [ops/security]", []string{`owners.yaml:3:14: rules[0].owners[0]: nobody speaks for ops/security: a Git server`}},
 		{"a team without a forge", "    gates: ->     forge: {kind: git, signers: [s]}\n    gates:", "[shop/team] -> [ops/team]", []string{`owners.yaml:3:14: rules[0].owners[0]: nobody speaks for ops/team: a Git server without a forge has no teams`}},
 		{"somebody without a forge", "    gates: ->     forge: {kind: git, signers: [s]}\n    gates:", "[shop/team] -> ['@ana@example.org']", nil},
 		{"nobody's name", "", "[shop/team] -> ['@@ana']", []string{`owners.yaml:3:14: rules[0].owners[0]: "@@ana" is not a string that matches`}},
