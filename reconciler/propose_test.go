@@ -1,7 +1,9 @@
 package reconciler
 
 import (
+	"context"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/fstest"
 
@@ -105,5 +107,54 @@ func TestProposeWithheld(t *testing.T) {
 	c := got.Plan.Counts
 	if c[schema.Deferred] != 2 || c[schema.Delete] != 1 || got.Plan.Unchanged != 1 || len(got.Shown) != 1 || !got.Plan.Complete {
 		t.Errorf("%v, %d unchanged, %d shown, unplanned %+v", c, got.Plan.Unchanged, len(got.Shown), got.Plan.Unplanned)
+	}
+}
+
+// What lies on a target that is out of reach is not planned, and said so.
+func TestProposeOutOfReach(t *testing.T) {
+	h := newHouse(t, nil, decl("a", `{}`))
+	h.converged(h.tip())
+	h.eng.SetUnreachable(true)
+	got, err := h.Propose(t.Context(), h.propose(decl("a", `{"value":"other"}`), decl("c", `{}`)), nil)
+	h.must(err)
+	if all := got.Plan.Unplanned; len(all) != 2 || all[0].State != Degraded || len(got.Shown) > 0 {
+		t.Errorf("%+v", got)
+	}
+}
+
+// watched counts who watches it.
+type watched struct {
+	drivers.Driver
+	watches atomic.Int32
+}
+
+// Watch implements drivers.Watcher.
+func (w *watched) Watch(ctx context.Context, _ func(handles ...string)) error {
+	w.watches.Add(1)
+	<-ctx.Done()
+	return nil
+}
+
+// Engines are watched for the environment, and not once more for a proposal: a
+// driver need not take two.
+func TestProposeDoesNotWatch(t *testing.T) {
+	var w *watched
+	h := newHouse(t, func(cfg *Config) {
+		mem := *cfg.Registry.Target("mem")
+		w = &watched{Driver: mem.Driver}
+		mem.Driver = w
+		reg, err := drivers.NewRegistry(mem)
+		if err != nil {
+			t.Fatal(err)
+		}
+		cfg.Registry = reg
+	}, decl("a", `{}`))
+	h.converged(h.tip())
+	for range 3 {
+		_, err := h.Propose(t.Context(), h.propose(decl("a", `{"value":"other"}`)), nil)
+		h.must(err)
+	}
+	if n := w.watches.Load(); n > 1 {
+		t.Errorf("watched %d times", n)
 	}
 }

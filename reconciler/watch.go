@@ -10,8 +10,12 @@ import (
 )
 
 // watchTargets lets drivers that hear of changes ask for a look, each again
-// when its watch breaks.
+// when its watch breaks. A proposal's are those of the environment, whose own
+// watches keep what they know fresh: one more would be in their way.
 func (r *Reconciler) watchTargets(ctx context.Context) {
+	if _, is := r.cfg.Source.(proposal); is {
+		return
+	}
 	var group sync.WaitGroup
 	for _, t := range r.cfg.Registry.All() {
 		w, ok := drivers.As[drivers.Watcher](t.Driver)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/signal"
 	"sync"
@@ -58,10 +59,14 @@ func loadConfig(ctx context.Context, file string) (_ *config.Config, _ []schema.
 	quiet.SetOutput(io.Discard)
 	closers := &closers{}
 	defer func() { err = errors.Join(err, closers.Close()) }()
-	return config.Load(ctx, compile.New(compile.Options{Workers: workers(quiet, closers), Log: quiet}), func(s config.Source) error {
+	cfg, findings, err := config.Load(ctx, compile.New(compile.Options{Workers: workers(quiet, closers), Log: quiet}), func(s config.Source) error {
 		_, err := git.Open(git.Config{URL: s.Git, Branch: s.Branch, Path: s.Path, Dir: os.TempDir(), Auth: auth(s)}) // it opens nothing yet
 		return err
 	}, file)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = hinted{err, "-c names it; docs/configuration.md has an example"}
+	}
+	return cfg, findings, err
 }
 
 // runner is a daemon at work.

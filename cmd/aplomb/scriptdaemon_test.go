@@ -102,7 +102,8 @@ func cmdGet(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 }
 
-// cmdHup is: hup. It asks the script's daemon to read its configuration again.
+// cmdHup is: hup. It has the script's daemon read its configuration again, and
+// waits until it has: it is in force then, or newly refused.
 func cmdHup(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 0 {
 		ts.Fatalf("usage: hup")
@@ -112,5 +113,20 @@ func cmdHup(ts *testscript.TestScript, neg bool, args []string) {
 	d, info, err := api.Dial(context.Background(), api.Address{Socket: path})
 	ts.Check(err)
 	d.Close()
+	if info.Configuration == nil {
+		ts.Fatalf("hup: the daemon has no configuration yet")
+	}
+	was := *info.Configuration
 	ts.Check(syscall.Kill(info.PID, syscall.SIGHUP))
+	ts.Check(poll(patience, func() error {
+		again, info, err := api.Dial(context.Background(), api.Address{Socket: path})
+		if err != nil {
+			return err
+		}
+		again.Close()
+		if now := info.Configuration; now.At.Equal(was.At) && now.Since.Equal(was.Since) {
+			return fmt.Errorf("the configuration was not read again: %+v", *now)
+		}
+		return nil
+	}))
 }

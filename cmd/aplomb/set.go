@@ -225,7 +225,23 @@ func (a *app) whereElse(ctx context.Context, how validating, id schema.ID, err e
 			return hinted{fmt.Errorf("%w: it is what %s yields, at %s", err, r.Use, r.Use.Pos), fmt.Sprintf("set a field of that: aplomb set %s", r.Use)}
 		}
 	}
-	return err
+	return hinted{err, meantToSet(id, v.declared)}
+}
+
+// meantToSet says how what was to be set might be called.
+func meantToSet(id schema.ID, declared []schema.Resource) string {
+	var all []string
+	for _, r := range declared {
+		if r.Use != nil {
+			all = append(all, r.Use.String())
+		} else {
+			all = append(all, r.ID.Short())
+		}
+	}
+	if meant := schema.Closest(id.Short(), all); meant != "" {
+		return fmt.Sprintf("did you mean %s?", meant)
+	}
+	return "KIND/NAME are kind and metadata.name, as the file has them"
 }
 
 // overwrite puts an edited file in the place of the one that it was made of.

@@ -164,7 +164,7 @@ func notRunning(err error) error {
 	var untrusted x509.UnknownAuthorityError
 	switch {
 	case errors.Is(err, syscall.ENOENT) || errors.Is(err, syscall.ECONNREFUSED):
-		return fmt.Errorf("%w: %w", ErrNotRunning, err)
+		return denied{fmt.Errorf("%w: %w", ErrNotRunning, err), "is it running, and does its api.listen say that address? --server and APLOMB_SERVER name it"}
 	case errors.As(err, &untrusted):
 		return denied{fmt.Errorf("ask the daemon: %w", err), "name the file of the authority that signed its certificate: --ca-file"}
 	}

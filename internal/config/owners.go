@@ -154,8 +154,13 @@ func (o *owning) people(at schema.Path, owners []string, reviews int) {
 		speaks := func(t Token) bool {
 			return slices.ContainsFunc(t.speaks(), func(s string) bool { return strings.EqualFold(s, owner) })
 		}
-		if here := at.Child("owners").Index(n); o.e.Forge == nil && !slices.ContainsFunc(o.tokens, speaks) {
+		here := at.Child("owners").Index(n)
+		switch spoken := slices.ContainsFunc(o.tokens, speaks); {
+		case spoken:
+		case o.e.Forge == nil:
 			o.find(here, "add forge, or api.tokens with its teams", "%s: nobody speaks for %s: there is no forge, and no token of it", here, owner)
+		case o.e.Forge.Kind == PlainGit && !strings.HasPrefix(owner, "@"):
+			o.find(here, "add api.tokens with its teams, or name people as forge.signers does", "%s: nobody speaks for %s: a Git server without a forge has no teams, and no token is of it", here, owner)
 		}
 	}
 	if here := at.Child("owners"); len(owners) > 0 && persons == len(owners) && persons < reviews {

@@ -119,6 +119,7 @@ func TestOwnersFindings(t *testing.T) {
 		{"no label", "", "prod -> '[a'", []string{`owners.yaml:4:52: rules[1].match.labels.tier: "[a" is no pattern`}},
 		{"nothing", "", `["local.*"] -> []`, []string{`owners.yaml:2:20: rules[0].match.kinds: the list is empty`}},
 		{"nobody", "", "@ana -> @eve", []string{`owners.yaml:5:14: rules[1].owners[0]: nobody speaks for @eve`}},
+		{"no teams", "{git: fleet} -> {git: fleet, branch: main}\n    forge: {kind: git, signers: [s]}", "[shop/team] -> [ops/security]", []string{`owners.yaml:3:14: rules[0].owners[0]: nobody speaks for ops/security: a Git server`}},
 		{"too few", "", ", Shop/Team -> ", []string{`owners.yaml:5:13: rules[1].owners: 2 reviews, and only 1 may give one`}},
 		{"a team as a person", "", "[shop/team] -> ['@shop/team']", []string{`owners.yaml:3:14: rules[0].owners[0]: "@shop/team" is not a string that matches`}},
 	} {

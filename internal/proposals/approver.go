@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/sirupsen/logrus"
@@ -30,13 +31,16 @@ type Approver struct {
 	Forge       forge.Forge
 	Book        *Book
 	Teams       []string // whose members' word counts; none: that of everybody who may write
-	Reviews     bool     // words count as reviews; without it only for what their givers own
+	Reviews     bool     // reviews are wanted; without it they count only for what their givers own
 	Owners      []string // that rules name: teams, and @ with a person's name
 
 	// Upstream is the branch from which aplomb itself proposes, whose authors'
 	// word on that does not count either; "": there is none.
 	Upstream string
 
+	// UpstreamAsked says whether somebody asked for a proposal there; nil: nobody
+	// can.
+	UpstreamAsked func(head, branch, by string) bool
 	// Since are the revisions that came with a revision in force after an older
 	// one, itself included.
 	Since func(ctx context.Context, older, newer sources.Revision) ([]sources.Revision, error)
@@ -51,9 +55,15 @@ type Approver struct {
 	Interval time.Duration // between two looks while something is held; zero: DefaultInterval
 	Log      logrus.FieldLogger
 
+	once sync.Once
+	kick chan struct{}
+
 	rolls map[string][]forge.Account // members by team, as this look found them
 	wrote []forge.Account            // what came from Upstream, likewise
+	lower []forge.Proposal           // that it came by there
 	many  bool                       // more came at once than was looked at: others may have written, too
+
+	unshown map[string]bool // merged commits of which it was told that no plan of them was shown
 }
 
 // Run approves until ctx ends.
@@ -62,10 +72,11 @@ func (a *Approver) Run(ctx context.Context) {
 	if interval == 0 {
 		interval = DefaultInterval
 	}
+	var wrong grumble
 	for ctx.Err() == nil {
 		s := a.Status()
 		if !wantsPeople(s) {
-			if s.Counts[reconciler.Held] == 0 && s.Settled && s.Revision.ID != "" {
+			if wordsDone(s) || a.Book.lastSettled().ID == "" && begins(s) {
 				if err := a.Book.settle(s.Revision); err != nil {
 					a.Log.WithError(err).WithField("env", a.Environment).Warn("after a restart older reviews are read again")
 				}
@@ -76,8 +87,8 @@ func (a *Approver) Run(ctx context.Context) {
 			continue
 		}
 		wait := interval
-		if err := a.look(ctx, a.Book.lastSettled(), s.Revision); err != nil && ctx.Err() == nil {
-			a.Log.WithError(err).WithField("env", a.Environment).Warn("reviews cannot be read: what is held stays so")
+		if err := a.look(ctx, a.Book.lastSettled(), s.Revision); ctx.Err() == nil {
+			wrong.about(a.Log.WithField("env", a.Environment), err, "reviews cannot be read: what is held stays so")
 			if at := time.Until(forge.RetryAt(err)); at > wait {
 				wait = at
 			}
@@ -94,10 +105,47 @@ func wantsPeople(s reconciler.Status) bool {
 	})
 }
 
-// rest waits until the status has changed, or for a while.
+// begins says whether a book that knows of no revision yet can begin with this
+// one: nothing that came up to it was shown.
+func begins(s reconciler.Status) bool {
+	return s.Settled && s.Revision.ID != "" && s.Counts[reconciler.Held] == 0
+}
+
+// wordsDone says whether the words on what came up to the revision in force have
+// done what they could: all of it runs. What waits for a person, a need or an
+// engine asks for them later, and may have been reviewed long before.
+func wordsDone(s reconciler.Status) bool {
+	return s.Settled && !s.Down && s.Revision.ID != "" && s.Counts[reconciler.Converged]+s.Counts[reconciler.Drifted] == len(s.Resources)
+}
+
+// Kick says that somebody may have said something. It does not wait; safe for
+// concurrent use.
+func (a *Approver) Kick() {
+	select {
+	case a.kicks() <- struct{}{}:
+	default:
+	}
+}
+
+func (a *Approver) kicks() chan struct{} {
+	a.once.Do(func() { a.kick = make(chan struct{}, 1) })
+	return a.kick
+}
+
+// rest waits until the status has changed, somebody may have said something, or
+// for a while.
 func (a *Approver) rest(ctx context.Context, s reconciler.Status, d time.Duration) {
 	ctx, cancel := context.WithTimeout(ctx, d)
 	defer cancel()
+	stop := make(chan struct{})
+	defer close(stop)
+	go func() {
+		select {
+		case <-a.kicks():
+			cancel()
+		case <-stop:
+		}
+	}()
 	_, _ = a.Wait(ctx, func(n reconciler.Status) bool { return n.Seq != s.Seq }) // that time is over is no error
 }
 
@@ -134,7 +182,7 @@ func (a *Approver) look(ctx context.Context, last, rev sources.Revision) error {
 // upstream finds the authors of what came by way of another branch: that aplomb
 // proposed it to this one makes nobody else of them.
 func (a *Approver) upstream(ctx context.Context, came []sources.Revision) error {
-	a.wrote = nil
+	a.wrote, a.lower = nil, nil
 	if a.Upstream == "" {
 		return nil
 	}
@@ -144,7 +192,7 @@ func (a *Approver) upstream(ctx context.Context, came []sources.Revision) error 
 			return err
 		}
 		for _, p := range merged {
-			a.wrote = append(a.wrote, p.Author)
+			a.wrote, a.lower = append(a.wrote, p.Author), append(a.lower, p)
 		}
 	}
 	return nil
@@ -154,7 +202,13 @@ func (a *Approver) upstream(ctx context.Context, came []sources.Revision) error 
 func (a *Approver) proposal(ctx context.Context, p forge.Proposal) error {
 	first := a.Book.first(p.Head)
 	if first.IsZero() {
-		a.Log.WithFields(logrus.Fields{"env": a.Environment, "proposal": p.ID}).Warn("a merged proposal was never planned at its last commit: its reviews approve nothing")
+		if !a.unshown[p.Head] { // it is looked at again and again
+			a.Log.WithFields(logrus.Fields{"env": a.Environment, "proposal": p.ID}).Warn("a merged proposal was never planned at its last commit: its reviews approve nothing")
+			if a.unshown == nil {
+				a.unshown = map[string]bool{}
+			}
+			a.unshown[p.Head] = true
+		}
 		return nil
 	}
 	if why := a.anybodys(p); why != "" {
@@ -222,8 +276,11 @@ type yes struct {
 
 // count records a word, if it counts, for what stood there when it was given.
 func (a *Approver) count(ctx context.Context, p forge.Proposal, w yes) error {
+	if slices.ContainsFunc(a.wrote, func(author forge.Account) bool { return author.ID == "" }) {
+		return nil // nobody knows who that was, so anybody may be
+	}
 	wrote := slices.ContainsFunc(append(slices.Clip(a.wrote), p.Author), func(author forge.Account) bool { return w.by.Is(author.Name) })
-	if wrote || a.Book.knows(asked(p.HeadBranch, w.by.Name)) {
+	if wrote || a.Book.Asked(p.Head, p.HeadBranch, w.by.Name) || a.askedBelow(w.by.Name) {
 		return nil // nobody agrees with themselves, whichever the door
 	}
 	shown, ok := a.Book.seen(p.Head, w.at)
@@ -237,7 +294,7 @@ func (a *Approver) count(ctx context.Context, p forge.Proposal, w yes) error {
 		a.Log.WithFields(logrus.Fields{"env": a.Environment, "proposal": p.ID}).Warn(w.why + " by " + w.by.Name + " names several plans: it approves none; let it give more digits")
 		return nil
 	}
-	counts, speaks, err := a.entitled(ctx, w.by)
+	counts, speaks, err := a.entitled(ctx, w)
 	if err != nil || !counts && len(speaks) == 0 {
 		return err
 	}
@@ -255,14 +312,22 @@ func (a *Approver) count(ctx context.Context, p forge.Proposal, w yes) error {
 	return nil
 }
 
-// entitled says whether somebody's word counts as a review, and for which owners
-// they speak. Who owns something is heard about that, whoever else may review.
-func (a *Approver) entitled(ctx context.Context, who forge.Account) (counts bool, speaks []string, err error) {
+// askedBelow says whether somebody asked for what came by way of Upstream.
+func (a *Approver) askedBelow(by string) bool {
+	return a.UpstreamAsked != nil && slices.ContainsFunc(a.lower, func(p forge.Proposal) bool { return a.UpstreamAsked(p.Head, p.HeadBranch, by) })
+}
+
+// entitled says whether somebody's word counts, and for which owners they speak.
+// Who owns something is heard about that, whoever else may review. Where no
+// reviews are wanted nobody means one as leave for what is held: only naming the
+// plan is.
+func (a *Approver) entitled(ctx context.Context, w yes) (counts bool, speaks []string, err error) {
+	who := w.by
 	if who.Bot || who.Name == "" {
 		return false, nil, nil
 	}
 	switch {
-	case !a.Reviews:
+	case !a.Reviews && w.digest == "":
 	case len(a.Teams) == 0:
 		p, err := a.Forge.Permission(ctx, who.Name)
 		if err != nil {
@@ -293,12 +358,13 @@ func (a *Approver) entitled(ctx context.Context, who forge.Account) (counts bool
 	return counts, speaks, nil
 }
 
-// member says whether somebody is in a team. Nobody is in one that is not there.
+// member says whether somebody is in a team. Nobody is in one that is not there,
+// or where there are no teams: only tokens speak for those.
 func (a *Approver) member(ctx context.Context, team string, who forge.Account) (bool, error) {
 	members, known := a.rolls[team]
 	if !known {
 		var err error
-		if members, err = a.Forge.Members(ctx, team); err != nil && !errors.Is(err, forge.ErrGone) {
+		if members, err = a.Forge.Members(ctx, team); err != nil && !errors.Is(err, forge.ErrGone) && !errors.Is(err, forge.ErrUnsupported) {
 			return false, fmt.Errorf("team %s: %w", team, err)
 		}
 		a.rolls[team] = members

@@ -1,6 +1,7 @@
 package proposals
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -35,6 +36,7 @@ const (
 // It holds no secret: changes are masked. Safe for concurrent use.
 type Book struct {
 	path string
+	most int // bytes; a plan is as large as what it changes
 
 	mu      sync.Mutex
 	pages   map[string][]page // by the head that was planned, the oldest first
@@ -46,6 +48,7 @@ type Book struct {
 // page is what was shown of one head from some time on.
 type page struct {
 	Proposal string        `json:"proposal"`
+	Branch   string        `json:"branch,omitempty"` // that was proposed; not every forge tells it once it is merged
 	Digest   string        `json:"digest"`
 	Shown    []plan.Masked `json:"shown"`
 	At       time.Time     `json:"at"`
@@ -62,7 +65,7 @@ type bookFile struct {
 // OpenBook reads a book, or begins one. One that is damaged is an error: it is
 // for a person to put away.
 func OpenBook(path string) (*Book, error) {
-	b := &Book{path: path, pages: map[string][]page{}, counted: map[string]time.Time{}}
+	b := &Book{path: path, most: maxBook, pages: map[string][]page{}, counted: map[string]time.Time{}}
 	f, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return b, nil
@@ -143,6 +146,19 @@ func (b *Book) named(head, digest string) (page, bool) {
 	return found[0], true
 }
 
+// Asked says whether somebody asked for a proposal of this head, by the branch
+// that it has now or had when it was shown.
+func (b *Book) Asked(head, branch, by string) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	_, known := b.counted[asked(branch, by)]
+	for _, p := range b.pages[head] {
+		_, is := b.counted[asked(p.Branch, by)]
+		known = known || is
+	}
+	return known
+}
+
 // ambiguous says whether a digest that begins so was shown that is another one
 // than digest: few digits are found twice by who tries for long enough.
 func (b *Book) ambiguous(begin, digest string) bool {
@@ -175,6 +191,14 @@ func (b *Book) count(key string) (news bool, err error) {
 	}
 	b.counted[key] = time.Now()
 	return true, b.save()
+}
+
+// note remembers something as counted now, also where it was before.
+func (b *Book) note(key string) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.counted[key] = time.Now()
+	return b.save()
 }
 
 // knows says whether something was counted.
@@ -235,13 +259,13 @@ func (b *Book) say(said map[string]forge.Status) error {
 // save writes the book without its oldest pages: never one that is too large to
 // be read again.
 func (b *Book) save() error {
-	age := func(all []page) time.Time { return all[len(all)-1].At }
-	oldest(b.pages, mostPages, age)
+	oldest(b.pages, mostPages, func(all []page) time.Time { return all[len(all)-1].At })
 	oldest(b.counted, mostCounted, func(at time.Time) time.Time { return at })
 	data, err := json.Marshal(b.file())
-	for err == nil && len(data) > maxBook && len(b.pages) > 0 {
-		oldest(b.pages, len(b.pages)*3/4, age)
-		data, err = json.Marshal(b.file())
+	if err == nil && len(data) > b.most { // it could not be read again
+		if err = b.thin(len(data) - b.most/4*3); err == nil {
+			data, err = json.Marshal(b.file())
+		}
 	}
 	if err == nil {
 		err = b.replace(data)
@@ -261,6 +285,35 @@ func (b *Book) replace(data []byte) error {
 		return err
 	}
 	return errors.Join(atomicfile.Replace(root, filepath.Base(b.path), data, 0o600), root.Close())
+}
+
+// thin drops the oldest pages, of so many bytes or more.
+func (b *Book) thin(bytes int) error {
+	type leaf struct {
+		head string
+		at   time.Time
+	}
+	var all []leaf
+	for head, pages := range b.pages {
+		for _, p := range pages {
+			all = append(all, leaf{head, p.At})
+		}
+	}
+	slices.SortFunc(all, func(x, y leaf) int { return cmp.Or(x.at.Compare(y.at), cmp.Compare(x.head, y.head)) })
+	for _, l := range all {
+		if bytes <= 0 {
+			break
+		}
+		data, err := json.Marshal(b.pages[l.head][0]) // of one head they are in order
+		if err != nil {
+			return err
+		}
+		bytes -= len(data)
+		if b.pages[l.head] = b.pages[l.head][1:]; len(b.pages[l.head]) == 0 {
+			delete(b.pages, l.head)
+		}
+	}
+	return nil
 }
 
 // oldest drops what is oldest of more than most.

@@ -1,9 +1,9 @@
 package proposals
 
 import (
+	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -35,11 +35,17 @@ type Source interface {
 type Desk struct {
 	Environment string // its name, on screens
 	Branch      string // that is followed
+	Path        string // below which declarations lie; "" is all of it
 	Forge       forge.Forge
 	Source      Source
 
 	// Plan plans a tree read-only. It is called for one proposal at a time.
 	Plan func(context.Context, *sources.Snapshot) (reconciler.Proposed, error)
+
+	// Pages holds what comments cannot, in PagesFolder of the environment's folder
+	// on PagesBranch; nil: they are cut.
+	Pages                    Pages
+	PagesBranch, PagesFolder string
 
 	Book      *Book         // remembers what was shown; nil: nobody does
 	Unplanned []string      // targets that Plan leaves alone, for the comment
@@ -52,16 +58,20 @@ type Desk struct {
 	once sync.Once
 	kick chan struct{}
 
-	mu   sync.Mutex
-	jobs map[string]*job // by the proposal's ID
-	slot chan struct{}   // one plan at a time
+	mu    sync.Mutex
+	jobs  map[string]*job // by the proposal's ID
+	slot  chan struct{}   // one plan at a time
+	paged map[string]bool // proposals that have a page
+	swept bool            // pages of before are gone
 }
 
 func (d *Desk) init() {
 	d.once.Do(func() {
-		d.kick, d.jobs, d.slot = make(chan struct{}, 1), map[string]*job{}, make(chan struct{}, 1)
+		d.kick, d.jobs, d.slot, d.paged = make(chan struct{}, 1), map[string]*job{}, make(chan struct{}, 1), map[string]bool{}
 	})
 }
+
+func (d *Desk) every() time.Duration { return cmp.Or(d.Interval, DefaultInterval) }
 
 // Kick asks for a look now. It does not wait.
 func (d *Desk) Kick() {
@@ -76,16 +86,14 @@ func (d *Desk) Kick() {
 // then is waited for.
 func (d *Desk) Run(ctx context.Context) {
 	d.init()
-	interval := d.Interval
-	if interval == 0 {
-		interval = DefaultInterval
-	}
+	interval := d.every()
 	var jobs sync.WaitGroup
 	defer jobs.Wait()
+	var wrong grumble
 	for {
 		wait := interval + rand.N(interval/5+1)
-		if err := d.look(ctx, &jobs); err != nil && ctx.Err() == nil {
-			d.Log.WithError(err).WithField("env", d.Environment).Warn("the proposals cannot be looked at")
+		if err := d.look(ctx, &jobs); ctx.Err() == nil {
+			wrong.about(d.Log.WithField("env", d.Environment), err, "the proposals cannot be looked at")
 			if at := time.Until(forge.RetryAt(err)); at > wait {
 				wait = at
 			}
@@ -116,26 +124,46 @@ func (d *Desk) look(ctx context.Context, jobs *sync.WaitGroup) error {
 	}
 	tip, err := d.Source.Head(ctx)
 	if err != nil {
-		return fmt.Errorf("look at branch %s: %w", d.Branch, err)
+		return err
 	}
 	open = slices.DeleteFunc(open, func(p forge.Proposal) bool { return p.Draft && !d.Drafts || p.Fork && !d.Forks })
 	if len(open) > mostPlanned { // of those that are planned at all: anybody can open others
 		d.Log.WithFields(logrus.Fields{"env": d.Environment, "open": len(open)}).Warn("too many proposals are open: only the oldest are planned")
 		open = open[:mostPlanned]
 	}
+	there, stale := d.arrange(ctx, jobs, open, tip.ID)
+	if !stale {
+		return nil
+	}
+	if err := d.sweep(ctx, there); err != nil {
+		d.mu.Lock()
+		d.swept = false
+		d.mu.Unlock()
+		return err
+	}
+	return nil
+}
+
+// arrange starts and ends jobs. It answers the proposals that are looked after,
+// and whether there are pages of others.
+func (d *Desk) arrange(ctx context.Context, jobs *sync.WaitGroup, open []forge.Proposal, tip string) (there map[string]bool, stale bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	there := map[string]bool{}
+	there = map[string]bool{}
+	now := time.Now()
 	for _, p := range open {
 		there[p.ID] = true
-		key := p.Head + " " + tip.ID
+		key, tries := p.Head+" "+tip, 0
 		if j := d.jobs[p.ID]; j != nil {
-			if j.key == key && !j.failed() {
+			if j.key == key && !j.failed() && !j.due(now) {
 				continue
+			}
+			if j.key == key {
+				tries = j.tries + 1
 			}
 			j.cancel() // a newer push, or a moved branch, makes the old plan worthless
 		}
-		d.start(ctx, jobs, p, key)
+		d.start(ctx, jobs, p, key, tries)
 	}
 	for id, j := range d.jobs {
 		if !there[id] {
@@ -143,7 +171,15 @@ func (d *Desk) look(ctx context.Context, jobs *sync.WaitGroup) error {
 			delete(d.jobs, id)
 		}
 	}
-	return nil
+	stale = !d.swept
+	d.swept = true
+	for id := range d.paged {
+		if !there[id] {
+			delete(d.paged, id)
+			stale = true
+		}
+	}
+	return there, stale
 }
 
 // tidier is a forge on which what was said of a proposal does not go with it.
@@ -151,23 +187,23 @@ type tidier interface {
 	Tidy(ctx context.Context, open []forge.Proposal) error
 }
 
-func (d *Desk) start(ctx context.Context, jobs *sync.WaitGroup, p forge.Proposal, key string) {
+func (d *Desk) start(ctx context.Context, jobs *sync.WaitGroup, p forge.Proposal, key string, tries int) {
 	ctx, cancel := context.WithCancel(ctx)
-	j := &job{desk: d, proposal: p, key: key, cancel: cancel, done: make(chan struct{}), after: d.jobs[p.ID]}
+	j := &job{desk: d, proposal: p, key: key, tries: tries, cancel: cancel, done: make(chan struct{}), after: d.jobs[p.ID]}
 	d.jobs[p.ID] = j
 	jobs.Go(func() {
 		defer cancel()
 		defer close(j.done)
 		if j.after != nil {
 			<-j.after.done // one hand at a time on one comment
-			j.after = nil
+			j.wrong, j.after = j.after.wrong, nil
 		}
 		err := j.run(ctx)
 		j.mu.Lock()
 		j.err = err
 		j.mu.Unlock()
-		if err != nil && ctx.Err() == nil && !errors.Is(err, sources.ErrMoved) {
-			d.Log.WithError(err).WithFields(logrus.Fields{"env": d.Environment, "proposal": p.ID}).Warn("a proposal could not be planned; it is tried again")
+		if ctx.Err() == nil && !errors.Is(err, sources.ErrMoved) {
+			j.wrong.about(d.Log.WithFields(logrus.Fields{"env": d.Environment, "proposal": p.ID}), err, "a proposal could not be planned; it is tried again")
 		}
 	})
 }

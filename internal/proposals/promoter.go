@@ -32,6 +32,7 @@ type Followed interface {
 type Upstream struct {
 	Source Followed
 	Status func() reconciler.Status
+	Book   *Book // nil: nothing is proposed there
 }
 
 // Promoter proposes to one environment what has been well for a while in
@@ -60,10 +61,11 @@ func (p *Promoter) Run(ctx context.Context) {
 	if interval == 0 {
 		interval = DefaultInterval
 	}
+	var wrong grumble
 	for {
 		wait := interval + rand.N(interval/5+1)
-		if err := p.look(ctx, time.Now()); err != nil && ctx.Err() == nil {
-			p.Log.WithError(err).WithFields(logrus.Fields{"env": p.Environment, "after": p.After}).Warn("a promotion could not be proposed; it is proposed again")
+		if err := p.look(ctx, time.Now()); ctx.Err() == nil {
+			wrong.about(p.Log.WithFields(logrus.Fields{"env": p.Environment, "after": p.After}), err, "a promotion could not be proposed; it is proposed again")
 			if at := time.Until(forge.RetryAt(err)); at > wait {
 				wait = at
 			}

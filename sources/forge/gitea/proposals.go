@@ -1,11 +1,11 @@
 package gitea
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 
 	api "code.gitea.io/sdk/gitea"
 
@@ -74,8 +74,10 @@ func proposal(pr *api.PullRequest) forge.Proposal {
 		}
 	}
 	if pr.Head != nil {
-		// The ref of a branch that is gone is another one: the pull request's own.
-		p.Head, p.HeadBranch = pr.Head.Sha, cmp.Or(pr.Head.Name, pr.Head.Ref)
+		p.Head, p.HeadBranch = pr.Head.Sha, pr.Head.Ref
+		if strings.HasPrefix(p.HeadBranch, "refs/") { // of a branch that is gone only the label has the name
+			p.HeadBranch = pr.Head.Name
+		}
 		// The repository of a fork that was deleted is null.
 		p.Fork = pr.Base == nil || pr.Head.Repository == nil || pr.Head.RepoID != pr.Base.RepoID
 	}

@@ -202,8 +202,8 @@ func (p *Plain) named(refs []sources.Ref) (map[string]bool, error) {
 	return out, err
 }
 
-// Open implements forge.Forge. A branch is its own proposal: nothing is written.
-// What it is called is the title of its last commit.
+// Open implements forge.Forge. A branch is its own proposal: what it is called is
+// the title of its last commit, and what it is for stands on its page.
 func (p *Plain) Open(ctx context.Context, d forge.Draft) (forge.Proposal, error) {
 	const op = "propose"
 	if _, ok := p.id(heads + d.Branch); !ok {
@@ -214,9 +214,13 @@ func (p *Plain) Open(ctx context.Context, d forge.Draft) (forge.Proposal, error)
 		return forge.Proposal{}, p.fail(op+" "+d.Branch+" of", err)
 	}
 	for _, one := range all {
-		if one.HeadBranch == d.Branch {
+		if one.HeadBranch != d.Branch {
+			continue
+		}
+		if d.Body == "" {
 			return one, nil
 		}
+		return one, p.Comment(ctx, one, "about/"+p.cfg.Environment, d.Body)
 	}
 	return forge.Proposal{}, forge.Refuse(op, d.Branch, "the branch is not there, or "+d.Base+" has all of it", "")
 }
