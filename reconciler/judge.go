@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/aplomb-dev/aplomb/drivers"
+	"github.com/aplomb-dev/aplomb/reconciler/gate"
 	"github.com/aplomb-dev/aplomb/schema"
 )
 
@@ -196,11 +197,17 @@ func (t *turn) factsOf(n *Node, e *Eval) schema.ChangeFacts {
 	case n.Owned != nil:
 		f.File = n.Owned.Pos.File
 	}
-	if n.Owned != nil {
-		f.Was, f.WasUnknown = n.Owned.Labels, n.Owned.Labels == nil
+	if n.Owned == nil {
+		return f
+	}
+	for _, face := range []*gate.Face{faceOfOwned(n.Owned), saidOfOwned(n.Owned)} {
+		f.WasFiles, f.WasUnknown = append(f.WasFiles, face.Files...), f.WasUnknown || face.Labels == nil
+		if face.Labels != nil {
+			f.Was = append(f.Was, face.Labels)
+		}
 	}
 	if n.Decl == nil {
-		f.Labels = f.Was
+		f.Labels = n.Owned.Labels
 	}
 	return f
 }

@@ -292,11 +292,13 @@ func TestChangesKeepTheirLabels(t *testing.T) {
 	c.mu.Lock()
 	c.asked = nil
 	c.mu.Unlock()
+	h.converged(h.commit(decl("b", `{}`), decl("d", `{}`))) // the label of b is gone, and nothing is applied
 	h.converged(h.commit(decl("b", `{"value":"other"}`), decl("d", `{}`)))
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, f := range c.asked {
-		if f.WasUnknown || f.Was["tier"] != "prod" || f.Action == schema.Delete && f.Labels["tier"] != "prod" {
+		was := slices.ContainsFunc(f.Was, func(l map[string]string) bool { return l["tier"] == "prod" })
+		if f.WasUnknown || !was || f.Action == schema.Delete && f.Labels["tier"] != "prod" {
 			t.Errorf("%s of %s: labels %v, was %v", f.Action, f.Name, f.Labels, f.Was)
 		}
 	}

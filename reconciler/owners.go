@@ -29,7 +29,7 @@ func (t *turn) owners(n *Node) []*gate.OwnerRule {
 		in.Spec, in.Now = n.Decl.Res.Spec, faceOf(n.Decl.Res)
 	}
 	if was != nil {
-		in.Was = faceOfOwned(was)
+		in.Was, in.Said = faceOfOwned(was), saidOfOwned(was)
 	}
 	n.Plan.owners = &ownership{decl: n.Decl, was: was, rules: t.Env.Gates.Owners.Of(in)}
 	return n.Plan.owners.rules
@@ -68,6 +68,15 @@ func filesOf(file string, use *schema.Use) []string {
 func faceOfOwned(o *store.Owned) *gate.Face {
 	if o.Face != nil {
 		return o.Face
+	}
+	return &gate.Face{Files: filesOf(o.Pos.File, o.Use), Labels: o.Labels}
+}
+
+// saidOfOwned is what they saw of it when it was declared last, be it that nobody
+// was asked: who owns it by then is not to be passed by who takes it away.
+func saidOfOwned(o *store.Owned) *gate.Face {
+	if o.Said != nil {
+		return o.Said
 	}
 	return &gate.Face{Files: filesOf(o.Pos.File, o.Use), Labels: o.Labels}
 }

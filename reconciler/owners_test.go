@@ -142,6 +142,28 @@ func TestOwnersOfWhatWas(t *testing.T) {
 	}
 }
 
+// What became an owner's by a commit that changes nothing in an engine is theirs:
+// a next one that deletes it, or that takes the label away again and alters it,
+// asks them.
+func TestOwnersOfWhatBecameTheirs(t *testing.T) {
+	guarded := func(r *schema.Resource) { r.Labels = map[string]string{"tier": "prod"} }
+	const guards = "wants approval: a review of guards (owns */* with tier: prod)"
+	h := newHouse(t, owned(t), decl("a", `{"class":"x"}`), decl("b", `{}`))
+	h.converged(h.tip())
+	h.commit(decl("a", `{"class":"x"}`, guarded), decl("b", `{}`))
+	h.converged(h.tip())
+	h.stop()
+	h.run()
+	h.commit(decl("a", `{"class":"y"}`), decl("b", `{}`))
+	if got := h.held(); got != guards {
+		t.Errorf("altered, and the label taken away: %q", got)
+	}
+	h.commit(decl("b", `{}`))
+	if got := h.held(); got != guards {
+		t.Errorf("deleted: %q", got)
+	}
+}
+
 // What is not as it was approved asks again, and says what differs.
 func TestChangedSinceApproved(t *testing.T) {
 	h := newHouse(t, owned(t), decl("a", `{"class":"x","size":3}`))

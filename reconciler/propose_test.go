@@ -110,6 +110,18 @@ func TestProposeWithheld(t *testing.T) {
 	}
 }
 
+// What lies on a target that is out of reach is not planned, and said so.
+func TestProposeOutOfReach(t *testing.T) {
+	h := newHouse(t, nil, decl("a", `{}`))
+	h.converged(h.tip())
+	h.eng.SetUnreachable(true)
+	got, err := h.Propose(t.Context(), h.propose(decl("a", `{"value":"other"}`), decl("c", `{}`)), nil)
+	h.must(err)
+	if all := got.Plan.Unplanned; len(all) != 2 || all[0].State != Degraded || len(got.Shown) > 0 {
+		t.Errorf("%+v", got)
+	}
+}
+
 // watched counts who watches it.
 type watched struct {
 	drivers.Driver

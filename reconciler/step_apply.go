@@ -64,7 +64,7 @@ func (w *World) Begin(n *Node) store.Intent {
 	if p.Want != nil {
 		res := n.Decl.Res
 		in.Spec, in.Files, in.Was, in.Pos, in.Use, in.Labels = p.Want.Spec, p.Want.Files.Hash(), res.Was, res.Pos, res.Use, labels(res)
-		in.Face = n.facing()
+		in.Face, in.Said = n.facing(), faceOf(res)
 		in.Hold, in.Data, in.Needs = union(in.Hold, res.Hold), in.Data || res.Data, union(in.Needs, w.needsOf(n))
 	}
 	if n.Intent != nil {

@@ -56,7 +56,7 @@ func (t *turn) recordable(n *Node, well bool) bool {
 	if o == nil || n.Intent != nil || o.ID != n.ID || o.Settled != t.settledAs(n) {
 		return true
 	}
-	if o.Labels == nil || !maps.Equal(o.Labels, n.Decl.Res.Labels) {
+	if o.Labels == nil || !maps.Equal(o.Labels, n.Decl.Res.Labels) || o.Said == nil || !slices.Equal(o.Said.Files, faceOf(n.Decl.Res).Files) {
 		return true
 	}
 	return well && (o.Data != n.Decl.Res.Data || !slices.Equal(o.Hold, n.Decl.Res.Hold) || !t.needsAre(n, o.Needs))
@@ -99,7 +99,7 @@ func (w *World) Verified(n *Node, r *store.Result) {
 	} else {
 		o.Hold, o.Data, o.Needs = union(o.Hold, res.Hold), o.Data || res.Data, union(o.Needs, w.needsOf(n))
 	}
-	o.Face = n.facing()
+	o.Face, o.Said = n.facing(), faceOf(res)
 	o.ID, o.Settled, o.Want, o.Inputs, o.Pos, o.Use = n.ID, w.settledAs(n), n.Plan.WantSum, n.Plan.Inputs, res.Pos, res.Use
 	o.Labels = labels(res)
 	o.Handle, o.Version, o.Spec, o.Files = n.Key.Handle, n.Live.State.Version, n.Plan.Want.Spec, n.Plan.Want.Files.Hash()

@@ -24,11 +24,14 @@ type ChangeFacts struct {
 
 	Declared *Resource `json:"-"` // nil of a deletion
 
-	// Was are the labels of what is owned, by which it is matched too: taking a
-	// label away in the same commit takes nothing out of a policy's sight.
-	// WasUnknown says that nobody kept them: then any label may have been there.
-	Was        map[string]string `json:"-"`
-	WasUnknown bool              `json:"-"`
+	// Was are the labels of what is owned, by each of which it is matched too: as
+	// it was applied last, and as it was declared since without a change of it.
+	// So taking a label away, in the same commit or in one before, takes nothing
+	// out of a policy's sight. WasUnknown says that nobody kept them: then any
+	// label may have been there. WasFiles are the files that declared it then.
+	Was        []map[string]string `json:"-"`
+	WasUnknown bool                `json:"-"`
+	WasFiles   []string            `json:"-"`
 }
 
 // DeltaFacts is one field that a change alters. What an engine's own plan says

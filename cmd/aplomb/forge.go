@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 
@@ -32,7 +33,7 @@ const proposalTime = 10 * time.Minute
 // proposals, counts reviews, and says on commits what became of them.
 type office struct {
 	desk     *proposals.Desk     // nil: no comments are wanted
-	approver *proposals.Approver // nil: no reviews are
+	approver *proposals.Approver // likewise: whoever saw nothing agrees to nothing
 	teller   *proposals.Teller   // nil: no commit statuses are
 	reverter *proposals.Reverter // nil: nothing is proposed to be undone
 	promoter *proposals.Promoter // nil: no other environment is followed
@@ -110,24 +111,25 @@ func newOffice(f *folder, e config.Environment, r *reconciler.Reconciler, s *ses
 		}
 		o.desk = &proposals.Desk{
 			Environment: e.Name, Branch: e.Source.Branch, Forge: fg, Source: repo, Book: book, Unplanned: without, Signed: e.Gates.Signed,
-			Drafts: e.Forge.Drafts, Forks: e.Forge.Forks, Interval: interval, Log: log,
+			Path: e.Source.Path, Drafts: e.Forge.Drafts, Forks: e.Forge.Forks, Interval: interval, Log: log,
 			Plan: func(ctx context.Context, s *sources.Snapshot) (reconciler.Proposed, error) {
 				ctx, cancel := context.WithTimeout(ctx, proposalTime)
 				defer cancel()
 				return r.Propose(ctx, s, planned)
 			},
 		}
-		if e.Gates.Reviews > 0 || !e.Gates.Owners.None() {
-			o.approver = &proposals.Approver{
-				Environment: e.Name, Branch: e.Source.Branch, Forge: fg, Book: book, Since: repo.Since,
-				Teams: e.Gates.Reviewers, Reviews: e.Gates.Reviews > 0, Owners: e.Gates.Owners.All(),
-				Approve: r.Reviewed, WasShown: r.WasShown, Status: r.Status, Wait: r.Wait, Interval: interval, Log: log,
-			}
+		if pages, ok := s.reporter.(*git.Reporter); ok && e.Forge.Kind != config.PlainGit {
+			o.desk.Pages, o.desk.PagesBranch, o.desk.PagesFolder = pages, e.Status.Branch, git.PagesFolder
+		}
+		o.approver = &proposals.Approver{
+			Environment: e.Name, Branch: e.Source.Branch, Forge: fg, Book: book, Since: repo.Since,
+			Teams: e.Gates.Reviewers, Reviews: e.Gates.Reviews > 0, Owners: e.Gates.Owners.All(),
+			Approve: r.Reviewed, WasShown: r.WasShown, Status: r.Status, Wait: r.Wait, Interval: interval, Log: log,
 		}
 	}
 	if e.Forge.Webhook != "" {
 		o.hook = &webhook.Hook{
-			Forge: webhook.Forge(e.Forge.Kind), SecretFile: e.Forge.Webhook, Repositories: []string{e.Source.Git}, Log: log,
+			Forge: webhook.Forge(e.Forge.Kind), SecretFile: e.Forge.Webhook, Repositories: called(e), Log: log,
 			Kick: func(string) { r.Kick(); o.kick() },
 		}
 	}
@@ -135,6 +137,16 @@ func newOffice(f *folder, e config.Environment, r *reconciler.Reconciler, s *ses
 		o.teller = &proposals.Teller{Environment: e.Name, Forge: fg, Status: r.Status, Wait: r.Wait, Book: book, Log: log}
 	}
 	return o, nil
+}
+
+// called are the names by which a forge may call an environment's repository:
+// where it is followed, and where the forge has it, which may be another host.
+func called(e config.Environment) []string {
+	url := e.Forge.URL
+	if url == "" {
+		url = map[string]string{"github": "https://github.com", "gitlab": "https://gitlab.com"}[e.Forge.Kind]
+	}
+	return []string{e.Source.Git, strings.TrimRight(url, "/") + "/" + e.Forge.Repository}
 }
 
 // run works until ctx ends.
@@ -161,9 +173,10 @@ func (o *office) run(ctx context.Context) {
 	all.Wait()
 }
 
-// kick has proposals looked at now.
+// kick has proposals, and what is said on them, looked at now.
 func (o *office) kick() {
 	if o.desk != nil {
 		o.desk.Kick()
+		o.approver.Kick()
 	}
 }

@@ -272,6 +272,7 @@ func TestGitea(t *testing.T) {
 	if c := f.comments(number); len(c) != 1 || !strings.Contains(c[0], "local.file/three") {
 		t.Fatalf("a push makes another comment: %q", c)
 	}
+	f.leads(f.comments(number)[0], "prod/two.yaml", head, "second, mended")
 	f.gitea.Review(t, "ben", f.repo, number, "APPROVED")
 	merge := f.gitea.Merge(t, "ben", f.repo, number)
 	f.applied(merge, "success")
@@ -293,6 +294,20 @@ func TestGitea(t *testing.T) {
 		if strings.Contains(f.said.String(), secret) {
 			t.Error("a token was said")
 		}
+	}
+}
+
+// leads follows a comment's link to a file of a commit, as somebody who reads it.
+func (f *forum) leads(comment, path, commit, want string) {
+	f.Helper()
+	_, at, found := strings.Cut(between(comment, "src/commit/"+commit+"/"+path+"#", ")"), "L")
+	page := f.gitea.Address + "/" + f.repo + "/src/commit/" + commit + "/" + path
+	res, err := http.Get(page)
+	f.must(err)
+	body, err := io.ReadAll(io.LimitReader(res.Body, 8<<20))
+	f.must(errors.Join(err, res.Body.Close()))
+	if !found || at != "1" || res.StatusCode != http.StatusOK || !strings.Contains(string(body), want) {
+		f.Errorf("the comment leads to line %q of %s, which answers %s:\n%s", at, page, res.Status, comment)
 	}
 }
 
@@ -322,27 +337,16 @@ func (f *forum) refused() {
 	if _, err := os.Stat(f.path("root/four.txt")); err == nil {
 		f.Error("what nobody reviewed lives")
 	}
-	f.gitea.Say(f.T, "ana", f.repo, number, "aplomb approve "+strings.Repeat("0", 12)) // a stale digest
 	page := f.comments(number)[0]
+	f.gitea.Say(f.T, "ana", f.repo, number, "aplomb approve "+between(page, "digest <code>", "</code>")) // the author
+	f.gitea.Say(f.T, "ben", f.repo, number, "aplomb approve "+strings.Repeat("0", 12))                   // a stale digest
 	f.gitea.Say(f.T, "ben", f.repo, number, "I have read it.\n\naplomb approve "+between(page, "digest <code>", "</code>"))
 	f.applied(merge, "success")
 	if !f.lives("four", "fourth, as nobody saw it") {
 		f.Error("what was approved does not live")
 	}
-}
-
-// rebase: two proposals that touch one thing.
-func (f *forum) rebase() {
-	f.Helper()
-	a, heada := f.propose("five", "prod/one.yaml", file("one", "of five"))
-	b, headb := f.propose("six", "prod/one.yaml", file("one", "of six"))
-	f.planned(heada, "success 1 change, 1 held")
-	f.planned(headb, "success 1 change, 1 held")
-	f.gitea.Review(f.T, "ben", f.repo, a, "APPROVED")
-	f.applied(f.gitea.Merge(f.T, "ben", f.repo, a), "success")
-	f.planned(headb, "failure needs rebase")
-	if c := f.comments(b); len(c) != 1 || !strings.Contains(c[0], "prod/one.yaml") {
-		f.Errorf("%q", c)
+	if out, _ := f.aplomb("audit", "-o", "json"); strings.Contains(out, `"by": "ana"`) || strings.Count(out, fmt.Sprintf("comment on %d", number)) != 1 {
+		f.Errorf("whose words counted:\n%s", out)
 	}
 }
 

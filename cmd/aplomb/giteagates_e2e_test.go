@@ -30,7 +30,7 @@ func TestGiteaGates(t *testing.T) {
 	config, err := os.ReadFile(f.path("aplomb.yaml"))
 	f.must(err)
 	gated := strings.Replace(string(config), "username: aplomb,", "username: aplomb, signers: ["+f.path("signers")+"],", 1)
-	gated = strings.Replace(gated, "{reviews: 1}", `{reviews: 1, signed: true, windows: [{cron: "0 0 29 2 *", for: 1m}]}`, 1)
+	gated = strings.Replace(gated, "{reviews: 1, ", `{reviews: 1, signed: true, windows: [{cron: "0 0 29 2 *", for: 1m}], `, 1)
 	f.must(os.WriteFile(f.path("aplomb.yaml"), []byte(gated), 0o600))
 	f.until("gated", func() bool {
 		out, _ := os.ReadFile(f.path("data/configuration.log"))
@@ -77,5 +77,20 @@ func TestGiteaGates(t *testing.T) {
 	f.applied(tip, "success")
 	if !f.lives("two", "second") || !f.lives("three", "third") {
 		t.Error("what is green does not live")
+	}
+}
+
+// rebase: two proposals that touch one thing.
+func (f *forum) rebase() {
+	f.Helper()
+	a, heada := f.propose("five", "prod/one.yaml", file("one", "of five"))
+	b, headb := f.propose("six", "prod/one.yaml", file("one", "of six"))
+	f.planned(heada, "success 1 change, 1 held")
+	f.planned(headb, "success 1 change, 1 held")
+	f.gitea.Review(f.T, "ben", f.repo, a, "APPROVED")
+	f.applied(f.gitea.Merge(f.T, "ben", f.repo, a), "success")
+	f.planned(headb, "failure needs rebase")
+	if c := f.comments(b); len(c) != 1 || !strings.Contains(c[0], "prod/one.yaml") {
+		f.Errorf("%q", c)
 	}
 }

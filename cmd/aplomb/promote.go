@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -21,12 +22,15 @@ type environs struct {
 }
 
 // add has an environment followed until what it answers is called.
-func (n *environs) add(e config.Environment, r *reconciler.Reconciler, src sources.Source) func() {
+func (n *environs) add(e config.Environment, r *reconciler.Reconciler, src sources.Source, o *office) func() {
 	repo, ok := src.(*git.Source)
 	if !ok {
 		return func() {}
 	}
 	up := &proposals.Upstream{Source: repo, Status: r.Status}
+	if o != nil {
+		up.Book = o.book
+	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.all == nil {
@@ -52,6 +56,16 @@ func (n *environs) find(name string) (proposals.Upstream, bool) {
 	return proposals.Upstream{}, false
 }
 
+// asked says whether somebody asked an environment for a proposal. Of a value
+// that was set there it is so of everybody while that cannot be known.
+func (n *environs) asked(name, head, branch, by string) bool {
+	up, ok := n.find(name)
+	if !ok || up.Book == nil {
+		return strings.HasPrefix(branch, git.BranchPrefix+"set-"+name+"-")
+	}
+	return up.Book.Asked(head, branch, by)
+}
+
 // propose adds what an environment proposes by itself.
 func (o *office) propose(e config.Environment, r *reconciler.Reconciler, src sources.Source, running *environs) error {
 	if o == nil {
@@ -71,6 +85,7 @@ func (o *office) propose(e config.Environment, r *reconciler.Reconciler, src sou
 	}
 	if o.approver != nil {
 		o.approver.Upstream = a.Branch
+		o.approver.UpstreamAsked = func(head, branch, by string) bool { return running.asked(a.Environment, head, branch, by) }
 	}
 	o.promoter = &proposals.Promoter{
 		Environment: e.Name, Branch: e.Source.Branch, After: a.Environment, Healthy: time.Duration(a.Healthy), Forge: o.forge, Source: repo,

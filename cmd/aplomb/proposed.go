@@ -51,10 +51,13 @@ func withoutRights(reg *drivers.Registry, configured []config.Target, log logrus
 // proposer is the driver that plans stacks of proposals; without an identity, or
 // where this machine gives no sandbox, one that plans none.
 func proposer(d drivers.Driver, p *config.Plan, log logrus.FieldLogger) drivers.Driver {
+	real, ok := drivers.As[*tofu.Driver](d)
+	if ok {
+		d = &tofu.Aside{Driver: real}
+	}
 	if p == nil {
 		return &drivers.Withheld{Driver: d, Why: "stacks are not planned on proposals: planning runs their modules"}
 	}
-	real, ok := drivers.As[*tofu.Driver](d)
 	if !ok {
 		return &drivers.Withheld{Driver: d, Why: "stacks of this target are not planned on proposals"}
 	}

@@ -58,7 +58,7 @@ func (r *runner) opened(ctx context.Context, e config.Environment) (*daemon.Open
 		o.Hook, o.Set = at.hook, at.setter(e, rec, s.source, s.workers)
 	}
 	o.Run = func(ctx context.Context) error {
-		defer r.running.add(e, rec, s.source)()
+		defer r.running.add(e, rec, s.source, at)()
 		var beside sync.WaitGroup
 		inner, cancel := context.WithCancel(ctx)
 		beside.Go(func() { r.tell(inner, e.Name, s.Control) })

@@ -134,6 +134,8 @@ func TestFindings(t *testing.T) {
 		{"too long", "2d", "999999999d", []string{"8:3: environments.prod: "}},
 		{"no forge", "drift: report", "status: {commitStatus: true, comment: true}", []string{
 			"17:28: environments.prod.status.commitStatus: there is no forge", "17:43: environments.prod.status.comment: there is no forge"}},
+		{"reviews of nothing", "reviews: 0, signed: false}\n    drift: report", "reviews: 1}\n    status: {comment: false}\n    forge: {kind: github, repository: a/b, tokenFile: t}", []string{
+			"17:23: environments.prod.status.comment: reviews approve what the comment shows"}},
 		{"a forge without a branch", "targets: {local: {engine: local}}", "forge: {kind: github, repository: a/b, tokenFile: t}\n    targets: {local: {engine: local}}", []string{"20:13: environments.stage.source.branch is missing"}},
 		{"a forge in plain text", "drift: report", "forge: {kind: gitea, url: 'http://git.example.org', repository: a/b, app: {id: x, keyFile: k}}", []string{
 			"17:31: environments.prod.forge.url: the token would pass over the network", "17:79: environments.prod.forge.app: gitea has no apps"}},

@@ -26,6 +26,10 @@ func (c *checking) forge(e Environment, at schema.Path) {
 	if e.Source.Branch == "" {
 		c.find(at.Child("source"), "branch: main", "%s is missing: proposals are those that want to be merged into it", at.Child("source").Child("branch"))
 	}
+	if e.Gates.Reviews > 0 && !e.Status.Comment {
+		path := at.Child("status").Child("comment")
+		c.find(path, "let it be true", "%s: reviews approve what the comment shows, and there is none", path)
+	}
 	at = at.Child("forge")
 	if f.Kind == PlainGit {
 		c.plainGit(e, at)

@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/sirupsen/logrus"
@@ -29,13 +30,16 @@ type Approver struct {
 	Forge       forge.Forge
 	Book        *Book
 	Teams       []string // whose members' word counts; none: that of everybody who may write
-	Reviews     bool     // words count as reviews; without it only for what their givers own
+	Reviews     bool     // reviews are wanted; without it they count only for what their givers own
 	Owners      []string // that rules name: teams, and @ with a person's name
 
 	// Upstream is the branch from which aplomb itself proposes, whose authors'
 	// word on that does not count either; "": there is none.
 	Upstream string
 
+	// UpstreamAsked says whether somebody asked for a proposal there; nil: nobody
+	// can.
+	UpstreamAsked func(head, branch, by string) bool
 	// Since are the revisions that came with a revision in force after an older
 	// one, itself included.
 	Since func(ctx context.Context, older, newer sources.Revision) ([]sources.Revision, error)
@@ -50,8 +54,12 @@ type Approver struct {
 	Interval time.Duration // between two looks while something is held; zero: DefaultInterval
 	Log      logrus.FieldLogger
 
+	once sync.Once
+	kick chan struct{}
+
 	rolls map[string][]forge.Account // members by team, as this look found them
 	wrote []forge.Account            // what came from Upstream, likewise
+	lower []forge.Proposal           // that it came by there
 
 	unshown map[string]bool // merged commits of which it was told that no plan of them was shown
 }
@@ -66,7 +74,7 @@ func (a *Approver) Run(ctx context.Context) {
 	for ctx.Err() == nil {
 		s := a.Status()
 		if !wantsPeople(s) {
-			if s.Counts[reconciler.Held] == 0 && s.Settled && s.Revision.ID != "" {
+			if wordsDone(s) || a.Book.lastSettled().ID == "" && begins(s) {
 				if err := a.Book.settle(s.Revision); err != nil {
 					a.Log.WithError(err).WithField("env", a.Environment).Warn("after a restart older reviews are read again")
 				}
@@ -95,10 +103,47 @@ func wantsPeople(s reconciler.Status) bool {
 	})
 }
 
-// rest waits until the status has changed, or for a while.
+// begins says whether a book that knows of no revision yet can begin with this
+// one: nothing that came up to it was shown.
+func begins(s reconciler.Status) bool {
+	return s.Settled && s.Revision.ID != "" && s.Counts[reconciler.Held] == 0
+}
+
+// wordsDone says whether the words on what came up to the revision in force have
+// done what they could: all of it runs. What waits for a person, a need or an
+// engine asks for them later, and may have been reviewed long before.
+func wordsDone(s reconciler.Status) bool {
+	return s.Settled && !s.Down && s.Revision.ID != "" && s.Counts[reconciler.Converged]+s.Counts[reconciler.Drifted] == len(s.Resources)
+}
+
+// Kick says that somebody may have said something. It does not wait; safe for
+// concurrent use.
+func (a *Approver) Kick() {
+	select {
+	case a.kicks() <- struct{}{}:
+	default:
+	}
+}
+
+func (a *Approver) kicks() chan struct{} {
+	a.once.Do(func() { a.kick = make(chan struct{}, 1) })
+	return a.kick
+}
+
+// rest waits until the status has changed, somebody may have said something, or
+// for a while.
 func (a *Approver) rest(ctx context.Context, s reconciler.Status, d time.Duration) {
 	ctx, cancel := context.WithTimeout(ctx, d)
 	defer cancel()
+	stop := make(chan struct{})
+	defer close(stop)
+	go func() {
+		select {
+		case <-a.kicks():
+			cancel()
+		case <-stop:
+		}
+	}()
 	_, _ = a.Wait(ctx, func(n reconciler.Status) bool { return n.Seq != s.Seq }) // that time is over is no error
 }
 
@@ -135,7 +180,7 @@ func (a *Approver) look(ctx context.Context, last, rev sources.Revision) error {
 // upstream finds the authors of what came by way of another branch: that aplomb
 // proposed it to this one makes nobody else of them.
 func (a *Approver) upstream(ctx context.Context, came []sources.Revision) error {
-	a.wrote = nil
+	a.wrote, a.lower = nil, nil
 	if a.Upstream == "" {
 		return nil
 	}
@@ -145,7 +190,7 @@ func (a *Approver) upstream(ctx context.Context, came []sources.Revision) error 
 			return err
 		}
 		for _, p := range merged {
-			a.wrote = append(a.wrote, p.Author)
+			a.wrote, a.lower = append(a.wrote, p.Author), append(a.lower, p)
 		}
 	}
 	return nil
@@ -213,8 +258,11 @@ type yes struct {
 
 // count records a word, if it counts, for what stood there when it was given.
 func (a *Approver) count(ctx context.Context, p forge.Proposal, w yes) error {
+	if slices.ContainsFunc(a.wrote, func(author forge.Account) bool { return author.ID == "" }) {
+		return nil // nobody knows who that was, so anybody may be
+	}
 	wrote := slices.ContainsFunc(append(slices.Clip(a.wrote), p.Author), func(author forge.Account) bool { return w.by.Is(author.Name) })
-	if wrote || a.Book.knows(asked(p.HeadBranch, w.by.Name)) {
+	if wrote || a.Book.Asked(p.Head, p.HeadBranch, w.by.Name) || a.askedBelow(w.by.Name) {
 		return nil // nobody agrees with themselves, whichever the door
 	}
 	shown, ok := a.Book.seen(p.Head, w.at)
@@ -224,7 +272,7 @@ func (a *Approver) count(ctx context.Context, p forge.Proposal, w yes) error {
 	if !ok || !strings.HasPrefix(shown.Digest, w.digest) {
 		return nil // given before there was a plan to see, or to another one
 	}
-	counts, speaks, err := a.entitled(ctx, w.by)
+	counts, speaks, err := a.entitled(ctx, w)
 	if err != nil || !counts && len(speaks) == 0 {
 		return err
 	}
@@ -242,14 +290,22 @@ func (a *Approver) count(ctx context.Context, p forge.Proposal, w yes) error {
 	return nil
 }
 
-// entitled says whether somebody's word counts as a review, and for which owners
-// they speak. Who owns something is heard about that, whoever else may review.
-func (a *Approver) entitled(ctx context.Context, who forge.Account) (counts bool, speaks []string, err error) {
+// askedBelow says whether somebody asked for what came by way of Upstream.
+func (a *Approver) askedBelow(by string) bool {
+	return a.UpstreamAsked != nil && slices.ContainsFunc(a.lower, func(p forge.Proposal) bool { return a.UpstreamAsked(p.Head, p.HeadBranch, by) })
+}
+
+// entitled says whether somebody's word counts, and for which owners they speak.
+// Who owns something is heard about that, whoever else may review. Where no
+// reviews are wanted nobody means one as leave for what is held: only naming the
+// plan is.
+func (a *Approver) entitled(ctx context.Context, w yes) (counts bool, speaks []string, err error) {
+	who := w.by
 	if who.Bot || who.Name == "" {
 		return false, nil, nil
 	}
 	switch {
-	case !a.Reviews:
+	case !a.Reviews && w.digest == "":
 	case len(a.Teams) == 0:
 		p, err := a.Forge.Permission(ctx, who.Name)
 		if err != nil {
@@ -281,7 +337,7 @@ func (a *Approver) entitled(ctx context.Context, who forge.Account) (counts bool
 }
 
 // member says whether somebody is in a team. Nobody is in one that is not there,
-// nor in any where there are none: for those tokens speak.
+// or where there are no teams: only tokens speak for those.
 func (a *Approver) member(ctx context.Context, team string, who forge.Account) (bool, error) {
 	members, known := a.rolls[team]
 	if !known {

@@ -21,6 +21,8 @@ type board struct {
 	statuses map[string][]string // by commit: state and text
 	drafts   []forge.Draft       // that were opened
 	down     error
+	hidden   string // a commit that it says it does not have
+	pages    map[string][]byte
 	news     chan struct{} // closed and made anew with each write
 }
 
@@ -62,6 +64,9 @@ func (b *board) Status(ctx context.Context, commit string, s forge.Status) error
 	if b.down != nil || ctx.Err() != nil {
 		return cmpErr(b.down, ctx.Err())
 	}
+	if commit == b.hidden {
+		return &forge.Error{Op: "status", Class: forge.ErrGone}
+	}
 	line := string(s.State) + " " + s.Context + " " + s.Description
 	if all := b.statuses[commit]; len(all) == 0 || all[len(all)-1] != line {
 		b.statuses[commit] = append(all, line)
@@ -86,6 +91,26 @@ func (b *board) Open(ctx context.Context, d forge.Draft) (forge.Proposal, error)
 	b.open = append(b.open, p)
 	b.told()
 	return p, nil
+}
+
+// limit is how much a comment of a board holds, in bytes.
+const limit = 20_000
+
+func (b *board) Limits() forge.Limits { return forge.Limits{Comment: limit} }
+
+func (b *board) File(at, path string, line int) string {
+	return forge.FileURL("https://forge.example.org", at, path, line)
+}
+
+// Revise makes the board a shelf of pages, too.
+func (b *board) Revise(_ context.Context, environment, _ string, change func(map[string][]byte) error) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.pages == nil {
+		b.pages = map[string][]byte{"12.md": []byte("of before"), "notes.md": []byte("not ours")}
+	}
+	defer b.told()
+	return change(b.pages)
 }
 
 func cmpErr(a, b error) error {

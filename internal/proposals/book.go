@@ -1,6 +1,7 @@
 package proposals
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -20,11 +21,13 @@ import (
 	"github.com/aplomb-dev/aplomb/sources/forge"
 )
 
-// Bounds of a Book.
+// Bounds of a Book. What was counted is kept for long: a word that is forgotten
+// would count again, after what it approved was used up.
 const (
-	mostPages = 200 // heads
-	mostShown = 20  // plans of one head
-	maxBook   = 64 << 20
+	mostPages   = 200    // heads
+	mostShown   = 20     // plans of one head
+	mostCounted = 20_000 // words
+	maxBook     = 64 << 20
 )
 
 // Book remembers, over restarts, what was shown on proposals, which words on
@@ -33,6 +36,7 @@ const (
 // It holds no secret: changes are masked. Safe for concurrent use.
 type Book struct {
 	path string
+	most int // bytes; a plan is as large as what it changes
 
 	mu      sync.Mutex
 	pages   map[string][]page // by the head that was planned, the oldest first
@@ -44,6 +48,7 @@ type Book struct {
 // page is what was shown of one head from some time on.
 type page struct {
 	Proposal string        `json:"proposal"`
+	Branch   string        `json:"branch,omitempty"` // that was proposed; not every forge tells it once it is merged
 	Digest   string        `json:"digest"`
 	Shown    []plan.Masked `json:"shown"`
 	At       time.Time     `json:"at"`
@@ -60,7 +65,7 @@ type bookFile struct {
 // OpenBook reads a book, or begins one. One that is damaged is an error: it is
 // for a person to put away.
 func OpenBook(path string) (*Book, error) {
-	b := &Book{path: path, pages: map[string][]page{}, counted: map[string]time.Time{}}
+	b := &Book{path: path, most: maxBook, pages: map[string][]page{}, counted: map[string]time.Time{}}
 	f, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return b, nil
@@ -69,7 +74,7 @@ func OpenBook(path string) (*Book, error) {
 		return nil, fmt.Errorf("read what was shown on proposals: %w", err)
 	}
 	defer func() { _ = f.Close() }()
-	data, err := io.ReadAll(io.LimitReader(f, maxBook))
+	data, err := io.ReadAll(io.LimitReader(f, maxBook+1))
 	if err == nil {
 		err = b.parse(data)
 	}
@@ -141,6 +146,19 @@ func (b *Book) named(head, digest string) (page, bool) {
 	return found[0], true
 }
 
+// Asked says whether somebody asked for a proposal of this head, by the branch
+// that it has now or had when it was shown.
+func (b *Book) Asked(head, branch, by string) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	_, known := b.counted[asked(branch, by)]
+	for _, p := range b.pages[head] {
+		_, is := b.counted[asked(p.Branch, by)]
+		known = known || is
+	}
+	return known
+}
+
 // first is since when something stands on a proposal; zero: it never did.
 func (b *Book) first(head string) time.Time {
 	b.mu.Lock()
@@ -160,6 +178,14 @@ func (b *Book) count(key string) (news bool, err error) {
 	}
 	b.counted[key] = time.Now()
 	return true, b.save()
+}
+
+// note remembers something as counted now, also where it was before.
+func (b *Book) note(key string) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.counted[key] = time.Now()
+	return b.save()
 }
 
 // knows says whether something was counted.
@@ -217,11 +243,17 @@ func (b *Book) say(said map[string]forge.Status) error {
 	return b.save()
 }
 
-// save writes the book without its oldest pages.
+// save writes the book without its oldest pages: never one that is too large to
+// be read again.
 func (b *Book) save() error {
-	oldest(b.pages, func(all []page) time.Time { return all[len(all)-1].At })
-	oldest(b.counted, func(at time.Time) time.Time { return at })
+	oldest(b.pages, mostPages, func(all []page) time.Time { return all[len(all)-1].At })
+	oldest(b.counted, mostCounted, func(at time.Time) time.Time { return at })
 	data, err := json.Marshal(b.file())
+	if err == nil && len(data) > b.most { // it could not be read again
+		if err = b.thin(len(data) - b.most/4*3); err == nil {
+			data, err = json.Marshal(b.file())
+		}
+	}
 	if err == nil {
 		err = b.replace(data)
 	}
@@ -242,9 +274,38 @@ func (b *Book) replace(data []byte) error {
 	return errors.Join(atomicfile.Replace(root, filepath.Base(b.path), data, 0o600), root.Close())
 }
 
-// oldest drops what is oldest of too many.
-func oldest[T any](all map[string]T, at func(T) time.Time) {
-	if len(all) <= mostPages {
+// thin drops the oldest pages, of so many bytes or more.
+func (b *Book) thin(bytes int) error {
+	type leaf struct {
+		head string
+		at   time.Time
+	}
+	var all []leaf
+	for head, pages := range b.pages {
+		for _, p := range pages {
+			all = append(all, leaf{head, p.At})
+		}
+	}
+	slices.SortFunc(all, func(x, y leaf) int { return cmp.Or(x.at.Compare(y.at), cmp.Compare(x.head, y.head)) })
+	for _, l := range all {
+		if bytes <= 0 {
+			break
+		}
+		data, err := json.Marshal(b.pages[l.head][0]) // of one head they are in order
+		if err != nil {
+			return err
+		}
+		bytes -= len(data)
+		if b.pages[l.head] = b.pages[l.head][1:]; len(b.pages[l.head]) == 0 {
+			delete(b.pages, l.head)
+		}
+	}
+	return nil
+}
+
+// oldest drops what is oldest of more than most.
+func oldest[T any](all map[string]T, most int, at func(T) time.Time) {
+	if len(all) <= most {
 		return
 	}
 	keys := make([]string, 0, len(all))
@@ -252,7 +313,7 @@ func oldest[T any](all map[string]T, at func(T) time.Time) {
 		keys = append(keys, k)
 	}
 	slices.SortFunc(keys, func(a, b string) int { return at(all[a]).Compare(at(all[b])) })
-	for _, k := range keys[:len(all)-mostPages] {
+	for _, k := range keys[:len(all)-most] {
 		delete(all, k)
 	}
 }

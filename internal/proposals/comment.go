@@ -1,7 +1,9 @@
 package proposals
 
 import (
+	"cmp"
 	"fmt"
+	"math"
 	"strings"
 	"time"
 
@@ -26,8 +28,12 @@ type told struct {
 	merged      *sources.Merged
 	proposed    reconciler.Proposed
 	unplanned   []string // targets that are not planned on proposals
-	unsigned    string   // why the head is not signed, where it has to be
+	unsigned    string   // why the head is none that somebody who may has signed; "" where it is, or need not be
 	at          time.Time
+
+	places map[string]func(line int) string // where people read files of the proposal, by their path; nil: nowhere
+	whole  bool                             // it is a page, which has no bounds
+	more   string                           // where the page is; "" where there is none
 }
 
 // comment is the plan as Markdown. Whatever comes from the repository stands in
@@ -50,15 +56,26 @@ func comment(t told) string {
 	return b.String()
 }
 
+// most is how much there may be of something.
+func (t told) most(n int) int {
+	if t.whole {
+		return math.MaxInt
+	}
+	return n
+}
+
 func (t told) head(b *strings.Builder, what string) {
 	_, _ = fmt.Fprintf(b, "**aplomb · %s** — %s\n\n", escape(t.environment), what)
+	if t.more != "" {
+		_, _ = fmt.Fprintf(b, "This is more than a comment holds: [the whole plan](%s).\n\n", t.more)
+	}
 }
 
 func (t told) conflicts(b *strings.Builder) {
 	t.head(b, "**needs rebase**")
 	b.WriteString("Both sides changed these files since they parted, so that nothing is planned:\n\n")
 	for i, c := range t.merged.Conflicts {
-		if i == mostConflict {
+		if i == t.most(mostConflict) {
 			_, _ = fmt.Fprintf(b, "- and %d more\n", len(t.merged.Conflicts)-i)
 			break
 		}
@@ -76,14 +93,13 @@ func (t told) findings(b *strings.Builder) {
 	}
 	t.head(b, fmt.Sprintf("**%s**, nothing is planned", count(n, "finding")))
 	for i, f := range r.Findings {
-		if i == mostRows {
+		if i == t.most(mostRows) {
 			_, _ = fmt.Fprintf(b, "- and %d more\n", n-i)
 			break
 		}
-		_, _ = fmt.Fprintf(b, "- %s\n", code(f.String()))
-		if f.Hint != "" {
-			_, _ = fmt.Fprintf(b, "  hint: %s\n", code(f.Hint))
-		}
+		at := f.Pos
+		f.Pos = schema.Pos{}
+		t.remark(b, at, f.String(), f.Hint)
 	}
 }
 
@@ -95,14 +111,19 @@ func (t told) plan(b *strings.Builder) {
 		b.WriteString("| layer | change | resource | |\n|---|---|---|---|\n")
 	}
 	for i, c := range v.Changes {
-		if i == mostRows {
+		if i == t.most(mostRows) {
 			_, _ = fmt.Fprintf(b, "| | | and %d more | |\n", len(v.Changes)-i)
 			break
 		}
 		_, _ = fmt.Fprintf(b, "| %s | %s | %s | %s |\n", c.Layer, c.Action.Rune(), code(n(c.ID)), inShort(c))
 	}
-	fields(b, v.Changes, n)
-	for _, r := range v.Unplanned {
+	t.fields(b, v.Changes, n)
+	t.violations(b, v.Changes, n)
+	for i, r := range v.Unplanned {
+		if i == t.most(mostRows) {
+			_, _ = fmt.Fprintf(b, "\n- and %d more are not planned", len(v.Unplanned)-i)
+			break
+		}
 		_, _ = fmt.Fprintf(b, "\n- not planned: %s %s", code(n(r.ID)), code(r.Reason))
 	}
 	for _, name := range t.unplanned {
@@ -163,8 +184,15 @@ func tally(v reconciler.PlanView) string {
 		}
 		parts = append(parts, part)
 	}
+	lacks := ""
+	if n := len(v.Unplanned); n > 0 {
+		lacks = fmt.Sprintf("**%d not planned**", n)
+	}
 	if len(parts) == 0 {
-		return "nothing to do"
+		return cmp.Or(lacks, "nothing to do")
+	}
+	if lacks != "" {
+		parts = append(parts, lacks)
 	}
 	return strings.Join(parts, ", ") + " · digest " + code(v.Digest[:min(12, len(v.Digest))])
 }
@@ -192,14 +220,14 @@ func inShort(c reconciler.PlannedChange) string {
 }
 
 // fields are the changes field by field, folded away.
-func fields(b *strings.Builder, changes []reconciler.PlannedChange, n func(schema.ID) string) {
-	left := mostFields
+func (t told) fields(b *strings.Builder, changes []reconciler.PlannedChange, n func(schema.ID) string) {
+	left := t.most(mostFields)
 	var body strings.Builder
 	for _, c := range changes {
 		if len(c.Diff) == 0 || left <= 0 {
 			continue
 		}
-		_, _ = fmt.Fprintf(&body, "\n%s %s %s\n", c.Action.Rune(), code(n(c.ID)), code(place(c)))
+		_, _ = fmt.Fprintf(&body, "\n%s %s %s\n", c.Action.Rune(), code(n(c.ID)), t.place(c))
 		for _, d := range c.Diff {
 			if left--; left < 0 {
 				body.WriteString("- and more\n")
@@ -211,15 +239,6 @@ func fields(b *strings.Builder, changes []reconciler.PlannedChange, n func(schem
 	if body.Len() > 0 {
 		_, _ = fmt.Fprintf(b, "\n<details><summary>field by field</summary>\n%s\n</details>\n", body.String())
 	}
-}
-
-func place(c reconciler.PlannedChange) string {
-	at := c.Pos
-	at.Col = 0
-	if c.Action == schema.Delete {
-		return "was " + at.String()
-	}
-	return at.String()
 }
 
 // became is what becomes of a field. Secrets are fingerprints already.

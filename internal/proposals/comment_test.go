@@ -46,3 +46,48 @@ func TestDecidedLater(t *testing.T) {
 		t.Errorf("%s", got)
 	}
 }
+
+// TestNotPlanned: what could not be planned is not nothing to do, and many of it
+// leave room for the rest.
+func TestNotPlanned(t *testing.T) {
+	v := reconciler.PlanView{Complete: true, Counts: map[schema.Action]int{}, Digest: digest}
+	for range 3 * mostRows {
+		v.Unplanned = append(v.Unplanned, reconciler.ResourceStatus{State: reconciler.Degraded, Reason: "eu is out of reach"})
+	}
+	say := func() string {
+		return comment(told{environment: "prod", merged: &sources.Merged{}, proposed: reconciler.Proposed{Plan: v}})
+	}
+	if got := say(); strings.Contains(got, "nothing to do") || !strings.Contains(got, "**300 not planned**") || strings.Count(got, "out of reach") != mostRows || !strings.Contains(got, "and 200 more are not planned") {
+		t.Errorf("%s", got)
+	}
+	c := reconciler.PlannedChange{Held: []string{"create wants approval: hold"}}
+	c.Action = schema.Create
+	v.Changes, v.Counts[schema.Create] = append(v.Changes, c), 1
+	if got := say(); !strings.Contains(got, "**1 create (held)**, **300 not planned** · digest") || !strings.Contains(got, "Needs: ") {
+		t.Errorf("%s", got)
+	}
+}
+
+// TestVerdict: what nobody can let run is a failure, and what is not planned is
+// not nothing to do.
+func TestVerdict(t *testing.T) {
+	change := func(held string, refused bool) reconciler.PlannedChange {
+		return reconciler.PlannedChange{Held: []string{held}, Refused: refused}
+	}
+	conflict := []reconciler.ResourceStatus{{State: reconciler.Conflict}}
+	for _, c := range []struct {
+		v    reconciler.PlanView
+		want string
+	}{
+		{reconciler.PlanView{Changes: []reconciler.PlannedChange{change("policy owner (hard-mandatory) refuses it", true), change("a review", false)}}, "failure 2 changes, 1 refused by policies"},
+		{reconciler.PlanView{Changes: []reconciler.PlannedChange{change("policy owner (soft-mandatory) refuses it", false)}}, "success 1 change, 1 held"},
+		{reconciler.PlanView{Unplanned: conflict}, "success 1 not planned: the comment says why"},
+		{reconciler.PlanView{}, "success nothing to do"},
+	} {
+		c.v.Complete = true
+		j := &job{desk: &Desk{Environment: "prod"}}
+		if got := j.verdict(told{merged: &sources.Merged{}, proposed: reconciler.Proposed{Plan: c.v}}); string(got.State)+" "+got.Description != c.want {
+			t.Errorf("%s %s, want %s", got.State, got.Description, c.want)
+		}
+	}
+}

@@ -1,6 +1,7 @@
 package proposals
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"math/rand/v2"
@@ -33,11 +34,17 @@ type Source interface {
 type Desk struct {
 	Environment string // its name, on screens
 	Branch      string // that is followed
+	Path        string // below which declarations lie; "" is all of it
 	Forge       forge.Forge
 	Source      Source
 
 	// Plan plans a tree read-only. It is called for one proposal at a time.
 	Plan func(context.Context, *sources.Snapshot) (reconciler.Proposed, error)
+
+	// Pages holds what comments cannot, in PagesFolder of the environment's folder
+	// on PagesBranch; nil: they are cut.
+	Pages                    Pages
+	PagesBranch, PagesFolder string
 
 	Book      *Book         // remembers what was shown; nil: nobody does
 	Unplanned []string      // targets that Plan leaves alone, for the comment
@@ -50,16 +57,20 @@ type Desk struct {
 	once sync.Once
 	kick chan struct{}
 
-	mu   sync.Mutex
-	jobs map[string]*job // by the proposal's ID
-	slot chan struct{}   // one plan at a time
+	mu    sync.Mutex
+	jobs  map[string]*job // by the proposal's ID
+	slot  chan struct{}   // one plan at a time
+	paged map[string]bool // proposals that have a page
+	swept bool            // pages of before are gone
 }
 
 func (d *Desk) init() {
 	d.once.Do(func() {
-		d.kick, d.jobs, d.slot = make(chan struct{}, 1), map[string]*job{}, make(chan struct{}, 1)
+		d.kick, d.jobs, d.slot, d.paged = make(chan struct{}, 1), map[string]*job{}, make(chan struct{}, 1), map[string]bool{}
 	})
 }
+
+func (d *Desk) every() time.Duration { return cmp.Or(d.Interval, DefaultInterval) }
 
 // Kick asks for a look now. It does not wait.
 func (d *Desk) Kick() {
@@ -74,10 +85,7 @@ func (d *Desk) Kick() {
 // then is waited for.
 func (d *Desk) Run(ctx context.Context) {
 	d.init()
-	interval := d.Interval
-	if interval == 0 {
-		interval = DefaultInterval
-	}
+	interval := d.every()
 	var jobs sync.WaitGroup
 	defer jobs.Wait()
 	var wrong grumble
@@ -121,22 +129,42 @@ func (d *Desk) look(ctx context.Context, jobs *sync.WaitGroup) error {
 		d.Log.WithFields(logrus.Fields{"env": d.Environment, "open": len(open)}).Warn("too many proposals are open: only the oldest are planned")
 		open = open[:mostPlanned]
 	}
+	there, stale := d.arrange(ctx, jobs, open, tip.ID)
+	if !stale {
+		return nil
+	}
+	if err := d.sweep(ctx, there); err != nil {
+		d.mu.Lock()
+		d.swept = false
+		d.mu.Unlock()
+		return err
+	}
+	return nil
+}
+
+// arrange starts and ends jobs. It answers the proposals that are looked after,
+// and whether there are pages of others.
+func (d *Desk) arrange(ctx context.Context, jobs *sync.WaitGroup, open []forge.Proposal, tip string) (there map[string]bool, stale bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	there := map[string]bool{}
+	there = map[string]bool{}
+	now := time.Now()
 	for _, p := range open {
 		if p.Draft && !d.Drafts || p.Fork && !d.Forks {
 			continue
 		}
 		there[p.ID] = true
-		key := p.Head + " " + tip.ID
+		key, tries := p.Head+" "+tip, 0
 		if j := d.jobs[p.ID]; j != nil {
-			if j.key == key && !j.failed() {
+			if j.key == key && !j.failed() && !j.due(now) {
 				continue
+			}
+			if j.key == key {
+				tries = j.tries + 1
 			}
 			j.cancel() // a newer push, or a moved branch, makes the old plan worthless
 		}
-		d.start(ctx, jobs, p, key)
+		d.start(ctx, jobs, p, key, tries)
 	}
 	for id, j := range d.jobs {
 		if !there[id] {
@@ -144,7 +172,15 @@ func (d *Desk) look(ctx context.Context, jobs *sync.WaitGroup) error {
 			delete(d.jobs, id)
 		}
 	}
-	return nil
+	stale = !d.swept
+	d.swept = true
+	for id := range d.paged {
+		if !there[id] {
+			delete(d.paged, id)
+			stale = true
+		}
+	}
+	return there, stale
 }
 
 // tidier is a forge on which what was said of a proposal does not go with it.
@@ -152,9 +188,9 @@ type tidier interface {
 	Tidy(ctx context.Context, open []forge.Proposal) error
 }
 
-func (d *Desk) start(ctx context.Context, jobs *sync.WaitGroup, p forge.Proposal, key string) {
+func (d *Desk) start(ctx context.Context, jobs *sync.WaitGroup, p forge.Proposal, key string, tries int) {
 	ctx, cancel := context.WithCancel(ctx)
-	j := &job{desk: d, proposal: p, key: key, cancel: cancel, done: make(chan struct{}), after: d.jobs[p.ID]}
+	j := &job{desk: d, proposal: p, key: key, tries: tries, cancel: cancel, done: make(chan struct{}), after: d.jobs[p.ID]}
 	d.jobs[p.ID] = j
 	jobs.Go(func() {
 		defer cancel()

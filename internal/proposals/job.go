@@ -8,7 +8,6 @@ import (
 
 	"github.com/aplomb-dev/aplomb/reconciler"
 	"github.com/aplomb-dev/aplomb/schema"
-	"github.com/aplomb-dev/aplomb/sources"
 	"github.com/aplomb-dev/aplomb/sources/forge"
 )
 
@@ -20,10 +19,12 @@ type job struct {
 	cancel   context.CancelFunc
 	done     chan struct{} // closed at its end
 	after    *job          // of the same proposal, that has to end first
+	tries    int           // of this head onto this tip before
 	wrong    grumble       // what went wrong with the proposal before, too
 
-	mu  sync.Mutex
-	err error
+	mu    sync.Mutex
+	err   error
+	again time.Time // the plan is not whole, and is made again then; zero: it is
 }
 
 // failed says that it has ended and must be done again.
@@ -38,6 +39,43 @@ func (j *job) failed() bool {
 	return j.err != nil
 }
 
+// mostWait is the longest time until a plan that is not whole is made again.
+const mostWait = time.Hour
+
+// due says that it has ended with a plan that is not whole, and that it is time
+// to see whether it would be now.
+func (j *job) due(now time.Time) bool {
+	select {
+	case <-j.done:
+	default:
+		return false
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return !j.again.IsZero() && !now.Before(j.again)
+}
+
+// ended notes whether it has to be done again, and when.
+func (j *job) ended(t told) {
+	if len(t.merged.Conflicts) > 0 || t.proposed.Refused != nil || t.proposed.Plan.Complete && unseen(t.proposed.Plan) == 0 {
+		return
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.again = time.Now().Add(min(j.desk.every()<<min(j.tries, 10), mostWait))
+}
+
+// unseen is how much could not be planned and may be yet, such as what lies on a
+// target that is out of reach.
+func unseen(v reconciler.PlanView) (n int) {
+	for _, r := range v.Unplanned {
+		if r.State == reconciler.Degraded {
+			n++
+		}
+	}
+	return n
+}
+
 // run merges, plans and tells. Writes to the forge are idempotent, so that a
 // run that was cut off is done again as a whole.
 func (j *job) run(ctx context.Context) error {
@@ -48,8 +86,10 @@ func (j *job) run(ctx context.Context) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	if err := d.Forge.Status(ctx, j.proposal.Head, j.status(forge.Pending, "being planned")); err != nil {
-		return err
+	if j.tries == 0 { // what was told of it stands until there is something better
+		if err := d.Forge.Status(ctx, j.proposal.Head, j.status(forge.Pending, "being planned")); err != nil {
+			return err
+		}
 	}
 	t, err := j.plan(ctx)
 	if err != nil {
@@ -58,15 +98,18 @@ func (j *job) run(ctx context.Context) error {
 		}
 		return err
 	}
-	if err := d.Forge.Comment(ctx, j.proposal, "plan/"+d.Environment, comment(t)); err != nil {
+	if err := d.Forge.Comment(ctx, j.proposal, "plan/"+d.Environment, j.body(ctx, t)); err != nil {
 		return err
 	}
 	if d.Book != nil && t.proposed.Plan.Complete {
 		v := t.proposed
-		if err := d.Book.write(j.proposal.Head, page{Proposal: j.proposal.ID, Digest: v.Plan.Digest, Shown: v.Shown, At: t.at}); err != nil {
+		// It is there to see since now: who agreed while it was made agreed to
+		// what stood there before, if anything did.
+		if err := d.Book.write(j.proposal.Head, page{Proposal: j.proposal.ID, Branch: j.proposal.HeadBranch, Digest: v.Plan.Digest, Shown: v.Shown, At: time.Now()}); err != nil {
 			return err
 		}
 	}
+	j.ended(t)
 	return d.Forge.Status(ctx, j.proposal.Head, j.verdict(t))
 }
 
@@ -85,16 +128,8 @@ func (j *job) plan(ctx context.Context) (told, error) {
 	if merged.Snapshot == nil {
 		return t, nil
 	}
-	t.proposed, err = d.planned(ctx, merged.Snapshot)
+	err = j.planned(ctx, &t, merged.Snapshot)
 	return t, err
-}
-
-func (d *Desk) planned(ctx context.Context, s *sources.Snapshot) (p reconciler.Proposed, err error) {
-	p, err = d.Plan(ctx, s)
-	if cerr := s.Close(); err == nil {
-		err = cerr
-	}
-	return p, err
 }
 
 // verdict is the status of a proposal that was planned.
@@ -109,14 +144,23 @@ func (j *job) verdict(t told) forge.Status {
 		return j.status(forge.Failure, t.unsigned)
 	case !v.Complete:
 		return j.status(forge.Errored, "not everything could be looked at")
+	case unseen(v) > 0:
+		return j.status(forge.Errored, fmt.Sprintf("%s, and %d not planned: the comment says why", count(len(v.Changes), "change"), unseen(v)))
 	}
-	held, changes := 0, len(v.Changes)
+	held, refused, changes := 0, 0, len(v.Changes)
 	for _, c := range v.Changes {
 		if len(c.Held) > 0 {
 			held++
 		}
+		if c.Refused {
+			refused++
+		}
 	}
 	switch {
+	case refused > 0:
+		return j.status(forge.Failure, fmt.Sprintf("%s, %d refused by policies", count(changes, "change"), refused))
+	case changes == 0 && len(v.Unplanned) > 0:
+		return j.status(forge.Success, fmt.Sprintf("%d not planned: the comment says why", len(v.Unplanned)))
 	case changes == 0:
 		return j.status(forge.Success, "nothing to do")
 	case held > 0:

@@ -32,6 +32,7 @@ type Followed interface {
 type Upstream struct {
 	Source Followed
 	Status func() reconciler.Status
+	Book   *Book // nil: nothing is proposed there
 }
 
 // Promoter proposes to one environment what has been well for a while in

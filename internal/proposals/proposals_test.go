@@ -6,9 +6,11 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/sirupsen/logrus"
 
@@ -33,6 +35,8 @@ type stage struct {
 	hold    chan struct{} // plans wait for it; nil: they do not
 	began   chan struct{} // one for each plan that has begun
 	refused *reconciler.Refusal
+	away    int                // plans for which a target is out of reach
+	violate []schema.Violation // what policies say of the first change
 }
 
 func newStage(t *testing.T, alter func(*Desk), signers ...string) *stage {
@@ -59,7 +63,8 @@ func newStage(t *testing.T, alter func(*Desk), signers ...string) *stage {
 
 func (s *stage) plan(ctx context.Context, snap *sources.Snapshot) (reconciler.Proposed, error) {
 	s.mu.Lock()
-	hold, refused := s.hold, s.refused
+	hold, refused, away := s.hold, s.refused, s.away > 0
+	s.away--
 	s.mu.Unlock()
 	s.began <- struct{}{}
 	if hold != nil {
@@ -80,6 +85,12 @@ func (s *stage) plan(ctx context.Context, snap *sources.Snapshot) (reconciler.Pr
 		c.Diff = []drivers.Delta{{Path: "/count", Op: schema.Update, Before: json.RawMessage(`"0"`), After: raw}}
 		v.Changes = append(v.Changes, c)
 		v.Counts[schema.Update]++
+	}
+	s.mu.Lock()
+	v.Changes[0].Violations = s.violate
+	s.mu.Unlock()
+	if away {
+		v.Unplanned = append(v.Unplanned, reconciler.ResourceStatus{State: reconciler.Degraded, Reason: "eu is out of reach"})
 	}
 	return reconciler.Proposed{Plan: v, Refused: refused}, err
 }
@@ -155,6 +166,29 @@ func TestCancelled(t *testing.T) {
 	s.status(s.propose("7", nil, "c.yaml", "1"), "success aplomb/plan: prod 3 changes, update at worst")
 	if all := s.board.statuses[old]; len(all) != 1 || s.board.written != 1 {
 		t.Errorf("the old head has %q; %d comments", all, s.board.written)
+	}
+}
+
+// A plan that lacks what was out of reach is no success, and is made again,
+// without a push, until it is whole.
+func TestOutOfReach(t *testing.T) {
+	s := newStage(t, func(d *Desk) { d.Interval = time.Millisecond })
+	s.mu.Lock()
+	s.away = 3
+	s.mu.Unlock()
+	head := s.propose("7", nil, "a.yaml", "2")
+	s.status(head, "success aplomb/plan: prod 2 changes, update at worst")
+	want := []string{"pending aplomb/plan: prod being planned", "error aplomb/plan: prod 2 changes, and 1 not planned: the comment says why", "success aplomb/plan: prod 2 changes, update at worst"}
+	if got := s.board.statuses[head]; !slices.Equal(got, want) {
+		t.Errorf("%q", got)
+	}
+	for range 4 {
+		<-s.began
+	}
+	s.desk.Kick()
+	s.status(s.propose("8", nil, "c.yaml", "2"), "success aplomb/plan: prod 3 changes, update at worst")
+	if n := len(s.began); n != 1 {
+		t.Errorf("a plan that is whole was made again: %d", n)
 	}
 }
 

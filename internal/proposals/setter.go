@@ -82,7 +82,7 @@ func (s *Setter) Set(ctx context.Context, w Wanted) (*forge.Proposal, error) {
 	if err := s.Asked(ctx, w.By, w.Subject, w.Why); err != nil {
 		return nil, err
 	}
-	if _, err := s.Book.count(asked(name, w.By)); err != nil {
+	if err := s.Book.note(asked(name, w.By)); err != nil {
 		return nil, err
 	}
 	title := line(w.Title, mostTitle)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/aplomb-dev/aplomb/internal/gittest"
 	"github.com/aplomb-dev/aplomb/reconciler/gate"
+	"github.com/aplomb-dev/aplomb/reconciler/plan"
 	"github.com/aplomb-dev/aplomb/sources/forge"
 )
 
@@ -128,10 +129,38 @@ func TestSetterAuthor(t *testing.T) {
 	if _, err := a.Book.count(asked("aplomb/set-x", "ana")); err != nil {
 		t.Fatal(err)
 	}
+	if err := a.Book.write("head", page{Branch: "aplomb/set-x", Digest: digest[1:] + "0", Shown: []plan.Masked{{}}, At: at.Add(2 * time.Hour)}); err != nil {
+		t.Fatal(err)
+	}
 	var got []string
 	a.Approve = func(_ context.Context, y gate.Approval) error { got = append(got, y.By); return nil }
-	p := forge.Proposal{ID: "7", Head: "head", HeadBranch: "aplomb/set-x", Author: forge.Account{Name: "aplomb"}}
-	if err := a.proposal(t.Context(), p); err != nil || strings.Join(got, " ") != "ben" {
-		t.Errorf("the word of %q counts, %v", got, err)
+	for _, branch := range []string{"", "aplomb/set-x"} { // "": it was merged, and is gone
+		got = nil
+		a.Book.counted = map[string]time.Time{asked("aplomb/set-x", "ana"): at}
+		p := forge.Proposal{ID: "7", Head: "head", HeadBranch: branch, Author: forge.Account{Name: "aplomb"}}
+		if err := a.proposal(t.Context(), p); err != nil || strings.Join(got, " ") != "ben" {
+			t.Errorf("the word of %q counts, %v", got, err)
+		}
+	}
+}
+
+// TestSetterUpstream: who asked for a value in one environment does not agree with
+// themselves where it is promoted to.
+func TestSetterUpstream(t *testing.T) {
+	who := func(name string) forge.Account { return forge.Account{ID: name, Name: name} }
+	p := people{board: newBoard(), writers: map[string]bool{"ana": true, "ben": true}}
+	a, at := approver(t, p)
+	a.Upstream = "next"
+	a.UpstreamAsked = func(head, branch, by string) bool {
+		return head == "set" && branch == "aplomb/set-staging-x" && by == "ana"
+	}
+	p.origin = map[string][]forge.Proposal{"merge": {{ID: "7", Head: "head", Author: who("aplomb")}},
+		"next merge": {{ID: "6", Head: "set", HeadBranch: "aplomb/set-staging-x", Author: who("aplomb")}}}
+	for _, name := range []string{"ana", "ben"} {
+		p.reviewed("7", forge.Review{Author: who(name), Verdict: forge.Approved, Commit: "head", At: at.Add(2 * time.Hour)})
+	}
+	a.Forge = p
+	if got, err := counted(t, a); err != nil || strings.Join(got, "; ") != "ben 5e0c review of 7 web" {
+		t.Errorf("%q, %v", got, err)
 	}
 }

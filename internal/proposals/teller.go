@@ -1,6 +1,7 @@
 package proposals
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -82,35 +83,41 @@ func (t *Teller) tell(ctx context.Context, s reconciler.Status, said map[string]
 		current[w.commit] = true
 	}
 	for commit, last := range said {
-		if !current[commit] && last.State == forge.Pending && s.Revision.ID != "" {
+		if !current[commit] && last.State == forge.Pending && s.Revision.ID != "" && commit != s.Revision.ID {
 			now = append([]word{{commit, t.status(forge.Errored, "overtaken by "+s.Revision.Short())}}, now...)
 		}
 	}
+	var missed error
 	for _, w := range now {
 		last := said[w.commit]
 		if last == w.status || last.State == forge.Success && w.status.State == forge.Pending {
 			continue // what converged once, and drifted, did not come undone
 		}
-		if err := t.Forge.Status(ctx, w.commit, w.status); err != nil && !errors.Is(err, forge.ErrRefused) && !errors.Is(err, forge.ErrGone) {
-			return err
-		} else if err != nil { // such as a commit that the forge does not have: nothing mends that
+		err := t.Forge.Status(ctx, w.commit, w.status)
+		switch {
+		case errors.Is(err, forge.ErrGone) && current[w.commit]: // a forge says so also of what the token may not see
+			missed = errors.Join(missed, err)
+			continue
+		case errors.Is(err, forge.ErrRefused), errors.Is(err, forge.ErrGone): // nothing mends that
 			t.Log.WithError(err).WithField("env", t.Environment).Warn("the forge takes no status of a commit")
+		case err != nil:
+			return err
 		}
 		said[w.commit] = w.status
 	}
 	for commit := range said {
-		if !current[commit] {
+		if !current[commit] && commit != s.Revision.ID {
 			delete(said, commit)
 		}
 	}
-	return nil
+	return missed
 }
 
 // words are what is to be said now: of the revision in force, of one that was
 // gone back from, and of one that is refused.
 func (t *Teller) words(s reconciler.Status) []word {
 	var all []word
-	if s.Revision.ID != "" && len(s.Resources) > 0 {
+	if s.Revision.ID != "" && (len(s.Resources) > 0 || s.Settled && s.Converged) {
 		all = append(all, word{s.Revision.ID, t.inForce(s)})
 	}
 	if q := s.Rollback; q != nil && q.Quarantined.ID != s.Revision.ID {
@@ -139,7 +146,7 @@ func (t *Teller) inForce(s reconciler.Status) forge.Status {
 			parts = append(parts, fmt.Sprintf("%d %s", n, state))
 		}
 	}
-	text := strings.Join(parts, ", ")
+	text := cmp.Or(strings.Join(parts, ", "), "nothing is declared")
 	if i := slices.IndexFunc(s.Resources, func(r reconciler.ResourceStatus) bool { return r.State == reconciler.Held }); i >= 0 && !wantsPeople(s) {
 		text += ": " + s.Resources[i].Reason // what all of it waits for is its time
 	}

@@ -188,6 +188,38 @@ func TestTellerForgeDown(t *testing.T) {
 	}
 }
 
+// What a forge says is not there may only be out of the token's sight: it is said
+// again, and keeps nothing else from being said.
+func TestTellerOutOfSight(t *testing.T) {
+	h := &house{news: make(chan struct{})}
+	s := at("bbb", true, reconciler.Converged)
+	s.Refused = &reconciler.Refusal{Revision: sources.Revision{ID: "ccc"}, Findings: make([]schema.Diagnostic, 1)}
+	h.set(s)
+	b := newBoard()
+	b.hidden = "bbb"
+	t.Cleanup(tell(t, h, b, filepath.Join(t.TempDir(), "book")))
+	b.says(t, "ccc", "failure 1 finding, not in force")
+	b.set(func() { b.hidden = "" })
+	b.says(t, "bbb", "success 1 converged")
+}
+
+// A commit of which the last thing has expired is green once it is gone, and one under
+// which all was taken down is not overtaken by itself.
+func TestTellerNothingLeft(t *testing.T) {
+	h := &house{news: make(chan struct{})}
+	h.set(at("aaa", true, reconciler.Converged))
+	b := telling(t, h)
+	b.says(t, "aaa", "success 1 converged")
+	h.set(at("bbb", true, reconciler.Held))
+	b.says(t, "bbb", "pending 1 held")
+	none := at("bbb", true)
+	none.Down = true
+	h.set(none)
+	none.Down, none.Converged = false, true
+	h.set(none)
+	b.says(t, "bbb", "pending 1 held", "success nothing is declared")
+}
+
 // counting tells of each attempt.
 type counting struct {
 	*board
@@ -221,11 +253,15 @@ func TestApproverStartedAgain(t *testing.T) {
 		go func() { defer close(done); a.Run(ctx) }()
 		return func() { cancel(); <-done }
 	}
-	h.set(at("aaa", true, reconciler.Converged))
+	h.set(at("000", true, reconciler.Converged, reconciler.Degraded)) // a beginning
 	stop := start()
-	if !within(func() bool { return opened(t, path).lastSettled().ID == "aaa" }) {
-		t.Fatal("what was settled is not remembered")
+	for _, rev := range []string{"000", "aaa"} {
+		if !within(func() bool { return opened(t, path).lastSettled().ID == rev }) {
+			t.Fatalf("what was settled is not remembered: %s", rev)
+		}
+		h.set(at("aaa", true, reconciler.Converged))
 	}
+	h.set(at("bbb", true, reconciler.Converged, reconciler.Degraded))
 	stop()
 	h.set(at("ccc", true, reconciler.Held)) // bbb and ccc were merged meanwhile
 	stop = start()
@@ -233,6 +269,69 @@ func TestApproverStartedAgain(t *testing.T) {
 	if got := <-asked; got != [2]string{"aaa", "ccc"} {
 		t.Errorf("reviews are looked for since %s up to %s", got[0], got[1])
 	}
+}
+
+// What is not held now may ask later, when a person resumes it, its need is well
+// or its engine answers: its reviews are not done with.
+func TestApproverNotDoneYet(t *testing.T) {
+	down := at("bbb", true)
+	down.Down = true
+	for name, c := range map[string]struct {
+		now  reconciler.Status
+		done bool
+	}{
+		"converged":    {at("bbb", true, reconciler.Converged, reconciler.Drifted), true},
+		"nothing":      {at("bbb", true), true},
+		"suspended":    {at("bbb", true, reconciler.Converged, reconciler.Suspended), false},
+		"out of reach": {at("bbb", true, reconciler.Converged, reconciler.Degraded), false},
+		"needs":        {at("bbb", true, reconciler.Converged, reconciler.Waiting), false},
+		"conflict":     {at("bbb", true, reconciler.Conflict), false},
+		"working":      {at("bbb", false, reconciler.Converged), false},
+		"down":         {down, false},
+	} {
+		if got := wordsDone(c.now); got != c.done {
+			t.Errorf("%s: its reviews are done with: %t", name, got)
+		}
+	}
+}
+
+// What a forge did not take before a restart is said after it.
+func TestTellerDownOverRestart(t *testing.T) {
+	h := &house{news: make(chan struct{})}
+	b, book := newBoard(), filepath.Join(t.TempDir(), "book")
+	h.set(at("bbb", false, reconciler.Progressing))
+	b.down = &forge.Error{Op: "status", Class: forge.ErrUnreachable}
+	tried := make(chan struct{}, 1000)
+	stop := tell(t, h, counting{b, tried}, book)
+	h.set(at("bbb", true, reconciler.Converged))
+	<-tried
+	<-tried
+	stop()
+	b.set(func() { b.down = nil })
+	t.Cleanup(tell(t, h, b, book))
+	b.says(t, "bbb", "success 1 converged")
+}
+
+// Somebody who says something is heard at once, where the forge tells of it.
+func TestApproverKick(t *testing.T) {
+	h := &house{news: make(chan struct{})}
+	h.set(at("aaa", true, reconciler.Held))
+	asked := make(chan struct{}, 10)
+	log := logrus.New()
+	log.SetOutput(io.Discard)
+	a := &Approver{Environment: "prod", Forge: people{board: newBoard()}, Book: opened(t, filepath.Join(t.TempDir(), "book")), Status: h.status, Wait: h.wait, Interval: time.Hour, Log: log,
+		Since: func(context.Context, sources.Revision, sources.Revision) ([]sources.Revision, error) {
+			asked <- struct{}{}
+			return nil, nil
+		}}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() { defer close(done); a.Run(ctx) }()
+	<-asked
+	a.Kick()
+	<-asked
+	cancel()
+	<-done
 }
 
 // within looks again and again.

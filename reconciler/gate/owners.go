@@ -160,21 +160,23 @@ type Owned struct {
 	Spec   []byte // as declared, as JSON; nil: it is not declared any more
 	Now    *Face  // nil: it is not declared any more
 	Was    *Face  // with which it was applied last; nil: it never was
+	Said   *Face  // with which it was declared since, without a change of it; nil: not otherwise
 }
 
 // Of are the rules that a change falls under, in their order: of each field that
 // it alters the last rule that is for the field, or else the last one that is
 // for the resource. What makes, takes over, or destroys the whole falls under
 // the rules of all its fields, and of the resource. Taking a label away, or
-// moving a file, takes nothing from an owner: both faces count.
+// moving a file, takes nothing from an owner, nor does deleting what became
+// theirs without a change: all faces count.
 func (o Owners) Of(in Owned) []*OwnerRule {
 	if o.None() || in.Change.Action == schema.None || in.Change.Action == schema.Deferred {
 		return nil
 	}
 	fields, whole := in.fields()
 	hit := make([]bool, len(o.rules))
-	for _, f := range []*Face{in.Now, in.Was} {
-		if f == nil && (in.Now != nil || in.Was != nil) {
+	for i, f := range []*Face{in.Now, in.Was, in.Said} {
+		if f == nil && (i > 0 || in.Was != nil || in.Said != nil) {
 			continue
 		}
 		if f == nil {

@@ -67,7 +67,10 @@ type Owned struct {
 	// Face is what rules of owners saw of it when its owners were asked last.
 	// What was declared since without a change of it asked nobody. nil: it was
 	// applied before that was kept.
-	Face    *gate.Face `json:"face,omitempty"`
+	Face *gate.Face `json:"face,omitempty"`
+	// Said is what they would have seen of it when it was declared last. nil: it
+	// was applied before that was kept.
+	Said    *gate.Face `json:"said,omitempty"`
 	Settled Settled    `json:"settled,omitzero"`
 }
 

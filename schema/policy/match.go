@@ -101,19 +101,21 @@ func anyOf(globs []schema.Glob, s string) bool {
 type subject struct {
 	kind, file string
 	labels     map[string]string
-	was        map[string]string // of what is owned; of either kind may be those that match
-	unlabelled bool              // its labels are not known: they may be any
-	action     schema.Action     // "" of a resource
+	was        []map[string]string // of what is owned; any of all these may be those that match
+	wasFiles   []string            // likewise
+	unlabelled bool                // its labels are not known: they may be any
+	action     schema.Action       // "" of a resource
 }
 
 func (m *matcher) matches(s subject) bool {
-	if !anyOf(m.kinds, s.kind) || !anyOf(m.paths, s.file) {
+	in := anyOf(m.paths, s.file) || slices.ContainsFunc(s.wasFiles, func(file string) bool { return anyOf(m.paths, file) })
+	if !in || !anyOf(m.kinds, s.kind) {
 		return false
 	}
 	if s.action != "" && len(m.actions) > 0 && !slices.Contains(m.actions, s.action) {
 		return false
 	}
-	return m.labelled(s.labels) || s.was != nil && m.labelled(s.was) || s.unlabelled
+	return m.labelled(s.labels) || slices.ContainsFunc(s.was, m.labelled) || s.unlabelled
 }
 
 // labelled says whether labels are those that are wanted.

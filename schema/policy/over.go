@@ -189,7 +189,7 @@ func (s *Set) Wants(env string, c *schema.ChangeFacts) bool {
 }
 
 func (p *Policy) of(c *schema.ChangeFacts) bool {
-	return p.matcher.matches(subject{kind: c.Kind, file: c.File, labels: c.Labels, was: c.Was, unlabelled: c.WasUnknown, action: c.Action})
+	return p.matcher.matches(subject{kind: c.Kind, file: c.File, labels: c.Labels, was: c.Was, wasFiles: c.WasFiles, unlabelled: c.WasUnknown, action: c.Action})
 }
 
 // changeInput is what is filled into a policy over changes.

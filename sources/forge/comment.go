@@ -44,7 +44,7 @@ var lineEnds = strings.NewReplacer("\r\n", "\n", "\r", "\n")
 func normal(text string) string { return strings.TrimRight(lineEnds.Replace(text), " \t\n") }
 
 // cutNote ends what was cut.
-const cutNote = "\n\n*Cut here: this is more than a comment can hold. `aplomb plan` shows it all.*"
+const cutNote = "\n\n*Cut here: this is more than a comment can hold.*"
 
 // Cut shortens Markdown to limit bytes: at the end of a line, what was open
 // closed again, with a note. A limit too small for the note cuts at a letter.

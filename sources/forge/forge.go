@@ -80,6 +80,11 @@ type Forge interface {
 	// that there is from that branch into that base, unaltered.
 	Open(ctx context.Context, d Draft) (Proposal, error)
 
+	// File is where people read a file of this repository: at a whole commit
+	// hash, or as a branch has it now; at a line, where that is not 0. Empty where
+	// there is no such place. It asks nobody.
+	File(at, path string, line int) string
+
 	// Limits is what the forge can take. It asks nobody.
 	Limits() Limits
 }

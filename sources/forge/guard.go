@@ -28,6 +28,8 @@ func fallen(op string, err *error) {
 	*err = &Error{Op: op, Class: ErrUnreachable, Err: why}
 }
 
+func (g guarded) File(at, path string, line int) string { return g.forge.File(at, path, line) }
+
 func (g guarded) Proposals(ctx context.Context, branch string) (_ []Proposal, err error) {
 	defer fallen("list the proposals", &err)
 	return g.forge.Proposals(ctx, branch)

@@ -61,7 +61,7 @@ func address(text string) string {
 	if err != nil || u.Hostname() == "" {
 		return ""
 	}
-	path := strings.TrimSuffix(strings.Trim(u.Path, "/"), ".git")
+	path := strings.TrimRight(strings.TrimSuffix(strings.Trim(u.Path, "/"), ".git"), "/")
 	if path == "" {
 		return ""
 	}

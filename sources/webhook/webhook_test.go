@@ -325,7 +325,7 @@ func FuzzRepository(f *testing.F) {
 }
 
 func FuzzAddress(f *testing.F) {
-	for _, s := range []string{"git@github.com:a/b.git", "ssh://git@h:22/a/b", "https://u:p@h/a/b.git/", "h:", ":a", "https://h", "file:///a"} {
+	for _, s := range []string{"git@github.com:a/b.git", "ssh://git@h:22/a/b", "https://u:p@h/a/b.git/", "h:", ":a", "https://h", "file:///a", "0:0/.git"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {

@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"path/filepath"
 	"strings"
 
 	"github.com/aplomb-dev/aplomb/drivers"
@@ -62,6 +63,11 @@ func (d *Driver) prepare(ctx context.Context, s *stack, sp spec, files schema.Tr
 	}
 	if err := s.unpack(sp.Module, files); err != nil {
 		return nil, driverkit.Fail("copy the module of", s.handle, err)
+	}
+	if _, has := files.Get(path.Join(sp.Module, tfLockFile)); !has && s.lock != nil {
+		if err := s.put(filepath.Join(moduleDir, tfLockFile), s.lock); err != nil {
+			return nil, driverkit.Fail("copy the module of", s.handle, err)
+		}
 	}
 	vars, err := json.Marshal(sp.Vars)
 	if err != nil {

@@ -146,8 +146,11 @@ func (d *Driver) declared(rec *record, want *drivers.Desired) ([]drivers.Delta, 
 	if err != nil {
 		return nil, driverkit.Refuse("read", "spec", err, "")
 	}
-	if rec != nil && rec.Files != want.Files.Hash() {
-		diff = append(diff, drivers.Delta{Path: modulePath, Op: schema.Update, Before: quoted(rec.Files[:min(12, len(rec.Files))]), After: quoted(want.Files.Hash()[:12])})
+	switch { // the whole hash: an approval is for this very module, whatever another one would plan
+	case rec == nil:
+		diff = append(diff, drivers.Delta{Path: modulePath, Op: schema.Create, After: quoted(want.Files.Hash())})
+	case rec.Files != want.Files.Hash():
+		diff = append(diff, drivers.Delta{Path: modulePath, Op: schema.Update, Before: quoted(rec.Files), After: quoted(want.Files.Hash())})
 	}
 	if rec != nil && rec.Failed != "" {
 		diff = append(diff, drivers.Delta{Path: unfinished, Op: schema.Update, Before: quoted("failed"), After: quoted("done")})

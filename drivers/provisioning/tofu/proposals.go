@@ -66,11 +66,11 @@ func (p *Proposals) Apply(_ context.Context, c drivers.Change) (drivers.State, e
 }
 
 // Plan plans what is declared in a sandbox. What is declared as it was applied
-// last has nothing to do; what is no longer declared is planned by the driver,
-// since that runs what was applied before.
+// last has nothing to do; what is no longer declared is planned by Aside, since
+// that runs what was applied before.
 func (p *Proposals) Plan(ctx context.Context, it drivers.Item, state drivers.State) (drivers.Change, error) {
 	if it.Want == nil || it.ID.Kind != Kind {
-		return p.Driver.Plan(ctx, it, state)
+		return (&Aside{p.Driver}).Plan(ctx, it, state)
 	}
 	driverkit.Place(&it, state)
 	c := drivers.Change{ID: it.ID, Handle: it.Handle, Action: schema.None}

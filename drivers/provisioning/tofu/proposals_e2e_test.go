@@ -279,3 +279,46 @@ func TestProposalNetwork(t *testing.T) {
 		}
 	}
 }
+
+// TestProposalOfDeletion: that a stack goes is shown as the driver plans it, and
+// leaves the stack alone, with the plan that is about to be applied.
+func TestProposalOfDeletion(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	d := w.driver(t.TempDir())
+	r := drivertest.NewResource(t, d, Kind, "goes", w.things(t, thingsVars{Names: names(2), Content: "one"}, ""))
+	settle(t, r)
+	r.Item.Want = nil
+	own := r.Plan()
+	list := func() (all []string) {
+		for _, dir := range []string{"", stateDir, moduleDir} {
+			entries, err := os.ReadDir(filepath.Join(d.Dir, d.Env, "goes", dir))
+			drivertest.Must(t, err)
+			for _, e := range entries {
+				info, err := e.Info()
+				drivertest.Must(t, err)
+				all = append(all, fmt.Sprint(dir, e.Name(), info.Size(), info.ModTime()))
+			}
+		}
+		return all
+	}
+	before := list()
+	for _, p := range []drivers.Driver{&Aside{d}, &Proposals{Driver: d}, &drivers.Withheld{Driver: &Aside{d}}} {
+		states, err := p.Observe(t.Context(), []drivers.Item{r.Item})
+		drivertest.Must(t, err)
+		got, err := p.Plan(t.Context(), r.Item, states[0])
+		drivertest.Must(t, err)
+		if got.Action != schema.Delete || len(got.Diff) == 0 || !reflect.DeepEqual(got.Diff, own.Diff) || !reflect.DeepEqual(got.Before, own.Before) {
+			t.Errorf("a proposal's plan is another:\n%+v\n%+v", got, own)
+		}
+	}
+	if after := list(); !reflect.DeepEqual(before, after) {
+		t.Errorf("the stack is touched:\n%q\n%q", before, after)
+	}
+	if left, err := os.ReadDir(filepath.Join(d.Dir, d.Env, asideDir)); err != nil || len(left) > 0 {
+		t.Errorf("%v is left, %v", left, err)
+	}
+	if _, err := r.Apply(own); err != nil || len(w.made(t)) > 0 {
+		t.Errorf("the plan of before: %v, %v", err, w.made(t))
+	}
+}

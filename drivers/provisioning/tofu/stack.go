@@ -42,7 +42,11 @@ const (
 )
 
 // stack is a stack's folder. Whoever writes to it holds the lock of its handle.
-type stack struct{ name, handle, dir string }
+type stack struct {
+	name, handle, dir string
+
+	lock []byte // of a copy: which providers the tool has chosen for the module; nil: it chooses
+}
 
 // record is what is known of a stack since its last apply. It holds no secret.
 type record struct {

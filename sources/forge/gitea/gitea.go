@@ -69,6 +69,15 @@ func (f *Forge) Limits() forge.Limits {
 	return forge.Limits{Comment: 65536, Description: 255, Context: 255}
 }
 
+// File implements forge.Forge.
+func (f *Forge) File(at, path string, line int) string {
+	kind := "branch"
+	if forge.IsCommit(at) {
+		kind = "commit"
+	}
+	return forge.FileURL(f.url+"/"+f.owner+"/"+f.name+"/src/"+kind, at, path, line)
+}
+
 // subject names the repository, or what of it, in errors.
 func (f *Forge) subject(of ...string) string {
 	return strings.Join(append([]string{f.owner + "/" + f.name}, of...), "#")

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 
 	api "code.gitea.io/sdk/gitea"
 
@@ -74,6 +75,9 @@ func proposal(pr *api.PullRequest) forge.Proposal {
 	}
 	if pr.Head != nil {
 		p.Head, p.HeadBranch = pr.Head.Sha, pr.Head.Ref
+		if strings.HasPrefix(p.HeadBranch, "refs/") { // of a branch that is gone only the label has the name
+			p.HeadBranch = pr.Head.Name
+		}
 		// The repository of a fork that was deleted is null.
 		p.Fork = pr.Base == nil || pr.Head.Repository == nil || pr.Head.RepoID != pr.Base.RepoID
 	}

@@ -34,6 +34,7 @@ type Config struct {
 // Forge is one repository on GitHub.
 type Forge struct {
 	owner, name string
+	web         string // where people see the repository
 	client      *api.Client
 	app         *appToken // nil: a token
 
@@ -65,9 +66,20 @@ func New(c Config) (*Forge, error) {
 		}
 		server.Credential = f.app
 	}
+	f.web = webOf(c.URL) + "/" + c.Repository
 	var err error
 	f.client, err = dial(server)
 	return f, err
+}
+
+// webOf is where people find the server whose API is at url: Enterprise Server
+// has it below its own address.
+func webOf(url string) string {
+	url = strings.TrimRight(url, "/")
+	if url == PublicURL {
+		return "https://github.com"
+	}
+	return strings.TrimSuffix(url, "/api/v3")
 }
 
 // dial is GitHub's own client over our transport, which knows the limits, and
@@ -84,6 +96,11 @@ func dial(s forge.Server) (*api.Client, error) {
 // Limits are GitHub's own.
 func (f *Forge) Limits() forge.Limits {
 	return forge.Limits{Comment: 65536, Description: 140, Context: 255}
+}
+
+// File implements forge.Forge.
+func (f *Forge) File(at, path string, line int) string {
+	return forge.FileURL(f.web+"/blob", at, path, line)
 }
 
 // subject names the repository, or what of it, in errors.

@@ -34,6 +34,7 @@ type Config struct {
 // Forge is one project on a GitLab.
 type Forge struct {
 	project string
+	web     string // where people see the project
 	client  *api.Client
 
 	writing sync.Mutex // from looking for our comment or status to writing it
@@ -67,7 +68,8 @@ func New(c Config) (*Forge, error) {
 	if err != nil {
 		return nil, forge.Fail(op, c.Project, err)
 	}
-	return &Forge{project: strings.Trim(c.Project, "/"), client: client, bases: map[string]string{}}, nil
+	project := strings.Trim(c.Project, "/")
+	return &Forge{project: project, web: server.URL + "/" + project, client: client, bases: map[string]string{}}, nil
 }
 
 // nobody is how GitLab's client is told that the transport says who we are.
@@ -82,6 +84,11 @@ func (nobody) Header(context.Context) (string, string, error) { return "User-Age
 // Limits are GitLab's own.
 func (f *Forge) Limits() forge.Limits {
 	return forge.Limits{Comment: 1_000_000, Description: 255, Context: 255}
+}
+
+// File implements forge.Forge.
+func (f *Forge) File(at, path string, line int) string {
+	return forge.FileURL(f.web+"/-/blob", at, path, line)
 }
 
 // subject names the project, or what of it, in errors.

@@ -95,6 +95,9 @@ func (p *Plain) Limits() forge.Limits {
 	return forge.Limits{Comment: 1 << 20, Description: 140, Context: 255}
 }
 
+// File implements forge.Forge: there is nothing to read it with but git.
+func (p *Plain) File(string, string, int) string { return "" }
+
 // Members implements forge.Forge: there are no teams.
 func (p *Plain) Members(_ context.Context, team string) ([]forge.Account, error) {
 	return nil, &forge.Error{
