@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/aplomb-dev/aplomb/reconciler/gate"
-	"github.com/aplomb-dev/aplomb/reconciler/plan"
 	"github.com/aplomb-dev/aplomb/reconciler/store"
 	"github.com/aplomb-dev/aplomb/schema"
 	"github.com/aplomb-dev/aplomb/sources"
@@ -47,7 +46,7 @@ func (r *Reconciler) Approve(ctx context.Context, by string, yes Yes) ([]Planned
 		if c.Action == schema.Deferred {
 			continue // it asks once it is known
 		}
-		a.Changes = append(a.Changes, plan.Mask(r.cfg.ID, r.core.w.Targets[c.ID.Target].Identity, c.Change))
+		a.Changes = append(a.Changes, r.masked(c))
 	}
 	before := r.core.w.Approvals
 	approvals := append(slices.Clone(before), a)

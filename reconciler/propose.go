@@ -65,10 +65,17 @@ func (r *Reconciler) shown() Proposed {
 	got := Proposed{Plan: r.planNow()}
 	for _, c := range got.Plan.Changes {
 		if c.Action != schema.Deferred {
-			got.Shown = append(got.Shown, plan.Mask(r.cfg.ID, r.core.w.Targets[c.ID.Target].Identity, c.Change))
+			got.Shown = append(got.Shown, r.masked(c))
 		}
 	}
 	return got
+}
+
+// masked is a change of now as an approval keeps it. It is called with mu held.
+func (r *Reconciler) masked(c PlannedChange) plan.Masked {
+	m := plan.Mask(r.cfg.ID, r.core.w.Targets[c.ID.Target].Identity, c.Change)
+	m.Declared = c.declared
+	return m
 }
 
 // proposal is a source of one tree. Whoever gave the tree closes it.

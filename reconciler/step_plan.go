@@ -174,6 +174,9 @@ func (w *World) PlanMade(p PlanCall, c drivers.Change, err error) {
 		n.flaps, n.applied = 0, ""
 	} else {
 		n.Plan.Masked = plan.Mask(w.Env.ID, w.Targets[n.ID.Target].Identity, c)
+		if p.decl != nil {
+			n.Plan.Masked.Declared = plan.Declared(p.decl.Res)
+		}
 		n.Plan.Digest = n.Plan.Masked.Digest()
 	}
 }

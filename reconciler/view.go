@@ -162,6 +162,8 @@ type PlannedChange struct {
 	Pos        schema.Pos         `json:"pos,omitzero"`         // of the declaration; of a deletion: where it was
 	Use        *schema.Use        `json:"use,omitempty"`        // of a template, that yields or yielded it
 	Was        string             `json:"was,omitempty"`        // of a deletion: the revision that applied it last
+
+	declared string // plan.Masked.Declared
 }
 
 // Timed says that a change waits for its time, and for nobody: there is nothing

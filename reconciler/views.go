@@ -139,7 +139,7 @@ func (r *Reconciler) planNow() PlanView {
 func plannedChange(w *World, n *Node, e *Eval, d *Decision) PlannedChange {
 	c := PlannedChange{
 		Change: n.Plan.Change, Layer: n.Layer, Digest: n.Plan.Digest, Held: e.Held, Shut: e.Shut, Owners: e.Owners, Changed: e.Changed,
-		Blocked: e.Blocked, Refused: e.Refused, Violations: e.Said, Drift: e.Drift,
+		Blocked: e.Blocked, Refused: e.Refused, Violations: e.Said, Drift: e.Drift, declared: n.Plan.Masked.Declared,
 	}
 	c.Opaque, c.Secrets = nil, nil
 	if n.Decl == nil {

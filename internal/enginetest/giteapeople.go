@@ -66,7 +66,7 @@ func (g *GiteaServer) merge(t testing.TB, as, repository string, number int64, h
 		Commit string `json:"merge_commit_sha"`
 	}
 	Eventually(t, "merged", func() bool {
-		g.Call(t, g.User(t, as), http.MethodPost, at+"/merge", object{"Do": how}, nil) // refused while it is being checked
+		g.Call(t, g.User(t, as), http.MethodPost, at+"/merge", object{"Do": how, "delete_branch_after_merge": true}, nil) // refused while it is being checked
 		g.Must(t, g.Token, http.MethodGet, at, nil, &got)
 		return got.Merged
 	})

@@ -18,6 +18,7 @@ import (
 	"github.com/aplomb-dev/aplomb/reconciler/plan"
 	"github.com/aplomb-dev/aplomb/sources"
 	"github.com/aplomb-dev/aplomb/sources/forge"
+	"github.com/aplomb-dev/aplomb/sources/git"
 )
 
 // Approver turns the reviews of merged proposals, and the comments of people who
@@ -60,6 +61,7 @@ type Approver struct {
 	rolls map[string][]forge.Account // members by team, as this look found them
 	wrote []forge.Account            // what came from Upstream, likewise
 	lower []forge.Proposal           // that it came by there
+	many  bool                       // more came at once than was looked at: others may have written, too
 
 	unshown map[string]bool // merged commits of which it was told that no plan of them was shown
 }
@@ -154,7 +156,7 @@ func (a *Approver) look(ctx context.Context, last, rev sources.Revision) error {
 		return err
 	}
 	seen := map[string]bool{}
-	a.rolls = map[string][]forge.Account{}
+	a.rolls, a.many = map[string][]forge.Account{}, len(came) >= git.MaxSince
 	for _, r := range came {
 		merged, err := a.Forge.Origin(ctx, a.Branch, r.ID)
 		if err != nil {
@@ -209,6 +211,10 @@ func (a *Approver) proposal(ctx context.Context, p forge.Proposal) error {
 		}
 		return nil
 	}
+	if why := a.anybodys(p); why != "" {
+		a.Log.WithFields(logrus.Fields{"env": a.Environment, "proposal": p.ID}).Warn(why + ": its reviews approve nothing, since its author could be who reviews")
+		return nil
+	}
 	if last, ok := a.Book.seen(p.Head, time.Now()); ok && a.WasShown != nil {
 		a.WasShown(p.ID, last.At, last.Shown)
 	}
@@ -247,6 +253,18 @@ func (a *Approver) proposal(ctx context.Context, p forge.Proposal) error {
 	return nil
 }
 
+// anybodys says why nobody knows who wrote a proposal of aplomb's own.
+func (a *Approver) anybodys(p forge.Proposal) string {
+	switch {
+	case !madeBy(a.Environment, p):
+	case !a.Book.knows(made(p.Head)):
+		return "somebody else has pushed to a proposal of aplomb's own"
+	case a.Upstream != "" && a.many:
+		return "with a proposal of aplomb's own more commits came than are looked at"
+	}
+	return ""
+}
+
 // yes is a word of somebody who agrees.
 type yes struct {
 	by     forge.Account
@@ -271,6 +289,10 @@ func (a *Approver) count(ctx context.Context, p forge.Proposal, w yes) error {
 	}
 	if !ok || !strings.HasPrefix(shown.Digest, w.digest) {
 		return nil // given before there was a plan to see, or to another one
+	}
+	if w.digest != "" && !w.at.IsZero() && a.Book.ambiguous(w.digest, shown.Digest) {
+		a.Log.WithFields(logrus.Fields{"env": a.Environment, "proposal": p.ID}).Warn(w.why + " by " + w.by.Name + " names several plans: it approves none; let it give more digits")
+		return nil
 	}
 	counts, speaks, err := a.entitled(ctx, w)
 	if err != nil || !counts && len(speaks) == 0 {

@@ -159,6 +159,19 @@ func (b *Book) Asked(head, branch, by string) bool {
 	return known
 }
 
+// ambiguous says whether a digest that begins so was shown that is another one
+// than digest: few digits are found twice by who tries for long enough.
+func (b *Book) ambiguous(begin, digest string) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, all := range b.pages {
+		if slices.ContainsFunc(all, func(p page) bool { return strings.HasPrefix(p.Digest, begin) && p.Digest != digest }) {
+			return true
+		}
+	}
+	return false
+}
+
 // first is since when something stands on a proposal; zero: it never did.
 func (b *Book) first(head string) time.Time {
 	b.mu.Lock()

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -125,7 +126,8 @@ func (d *Desk) look(ctx context.Context, jobs *sync.WaitGroup) error {
 	if err != nil {
 		return err
 	}
-	if len(open) > mostPlanned {
+	open = slices.DeleteFunc(open, func(p forge.Proposal) bool { return p.Draft && !d.Drafts || p.Fork && !d.Forks })
+	if len(open) > mostPlanned { // of those that are planned at all: anybody can open others
 		d.Log.WithFields(logrus.Fields{"env": d.Environment, "open": len(open)}).Warn("too many proposals are open: only the oldest are planned")
 		open = open[:mostPlanned]
 	}
@@ -150,9 +152,6 @@ func (d *Desk) arrange(ctx context.Context, jobs *sync.WaitGroup, open []forge.P
 	there = map[string]bool{}
 	now := time.Now()
 	for _, p := range open {
-		if p.Draft && !d.Drafts || p.Fork && !d.Forks {
-			continue
-		}
 		there[p.ID] = true
 		key, tries := p.Head+" "+tip, 0
 		if j := d.jobs[p.ID]; j != nil {

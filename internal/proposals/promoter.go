@@ -144,7 +144,11 @@ func (p *Promoter) commit(ctx context.Context, up Upstream, it *promotion) (bool
 	if it.from.Tree != "" && it.from.Tree == it.onto.Tree && up.Source.Below() == p.Source.Below() {
 		return false, nil // it came there another way, such as squashed
 	}
-	if _, err := up.Source.Branch(ctx, git.Branch{Name: p.name(), Base: it.from.ID}); err != nil {
+	head, err := up.Source.Branch(ctx, git.Branch{Name: p.name(), Base: it.from.ID})
+	if err == nil {
+		_, err = p.Book.count(made(head))
+	}
+	if err != nil {
 		return false, err
 	}
 	merged, err := p.Source.Merge(ctx, "refs/heads/"+p.name(), it.from.ID)
@@ -177,7 +181,10 @@ func (p *Promoter) copy(ctx context.Context, up Upstream, it *promotion) (_ bool
 		return false, err
 	}
 	message := fmt.Sprintf("Promote %s from %s to %s", it.from.Short(), p.After, p.Environment)
-	_, err = p.Source.Branch(ctx, git.Branch{Name: p.name(), Base: it.onto.ID, Edits: it.files, Message: message})
+	head, err := p.Source.Branch(ctx, git.Branch{Name: p.name(), Base: it.onto.ID, Edits: it.files, Message: message})
+	if err == nil {
+		_, err = p.Book.count(made(head))
+	}
 	return true, err
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"slices"
@@ -220,6 +221,11 @@ func TestFindings(t *testing.T) {
 // asked again, and what was told before stands.
 func TestWhichArePlanned(t *testing.T) {
 	s := newStage(t, func(d *Desk) { d.Drafts = true })
+	s.board.set(func() { // anybody can open as many
+		for i := range mostPlanned {
+			s.board.open = append(s.board.open, forge.Proposal{ID: fmt.Sprint("fork", i), Branch: "main", State: forge.Open, Fork: true})
+		}
+	})
 	fork := s.propose("8", func(p *forge.Proposal) { p.Fork = true }, "a.yaml", "2")
 	draft := s.propose("9", func(p *forge.Proposal) { p.Draft = true }, "a.yaml", "2")
 	s.status(draft, "success aplomb/plan: prod 2 changes, update at worst")

@@ -97,10 +97,14 @@ func (r *Reverter) propose(ctx context.Context, q *reconciler.Rollback, undone g
 	title := fmt.Sprintf("Revert to %s: %s does not converge at %s", q.To.Short(), r.Environment, q.Quarantined.Short())
 	name := git.BranchPrefix + "revert-" + r.Environment + "-" + q.Quarantined.Short()
 	message := title + "\n\n" + strings.Join(q.Faults, "\n")
-	if _, err := r.Source.Branch(ctx, git.Branch{Name: name, Base: q.Quarantined.ID, Edits: undone.Edits, Message: message}); err != nil {
+	commit, err := r.Source.Branch(ctx, git.Branch{Name: name, Base: q.Quarantined.ID, Edits: undone.Edits, Message: message})
+	if err == nil {
+		_, err = r.Book.count(made(commit))
+	}
+	if err != nil {
 		return err
 	}
-	_, err := r.Forge.Open(ctx, forge.Draft{Branch: name, Base: r.Branch, Title: title, Body: r.body(q, undone, came)})
+	_, err = r.Forge.Open(ctx, forge.Draft{Branch: name, Base: r.Branch, Title: title, Body: r.body(q, undone, came)})
 	return err
 }
 

@@ -93,7 +93,11 @@ func (s *Setter) Set(ctx context.Context, w Wanted) (*forge.Proposal, error) {
 		got.Said[i] = line(got.Said[i], mostSaid)
 	}
 	message := title + "\n\n" + strings.Join(got.Said, "\n")
-	if _, err := s.Source.Branch(ctx, git.Branch{Name: name, Base: head.ID, Edits: []git.Edit{{Path: got.Path, Data: got.Data}}, Message: message}); err != nil {
+	commit, err := s.Source.Branch(ctx, git.Branch{Name: name, Base: head.ID, Edits: []git.Edit{{Path: got.Path, Data: got.Data}}, Message: message})
+	if err == nil {
+		_, err = s.Book.count(made(commit))
+	}
+	if err != nil {
 		return nil, err
 	}
 	p, err := s.Forge.Open(ctx, forge.Draft{Branch: name, Base: s.Branch, Title: title, Body: s.body(w)})
@@ -178,6 +182,18 @@ func (s *Setter) details(w Wanted, got Edited) string {
 		_, _ = fmt.Fprintf(&b, "Why: %s\n", code(w.Why))
 	}
 	return b.String()
+}
+
+// made is how the book remembers the commits that this environment proposed.
+func made(commit string) string { return "made " + commit }
+
+// madeBy says whether a branch of this repository is one that an environment
+// proposes by itself.
+func madeBy(environment string, p forge.Proposal) bool {
+	return !p.Fork && slices.ContainsFunc([]string{"set-", "revert-", "promote-"}, func(what string) bool {
+		rest, ours := strings.CutPrefix(p.HeadBranch, git.BranchPrefix+what+environment)
+		return ours && (rest == "" || rest[0] == '-')
+	})
 }
 
 // asked is how the book remembers who asked for a proposal: it is theirs, whoever

@@ -83,6 +83,7 @@ func failed(what, on string, err error) error {
 
 // build makes the root, the network and the limits.
 func (s *Spec) build() error {
+	_ = os.WriteFile("/proc/self/oom_score_adj", []byte("1000"), 0) // where memory is short, what strangers run ends first
 	if err := s.tree(); err != nil {
 		return err
 	}

@@ -47,6 +47,9 @@ func Between(then, now Masked) []Difference {
 		all = append(all, lived(then.Before, now.Before)...)
 	}
 	all = append(all, fieldsBetween(then, now)...)
+	if otherwiseDeclared(then, now) {
+		all = append(all, Difference{What: "declaration", Then: "one with what is known after apply", Now: "another one"})
+	}
 	if len(all) == 0 { // such as a change that was deferred and is so again
 		all = append(all, Difference{What: "change", Then: string(then.Action), Now: string(now.Action)})
 	}

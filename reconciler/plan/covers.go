@@ -3,6 +3,7 @@ package plan
 import (
 	"bytes"
 	"encoding/json"
+	"slices"
 
 	"github.com/aplomb-dev/aplomb/drivers"
 	"github.com/aplomb-dev/aplomb/schema"
@@ -10,13 +11,15 @@ import (
 
 // Covers decides whether what was approved then still covers what would run
 // now: the same digest; or a milder action on the same thing, with every known
-// field equal and unknown ones filled in. A deferred change is never covered:
-// it asks once it is known.
+// field equal and unknown ones filled in by what was declared then. A deferred
+// change is never covered: it asks once it is known.
 func Covers(then, now Masked) bool {
 	switch {
 	case then.Action == schema.Deferred || now.Action == schema.Deferred:
 		return false
 	case then.Environment != now.Environment || then.ID != now.ID || then.Handle != now.Handle || then.Target != now.Target:
+		return false
+	case otherwiseDeclared(then, now):
 		return false
 	case then.Digest() == now.Digest():
 		return true
@@ -26,6 +29,12 @@ func Covers(then, now Masked) bool {
 		return false
 	}
 	return diffCovers(then.Diff, now.Diff, now.Action)
+}
+
+// otherwiseDeclared says whether something else is declared than what was to fill
+// in what was not known.
+func otherwiseDeclared(then, now Masked) bool {
+	return then.Declared != now.Declared && slices.ContainsFunc(then.Diff, func(d drivers.Delta) bool { return d.Unknown })
 }
 
 // diffCovers: no field that was not shown, none that was known and differs,

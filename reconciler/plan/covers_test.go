@@ -42,6 +42,34 @@ func with(m plan.Masked, alter func(*plan.Masked)) plan.Masked {
 	return m
 }
 
+// What was not known is approved as what was declared: a literal in the place of
+// the reference was not, and is said to be something else.
+func TestCoversWhatWasDeclared(t *testing.T) {
+	of := func(declared string) func(*plan.Masked) {
+		r := &schema.Resource{Spec: json.RawMessage(declared)}
+		return func(m *plan.Masked) { m.Declared = plan.Declared(r) }
+	}
+	ref, evil := of(`{"value":"@{x/y.z}"}`), of(`{"value":"evil"}`)
+	then := with(masked(schema.Create, unknown("/value", schema.Create, "", `"@{x/y.z}"`)), ref)
+	known := masked(schema.Create, delta("/value", schema.Create, "", `"evil"`))
+	if now := with(known, ref); !plan.Covers(then, now) {
+		t.Error("what the reference answered is not covered")
+	}
+	now := with(known, evil)
+	if plan.Covers(then, now) {
+		t.Error("a literal in the place of a reference is covered")
+	}
+	if d := plan.Between(then, now); len(d) != 1 || d[0].What != "declaration" {
+		t.Errorf("%+v", d)
+	}
+	if known := with(known, evil); known.Digest() != masked(schema.Create, delta("/value", schema.Create, "", `"evil"`)).Digest() {
+		t.Error("it is part of the digest")
+	}
+	if !plan.Covers(with(known, ref), now) {
+		t.Error("what was known is covered however it was declared")
+	}
+}
+
 func TestCovers(t *testing.T) {
 	const create, update, remove, replace = schema.Create, schema.Update, schema.Delete, schema.Replace
 	size := delta("/size", update, "1", "2")

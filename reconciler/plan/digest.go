@@ -23,6 +23,11 @@ const digestFormat = 1
 // Masked is a change as an approval keeps it: nothing of it is secret, and
 // everything that the digest covers is in it.
 type Masked struct {
+	// Declared is a hash of what was declared, references as text: what is not
+	// known yet is approved as what that will answer, and nothing else. It is no
+	// part of the digest.
+	Declared string `json:"declared,omitempty"`
+
 	Environment string          `json:"environment"` // id
 	ID          schema.ID       `json:"id"`
 	Handle      string          `json:"handle"`
@@ -48,8 +53,17 @@ func Mask(environment, target string, c drivers.Change) Masked {
 	return m
 }
 
+// Declared is Masked.Declared of a declaration.
+func Declared(r *schema.Resource) string {
+	h := sha256.New()
+	_, _ = h.Write(Canonical(r.Spec))
+	_, _ = h.Write([]byte("\n" + r.Files.Hash()))
+	return hex.EncodeToString(h.Sum(nil))
+}
+
 // Digest is SHA-256, in hex, over the versioned canonical JSON of m.
 func (m Masked) Digest() string {
+	m.Declared = ""
 	b, err := json.Marshal(struct {
 		Format int `json:"format"`
 		Masked

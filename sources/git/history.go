@@ -65,11 +65,11 @@ func (s *store) walk(ctx context.Context, from plumbing.Hash, visit func(*object
 	return nil
 }
 
-// maxSince bounds how many revisions are told of one step.
-const maxSince = 500
+// MaxSince bounds how many revisions are told of one step.
+const MaxSince = 500
 
 // Since are the revisions that newer contains and older does not, the newest
-// first and at most maxSince; where older is none, newer alone.
+// first and at most MaxSince; where older is none, newer alone.
 func (s *Source) Since(ctx context.Context, older, newer sources.Revision) ([]sources.Revision, error) {
 	all, err := s.since(ctx, older, newer)
 	if err != nil {
@@ -104,5 +104,5 @@ func (s *Source) since(ctx context.Context, older, newer sources.Revision) ([]so
 		all = append(all, rev)
 	}
 	slices.SortStableFunc(all, func(a, b sources.Revision) int { return b.At.Compare(a.At) })
-	return all[:min(len(all), maxSince)], nil
+	return all[:min(len(all), MaxSince)], nil
 }

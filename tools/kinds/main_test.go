@@ -92,7 +92,7 @@ func TestConfigPage(t *testing.T) {
 	}
 	text := configPage(fields, doc)
 	for _, line := range []string{
-		"\n- `data`, `string`, required: ", "\n  - `api.tokens`, ", "\n    - `api.tokens[].role`, `\"viewer\" | \"approver\" | \"operator\"`, required: ",
+		"\n- `data`, `string`, required: ", "\n  - `api.tokens`, ", "\n    - `api.tokens[].role`, `\"viewer\" | \"proposer\" | \"approver\" | \"operator\"`, required: ",
 		"\n  - `environments.NAME.source`, ", "\n    - `environments.NAME.targets.NAME.engine`, ", "\n      - `environments.NAME.gates.budget.deletes`, `int & >=0 & <=1000000`, default `5`: ",
 	} {
 		if !strings.Contains(text, line) {

@@ -98,7 +98,11 @@ func (d *Driver) contentDelta(it drivers.Item, state drivers.State, live liveFil
 	}
 	after := shownText(data, "")
 	if err != nil || len(data) > MaxShown { // it was made with texts that stand for values
-		after = standIn(it.Want, unknown, secret)
+		source, err := sourceOf(it.Want)
+		if err != nil {
+			return wantedContent{}, err
+		}
+		after = standIn(it.Want, unknown, secret, source)
 	}
 	var out wantedContent
 	switch {
@@ -167,8 +171,9 @@ func under(m map[schema.Path]string) []schema.Path {
 	return paths
 }
 
-// standIn tells a content that cannot be made yet by what it is made of.
-func standIn(want *drivers.Desired, unknown, secret []schema.Path) string {
+// standIn tells a content that cannot be made yet by what it is made of: all of
+// it, by a hash, since whoever approves it agrees to that alone.
+func standIn(want *drivers.Desired, unknown, secret []schema.Path, source string) string {
 	var parts []string
 	for _, p := range unknown {
 		parts = append(parts, p.String()+" = "+want.Unknown[p])
@@ -176,7 +181,7 @@ func standIn(want *drivers.Desired, unknown, secret []schema.Path) string {
 	for _, p := range secret {
 		parts = append(parts, p.String()+" = "+textAt(want.Spec, p))
 	}
-	return fmt.Sprintf("[%s; files %s]", strings.Join(parts, ", "), want.Files.Hash())
+	return fmt.Sprintf("[%s; made of %s]", strings.Join(parts, ", "), source)
 }
 
 // textAt is the text at a path of a spec, where a secret stands as its token.

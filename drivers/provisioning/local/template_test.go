@@ -220,6 +220,20 @@ func TestCrashAfterSecretCreate(t *testing.T) {
 	}))
 }
 
+// A large content that holds a secret is told by a hash of all that it is made of:
+// an approval of it is for that alone.
+func TestLargeTemplateWithSecret(t *testing.T) {
+	d := newDriver(t)
+	shown := func(user string) string {
+		want := templated(t, "user={{.USER}} pass={{.PW}}"+strings.Repeat("x", MaxShown), map[string]any{"USER": user, "PW": schema.Token(drivertest.Fingerprint([]byte(canary)))})
+		want.Secrets = map[schema.Path]string{"/vars/PW": "@{local.secret/pw.value}"}
+		return text(t, drivertest.NewResource(t, d, FileKind, "t", want).Plan().Diff)
+	}
+	if one, other := shown("ana"), shown("eve"); one == other || one != shown("ana") {
+		t.Errorf("%s\n%s", one, other)
+	}
+}
+
 // What a template makes of a secret is what the plan showed, with the secret
 // in the place of its token; a template that looks at it is refused, so that
 // nothing is written that nobody has seen.

@@ -152,6 +152,7 @@ func origin(t *testing.T, d *desk) {
 	same(t, "state", got[0].State, forge.Merged)
 	same(t, "merge commit", got[0].MergeCommit, commit)
 	same(t, "head", got[0].Head, head)
+	same(t, "head's branch, be it gone", got[0].HeadBranch, "topic")
 	if got := must[[]forge.Proposal](t)(d.f.Origin(ctx, "release", commit)); len(got) != 0 {
 		t.Errorf("it was merged into another branch: %v", got)
 	}
