@@ -36,6 +36,24 @@ func (r *Reconciler) WasShown(proposal string, at time.Time, shown []plan.Masked
 	}
 }
 
+// Heard says that somebody's word is still there where it was given: what
+// Reviewed recorded of them for a digest with these words. Safe for concurrent
+// use.
+func (r *Reconciler) Heard(by, digest, why string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	approvals := slices.Clone(r.core.w.Approvals)
+	for i, a := range approvals {
+		if a.Elsewhere && a.By == by && a.ID == digest && a.Why == why {
+			stale := time.Since(a.Heard) > gate.HeardTime/2
+			if approvals[i].Heard = time.Now(); stale {
+				nudge(r.wake)
+			}
+		}
+	}
+	r.core.w.Approvals = approvals
+}
+
 // Reviewed records a person's yes that was given where a proposal is reviewed,
 // to the very changes that were shown there: Proposed.Shown. Its ID is the
 // digest of the plan that they are from; its time is now. Saying so again
@@ -47,7 +65,8 @@ func (r *Reconciler) Reviewed(ctx context.Context, a gate.Approval) error {
 	if len(a.Changes) == 0 || slices.ContainsFunc(r.core.w.Approvals, given) {
 		return nil
 	}
-	a.At, a.Changes = time.Now(), slices.Clone(a.Changes)
+	a.At, a.Changes, a.Elsewhere = time.Now(), slices.Clone(a.Changes), true
+	a.Heard = a.At
 	held := slices.DeleteFunc(slices.Clone(r.planNow().Changes), func(c PlannedChange) bool { return len(c.Held) == 0 })
 	before := r.core.w.Approvals
 	approvals := append(slices.Clone(before), a)

@@ -15,23 +15,13 @@ func (t *turn) gate(n *Node, e *Eval) bool {
 	c := &n.Plan.Change
 	e.Drift = n.drift()
 	in := t.judgement(n, e.Drift)
-	e.Held = gate.Judge(in, t.approved)
-	if !e.Drift && !in.Finishing && !t.goesDown(n) {
-		e.Held = append(e.Held, gate.JudgeReviews(n.Plan.Masked, t.Env.Gates.Reviews, t.approved)...)
-		e.Shut = t.shut(n)
-		e.Owners = gate.JudgeOwners(n.Plan.Masked, t.owners(n), t.approved)
-		for _, r := range e.Owners {
-			e.Held = append(e.Held, r.String())
-		}
-	}
 	judged := false
 	if e.Said, judged = t.judged(n, e); !judged {
 		return false
 	}
-	r := gate.JudgePolicies(n.Plan.Masked, against(e.Said, e.Drift, n), t.approved)
-	e.Held, e.Blocked, e.Refused = append(e.Held, r.Why...), r.By, r.Final
-	if e.Shut != "" {
-		e.Held = append(e.Held, e.Shut)
+	t.people(n, e, in, t.approved)
+	if t.stale && len(e.Held) == 0 { // it would go: is all that lets it still said?
+		t.people(n, e, in, t.heard)
 	}
 	if len(e.Held) > 0 {
 		e.Changed = t.changed(n)
@@ -61,6 +51,25 @@ func (t *turn) gate(n *Node, e *Eval) bool {
 		return true
 	}
 	return false
+}
+
+// people says what wants a person, or has to wait for its time, where these
+// approvals count.
+func (t *turn) people(n *Node, e *Eval, in gate.Input, approved gate.Index) {
+	e.Held = gate.Judge(in, approved)
+	if !e.Drift && !in.Finishing && !t.goesDown(n) {
+		e.Held = append(e.Held, gate.JudgeReviews(n.Plan.Masked, t.Env.Gates.Reviews, approved)...)
+		e.Shut = t.shut(n)
+		e.Owners = gate.JudgeOwners(n.Plan.Masked, t.owners(n), approved)
+		for _, r := range e.Owners {
+			e.Held = append(e.Held, r.String())
+		}
+	}
+	r := gate.JudgePolicies(n.Plan.Masked, against(e.Said, e.Drift, n), approved)
+	e.Held, e.Blocked, e.Refused = append(e.Held, r.Why...), r.By, r.Final
+	if e.Shut != "" {
+		e.Held = append(e.Held, e.Shut)
+	}
 }
 
 // against leaves out what does not speak against a change: putting back what

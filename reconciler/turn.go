@@ -98,6 +98,9 @@ const (
 // for nothing and writes nothing; given the same World it decides the same.
 func Turn(w *World) *Decision {
 	t := &turn{World: w, approved: gate.NewIndex(w.Approvals, w.Now), Decision: &Decision{Observe: map[string][]*Node{}, Evals: make([]Eval, len(w.Nodes))}}
+	if heard, others := gate.Heard(w.Approvals, w.Now); others {
+		t.stale, t.heard = true, gate.NewIndex(heard, w.Now)
+	}
 	if !w.Declared {
 		return t.Decision
 	}
@@ -120,6 +123,8 @@ type turn struct {
 	*World
 	*Decision
 	approved gate.Index
+	stale    bool       // some of those have to be read again before they let anything run
+	heard    gate.Index // the others, where some have to
 	budget   gate.Budget
 	gone     []*Node
 

@@ -124,7 +124,7 @@ func newOffice(f *folder, e config.Environment, r *reconciler.Reconciler, s *ses
 		o.approver = &proposals.Approver{
 			Environment: e.Name, Branch: e.Source.Branch, Forge: fg, Book: book, Since: repo.Since,
 			Teams: e.Gates.Reviewers, Reviews: e.Gates.Reviews > 0, Owners: e.Gates.Owners.All(),
-			Approve: r.Reviewed, WasShown: r.WasShown, Status: r.Status, Wait: r.Wait, Interval: interval, Log: log,
+			Approve: r.Reviewed, Heard: r.Heard, WasShown: r.WasShown, Status: r.Status, Wait: r.Wait, Interval: interval, Log: log,
 		}
 	}
 	if e.Forge.Webhook != "" {

@@ -46,6 +46,9 @@ type Approver struct {
 	Since func(ctx context.Context, older, newer sources.Revision) ([]sources.Revision, error)
 	// Approve records a yes; see reconciler.Reviewed.
 	Approve func(context.Context, gate.Approval) error
+	// Heard says that a yes that was recorded is still said; nil: nobody wants to
+	// know. See reconciler.Heard.
+	Heard func(by, digest, why string)
 	// WasShown tells what stood on a merged proposal; nil: nobody wants to know.
 	WasShown func(proposal string, at time.Time, shown []plan.Masked)
 
@@ -300,6 +303,9 @@ func (a *Approver) count(ctx context.Context, p forge.Proposal, w yes) error {
 	}
 	key := strings.Join([]string{p.ID, shown.Digest, w.by.Name, w.why}, " ")
 	news, err := a.Book.count(key)
+	if err == nil && !news && a.Heard != nil {
+		a.Heard(w.by.Name, shown.Digest, w.why) // it lets nothing run that it has not yet let
+	}
 	if err != nil || !news {
 		return err
 	}

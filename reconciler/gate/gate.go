@@ -136,6 +136,26 @@ type Approval struct {
 	Speaks []string `json:"speaks,omitempty"`
 	// OwnersOnly says that it is good for what those own, and for nothing else.
 	OwnersOnly bool `json:"ownersOnly,omitempty"`
+
+	// Elsewhere says that it was said where proposals are reviewed, and may be
+	// taken back there: it lets things run only while it was read there within
+	// HeardTime. Heard is when; it is not kept, so that all are read anew after a
+	// start.
+	Elsewhere bool      `json:"elsewhere,omitempty"`
+	Heard     time.Time `json:"-"`
+}
+
+// HeardTime is for how long what was read of a forge is as it is there.
+const HeardTime = 2 * time.Minute
+
+// Heard leaves out the approvals that have to be read again where they were
+// given; others says whether there are any.
+func Heard(approvals []Approval, now time.Time) (heard []Approval, others bool) {
+	stale := func(a Approval) bool { return a.Elsewhere && now.Sub(a.Heard) > HeardTime }
+	if !slices.ContainsFunc(approvals, stale) {
+		return approvals, false
+	}
+	return slices.DeleteFunc(slices.Clone(approvals), stale), true
 }
 
 // ApprovalTime is how long an approval is good for. What it was given for may
