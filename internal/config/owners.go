@@ -155,12 +155,12 @@ func (o *owning) people(at schema.Path, owners []string, reviews int) {
 			return slices.ContainsFunc(t.speaks(), func(s string) bool { return strings.EqualFold(s, owner) })
 		}
 		here := at.Child("owners").Index(n)
-		switch spoken := slices.ContainsFunc(o.tokens, speaks); {
-		case spoken:
+		switch {
+		case slices.ContainsFunc(o.tokens, speaks):
 		case o.e.Forge == nil:
 			o.find(here, "add forge, or api.tokens with its teams", "%s: nobody speaks for %s: there is no forge, and no token of it", here, owner)
 		case o.e.Forge.Kind == PlainGit && !strings.HasPrefix(owner, "@"):
-			o.find(here, "add api.tokens with its teams, or name people as forge.signers does", "%s: nobody speaks for %s: a Git server without a forge has no teams, and no token is of it", here, owner)
+			o.find(here, "name people, as the list of signers does (@ana@example.org), or add api.tokens with its teams", "%s: nobody speaks for %s: a Git server without a forge has no teams, and there is no token of it", here, owner)
 		}
 	}
 	if here := at.Child("owners"); len(owners) > 0 && persons == len(owners) && persons < reviews {
