@@ -191,23 +191,24 @@ func (t *turn) factsOf(n *Node, e *Eval) schema.ChangeFacts {
 	for _, d := range n.Plan.Masked.Diff {
 		f.Deltas = append(f.Deltas, deltaFacts(d))
 	}
+	was := n.recorded() // or begun, and never seen to end
 	switch {
 	case n.Decl != nil:
 		f.Labels, f.File, f.Dependents, f.Declared = maps.Clone(n.Decl.Res.Labels), n.Decl.Res.Pos.File, len(n.Decl.By), n.Decl.Res
-	case n.Owned != nil:
-		f.File = n.Owned.Pos.File
+	case was != nil:
+		f.File = was.Pos.File
 	}
-	if n.Owned == nil {
+	if was == nil {
 		return f
 	}
-	for _, face := range []*gate.Face{faceOfOwned(n.Owned), saidOfOwned(n.Owned)} {
+	for _, face := range []*gate.Face{faceOfOwned(was), saidOfOwned(was)} {
 		f.WasFiles, f.WasUnknown = append(f.WasFiles, face.Files...), f.WasUnknown || face.Labels == nil
 		if face.Labels != nil {
 			f.Was = append(f.Was, face.Labels)
 		}
 	}
 	if n.Decl == nil {
-		f.Labels = n.Owned.Labels
+		f.Labels = was.Labels
 	}
 	return f
 }
