@@ -3,7 +3,6 @@ package proposals
 import (
 	"encoding/json"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -79,61 +78,4 @@ func TestSeenOnceItIsThere(t *testing.T) {
 	if _, ok := book.seen(head, time.Now()); !ok {
 		t.Error("it is not seen")
 	}
-}
-
-// A book that would be too large to be read again goes without its oldest plans,
-// and who asked for something stays known however many words are counted.
-func TestBookIsBounded(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "proposals.json")
-	b := opened(t, path)
-	b.most = 100_000
-	at := time.Date(2026, 11, 28, 12, 0, 0, 0, time.UTC)
-	live, err := json.Marshal(strings.Repeat("x", 10_000))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for i := range 30 {
-		p := page{Digest: fmt.Sprintf("%064d", i), Shown: []plan.Masked{{Before: live}}, At: at.Add(time.Duration(i) * time.Minute)}
-		if err := b.write([]string{"old", "head"}[min(i/5, 1)], p); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if info, err := os.Stat(path); err != nil || info.Size() > int64(b.most) {
-		t.Errorf("%v, %v", info.Size(), err)
-	}
-	again := opened(t, path)
-	if _, ok := again.named("head", fmt.Sprintf("%064d", 29)); !ok || !again.first("old").IsZero() || !again.first("head").After(at.Add(15*time.Minute)) {
-		t.Errorf("what is left is of %s, and the newest is there: %t", again.first("head"), ok)
-	}
-	if err := b.note("asked"); err != nil {
-		t.Fatal(err)
-	}
-	for i := range mostCounted {
-		b.counted[fmt.Sprint(i)] = time.Now()
-	}
-	if err := b.note("asked"); err != nil || !b.knows("asked") || len(b.counted) != mostCounted {
-		t.Errorf("%v, %d", err, len(b.counted))
-	}
-}
-
-func TestDamagedBook(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "proposals.json")
-	if err := os.WriteFile(path, []byte("{"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := OpenBook(path); err == nil {
-		t.Error("a damaged book is read")
-	}
-}
-
-func FuzzBook(f *testing.F) {
-	f.Add([]byte(`{"pages":{"h":[{"digest":"00"}]},"counted":{"a":"2026-11-28T12:00:00Z"}}`))
-	f.Fuzz(func(_ *testing.T, data []byte) {
-		b := &Book{pages: map[string][]page{}, counted: map[string]time.Time{}}
-		if b.parse(data) == nil {
-			b.seen("h", time.Now())
-			b.first("h")
-			oldest(b.pages, mostPages, func(all []page) time.Time { return all[len(all)-1].At })
-		}
-	})
 }
