@@ -52,7 +52,7 @@ func forbidden(err error) bool {
 
 func trying(what ...string) Spec {
 	return Spec{
-		User: user(), Writable: []string{"/tmp", "/work"}, Dir: "/work/a",
+		User: user(), Writable: []string{"/tmp", "/made"}, Dir: "/made/a",
 		Steps: [][]string{append([]string{selfPath, "try"}, what...)},
 	}
 }
@@ -89,14 +89,14 @@ func TestFiles(t *testing.T) {
 			t.Errorf("%s can be written", p)
 		}
 	}
-	if got := said(t, "write", "/work/a/x"); got != "" {
+	if got := said(t, "write", "/made/a/x"); got != "" {
 		t.Errorf("the working folder cannot be written: %s", got)
 	}
 	s := trying("list")
 	got := string(run(t, s)[0].Out)
 	for line := range strings.Lines(got) {
 		top := strings.SplitN(strings.TrimSpace(line)+"/", "/", 3)[1]
-		if !slices.Contains([]string{"", "aplomb", "dev", "lib", "lib64", "proc", "usr", "tmp", "work"}, top) {
+		if !slices.Contains([]string{"", "aplomb", "dev", "lib", "lib64", "proc", "usr", "tmp", "made"}, top) {
 			t.Errorf("%s is seen", line)
 		}
 	}
@@ -148,15 +148,15 @@ func TestWritten(t *testing.T) {
 	needs(t)
 	self, err := os.ReadFile("/proc/self/exe")
 	must(t, err)
-	s := trying("read", "/work/a/file")
+	s := trying("read", "/made/a/file")
 	s.Limits.Files = int64(len(self)) + 1<<20
-	s.Files = []File{{Path: "/work/a/file", Data: []byte("handed over")}, {Path: "/work/b/program", Data: self, Exec: true}}
-	s.Steps = append(s.Steps, []string{"/work/b/program", "try", "code", "0"})
+	s.Files = []File{{Path: "/made/a/file", Data: []byte("handed over")}, {Path: "/made/b/program", Data: self, Exec: true}}
+	s.Steps = append(s.Steps, []string{"/made/b/program", "try", "code", "0"})
 	_, err = Run(t.Context(), s)
 	if err == nil || !strings.Contains(err.Error(), "permission denied") {
 		t.Errorf("what was handed over was run: %v", err)
 	}
-	s.Steps = [][]string{{selfPath, "try", "read", "/work/a/file"}, {selfPath, "try", "code", "3"}, {selfPath, "try", "code", "0"}}
+	s.Steps = [][]string{{selfPath, "try", "read", "/made/a/file"}, {selfPath, "try", "code", "3"}, {selfPath, "try", "code", "0"}}
 	res := run(t, s)
 	if len(res) != 2 || string(res[0].Out) != "handed over" || res[0].Code != 0 || res[1].Code != 3 {
 		t.Errorf("%+v", res)
@@ -216,7 +216,7 @@ func TestLimits(t *testing.T) {
 // TestParentDies: what runs within ends with whoever started it.
 func TestParentDies(t *testing.T) {
 	needs(t)
-	s := trying("wait", "/work/x")
+	s := trying("wait", "/made/x")
 	cmd := exec.Command("/proc/self/exe", "try", "run")
 	spec, err := json.Marshal(s)
 	must(t, err)
@@ -308,7 +308,7 @@ func TestRefused(t *testing.T) {
 		"no step":        func(s *Spec) { s.Steps = nil },
 		"in PATH":        func(s *Spec) { s.Steps = [][]string{{"tofu"}} },
 		"file outside":   func(s *Spec) { s.Files = []File{{Path: "/etc/x"}} },
-		"file up":        func(s *Spec) { s.Files = []File{{Path: "/work/../etc/x"}} },
+		"file up":        func(s *Spec) { s.Files = []File{{Path: "/made/../etc/x"}} },
 		"mount":          func(s *Spec) { s.Mounts = []Mount{{From: "/etc", To: "/"}} },
 		"writable root":  func(s *Spec) { s.Writable = []string{"/"} },
 		"folder outside": func(s *Spec) { s.Dir = "/elsewhere" },
