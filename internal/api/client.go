@@ -16,6 +16,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/aplomb-dev/aplomb/internal/outbound"
 	"github.com/aplomb-dev/aplomb/schema"
 )
 
@@ -74,18 +75,13 @@ func newDaemon(at Address) (*Daemon, error) {
 		return nil, fmt.Errorf("%w: the server is no URL such as https://aplomb.example.org:7717", ErrRequest)
 	case u.User != nil || u.RawQuery != "" || u.Fragment != "":
 		return nil, fmt.Errorf("%w: the server's URL holds more than where it is", ErrRequest)
-	case u.Scheme == "http" && !loopback(u.Hostname()):
+	case u.Scheme == "http" && !outbound.Loopback(u.Hostname()):
 		return nil, denied{fmt.Errorf("%w: a token does not go over plain http to another machine", ErrRequest), "use https"}
 	}
 	dialer.Timeout = 10 * time.Second
 	t.TLSClientConfig, t.TLSHandshakeTimeout = at.TLS, 10*time.Second
 	d.base = url.URL{Scheme: u.Scheme, Host: u.Host, Path: strings.TrimSuffix(u.Path, "/")}
 	return d, nil
-}
-
-func loopback(host string) bool {
-	ip := net.ParseIP(host)
-	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
 // Close drops idle connections.

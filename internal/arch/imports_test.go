@@ -47,7 +47,7 @@ var importRules = []importRule{
 		why: "forges are alternatives: what they share is the contract and its transport, in the package above them",
 	},
 	{
-		from: []string{"./sources/forge"}, not: []string{"./...", "third-party"}, but: []string{"./schema"},
+		from: []string{"./sources/forge"}, not: []string{"./...", "third-party"}, but: []string{"./schema", "./internal/outbound"},
 		why: "the contract of a forge fits one without an API, too: no forge's client has a place in it",
 	},
 	{

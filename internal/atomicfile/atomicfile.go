@@ -12,6 +12,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"path/filepath"
 	"strings"
 	"syscall"
 )
@@ -36,6 +37,15 @@ func Create(root *os.Root, name string, data []byte, mode fs.FileMode) error {
 // is replaced and not followed. Otherwise it is as Create.
 func Replace(root *os.Root, name string, data []byte, mode fs.FileMode) error {
 	return write(root, name, data, mode, (*os.Root).Rename)
+}
+
+// ReplaceAt is Replace of the file at a path, in the folder that it lies in.
+func ReplaceAt(at string, data []byte, mode fs.FileMode) error {
+	root, err := os.OpenRoot(filepath.Dir(at))
+	if err != nil {
+		return err
+	}
+	return errors.Join(Replace(root, filepath.Base(at), data, mode), root.Close())
 }
 
 func write(root *os.Root, name string, data []byte, mode fs.FileMode, commit func(*os.Root, string, string) error) error {

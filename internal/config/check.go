@@ -5,6 +5,7 @@ import (
 	"net"
 	"strconv"
 
+	"github.com/aplomb-dev/aplomb/internal/outbound"
 	"github.com/aplomb-dev/aplomb/schema"
 )
 
@@ -57,8 +58,7 @@ func (c *Config) check() []schema.Diagnostic {
 // on.
 func Loopback(listen string) bool {
 	host, _, err := net.SplitHostPort(listen)
-	ip := net.ParseIP(host)
-	return err == nil && (host == "localhost" || ip != nil && ip.IsLoopback())
+	return err == nil && outbound.Loopback(host)
 }
 
 // api finds a daemon that others could reach without showing who they are.

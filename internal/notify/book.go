@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"maps"
 	"os"
-	"path/filepath"
 	"slices"
 	"sync"
 
@@ -72,9 +71,5 @@ func (b *Book) write(name string, r record) error {
 	if err != nil {
 		return err
 	}
-	root, err := os.OpenRoot(filepath.Dir(b.path))
-	if err != nil {
-		return err
-	}
-	return errors.Join(atomicfile.Replace(root, filepath.Base(b.path), data, 0o600), root.Close())
+	return atomicfile.ReplaceAt(b.path, data, 0o600)
 }

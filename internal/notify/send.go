@@ -20,6 +20,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/aplomb-dev/aplomb/internal/outbound"
 	"github.com/aplomb-dev/aplomb/schema"
 )
 
@@ -167,15 +168,10 @@ func CheckURL(text string) (*url.URL, error) {
 		return nil, errors.New("the receiver's URL holds a user or a password: credentials do not belong there")
 	case u.Fragment != "":
 		return nil, errors.New("the receiver's URL has a fragment, which is not sent")
-	case u.Scheme == "http" && !loopback(u.Hostname()):
+	case u.Scheme == "http" && !outbound.Loopback(u.Hostname()):
 		return nil, errors.New("the receiver's URL is plain http: what is told would pass over the network in plain text")
 	}
 	return u, nil
-}
-
-func loopback(host string) bool {
-	ip := net.ParseIP(host)
-	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
 // authorities are the system's, and those of a file as it is now.
@@ -192,12 +188,12 @@ func authorities(file string) (*x509.CertPool, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the authorities: %w", err)
 	}
-	pool, err := x509.SystemCertPool()
-	if err != nil {
-		pool = x509.NewCertPool()
+	if len(pem) == 0 { // a file that is named and empty trusts nobody
+		return nil, fmt.Errorf("read the authorities: %s is empty", file)
 	}
-	if !pool.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("read the authorities: %s holds no certificate", file)
+	pool, err := outbound.Authorities(pem)
+	if err != nil {
+		return nil, fmt.Errorf("read the authorities %s: %w", file, err)
 	}
 	return pool, nil
 }

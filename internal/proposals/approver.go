@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"regexp"
 	"slices"
 	"strings"
@@ -58,7 +57,7 @@ type Approver struct {
 	Interval time.Duration // between two looks while something is held; zero: DefaultInterval
 	Log      logrus.FieldLogger
 
-	once sync.Once
+	made sync.Once
 	kick chan struct{}
 
 	rolls map[string][]forge.Account // members by team, as this look found them
@@ -66,7 +65,7 @@ type Approver struct {
 	lower []forge.Proposal           // that it came by there
 	many  bool                       // more came at once than was looked at: others may have written, too
 
-	unshown map[string]bool // merged commits of which it was told that no plan of them was shown
+	told map[string]bool // what the log says already, by commit
 }
 
 // Run approves until ctx ends.
@@ -131,24 +130,36 @@ func (a *Approver) Kick() {
 }
 
 func (a *Approver) kicks() chan struct{} {
-	a.once.Do(func() { a.kick = make(chan struct{}, 1) })
+	a.made.Do(func() { a.kick = make(chan struct{}, 1) })
 	return a.kick
 }
 
-// rest waits until the status has changed, somebody may have said something, or
+// apart is the least time between two looks that nobody asked for: while much
+// runs beside what is held the status changes all the time.
+const apart = 2 * time.Second
+
+// rest waits until somebody may have said something, the status has changed, or
 // for a while.
 func (a *Approver) rest(ctx context.Context, s reconciler.Status, d time.Duration) {
 	ctx, cancel := context.WithTimeout(ctx, d)
 	defer cancel()
-	stop := make(chan struct{})
-	defer close(stop)
+	kicked := make(chan struct{})
+	defer func() { cancel(); <-kicked }()
 	go func() {
+		defer close(kicked)
 		select {
 		case <-a.kicks():
 			cancel()
-		case <-stop:
+		case <-ctx.Done():
 		}
 	}()
+	timer := time.NewTimer(min(apart, d))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+		return
+	}
 	_, _ = a.Wait(ctx, func(n reconciler.Status) bool { return n.Seq != s.Seq }) // that time is over is no error
 }
 
@@ -205,17 +216,11 @@ func (a *Approver) upstream(ctx context.Context, came []sources.Revision) error 
 func (a *Approver) proposal(ctx context.Context, p forge.Proposal) error {
 	first := a.Book.first(p.Head)
 	if first.IsZero() {
-		if !a.unshown[p.Head] { // it is looked at again and again
-			a.Log.WithFields(logrus.Fields{"env": a.Environment, "proposal": p.ID}).Warn("a merged proposal was never planned at its last commit: its reviews approve nothing")
-			if a.unshown == nil {
-				a.unshown = map[string]bool{}
-			}
-			a.unshown[p.Head] = true
-		}
+		a.once(p, "a merged proposal was never planned at its last commit: its reviews approve nothing")
 		return nil
 	}
 	if why := a.anybodys(p); why != "" {
-		a.Log.WithFields(logrus.Fields{"env": a.Environment, "proposal": p.ID}).Warn(why + ": its reviews approve nothing, since its author could be who reviews")
+		a.once(p, why+": its reviews approve nothing, since its author could be who reviews")
 		return nil
 	}
 	if last, ok := a.Book.seen(p.Head, time.Now()); ok && a.WasShown != nil {
@@ -256,6 +261,18 @@ func (a *Approver) proposal(ctx context.Context, p forge.Proposal) error {
 	return nil
 }
 
+// once says something of a proposal once for each last commit of it: it is
+// looked at again and again.
+func (a *Approver) once(p forge.Proposal, what string) {
+	if a.told == nil {
+		a.told = map[string]bool{}
+	}
+	if key := p.Head + " " + what; !a.told[key] {
+		a.told[key] = true
+		a.Log.WithFields(logrus.Fields{"env": a.Environment, "proposal": p.ID}).Warn(what)
+	}
+}
+
 // anybodys says why nobody knows who wrote a proposal of aplomb's own.
 func (a *Approver) anybodys(p forge.Proposal) string {
 	switch {
@@ -294,7 +311,7 @@ func (a *Approver) count(ctx context.Context, p forge.Proposal, w yes) error {
 		return nil // given before there was a plan to see, or to another one
 	}
 	if w.digest != "" && !w.at.IsZero() && a.Book.ambiguous(w.digest, shown.Digest) {
-		a.Log.WithFields(logrus.Fields{"env": a.Environment, "proposal": p.ID}).Warn(w.why + " by " + w.by.Name + " names several plans: it approves none; let it give more digits")
+		a.once(p, w.why+" by "+w.by.Name+" names several plans: it approves none; let it give more digits")
 		return nil
 	}
 	counts, speaks, err := a.entitled(ctx, w)
@@ -321,61 +338,6 @@ func (a *Approver) count(ctx context.Context, p forge.Proposal, w yes) error {
 // askedBelow says whether somebody asked for what came by way of Upstream.
 func (a *Approver) askedBelow(by string) bool {
 	return a.UpstreamAsked != nil && slices.ContainsFunc(a.lower, func(p forge.Proposal) bool { return a.UpstreamAsked(p.Head, p.HeadBranch, by) })
-}
-
-// entitled says whether somebody's word counts, and for which owners they speak.
-// Who owns something is heard about that, whoever else may review. Where no
-// reviews are wanted nobody means one as leave for what is held: only naming the
-// plan is.
-func (a *Approver) entitled(ctx context.Context, w yes) (counts bool, speaks []string, err error) {
-	who := w.by
-	if who.Bot || who.Name == "" {
-		return false, nil, nil
-	}
-	switch {
-	case !a.Reviews && w.digest == "":
-	case len(a.Teams) == 0:
-		p, err := a.Forge.Permission(ctx, who.Name)
-		if err != nil {
-			return false, nil, err
-		}
-		counts = p >= forge.Write
-	default:
-		for _, team := range a.Teams {
-			in, err := a.member(ctx, team, who)
-			if err != nil {
-				return false, nil, err
-			}
-			counts = counts || in
-		}
-	}
-	for _, owner := range a.Owners {
-		name, person := strings.CutPrefix(owner, "@")
-		in := person && who.Is(name)
-		if !person {
-			if in, err = a.member(ctx, owner, who); err != nil {
-				return false, nil, err
-			}
-		}
-		if in {
-			speaks = append(speaks, owner)
-		}
-	}
-	return counts, speaks, nil
-}
-
-// member says whether somebody is in a team. Nobody is in one that is not there,
-// or where there are no teams: only tokens speak for those.
-func (a *Approver) member(ctx context.Context, team string, who forge.Account) (bool, error) {
-	members, known := a.rolls[team]
-	if !known {
-		var err error
-		if members, err = a.Forge.Members(ctx, team); err != nil && !errors.Is(err, forge.ErrGone) && !errors.Is(err, forge.ErrUnsupported) {
-			return false, fmt.Errorf("team %s: %w", team, err)
-		}
-		a.rolls[team] = members
-	}
-	return slices.ContainsFunc(members, func(m forge.Account) bool { return m.Is(who.Name) }), nil
 }
 
 // mostLines bounds how many approvals one comment holds: an environment each.

@@ -9,7 +9,6 @@ import (
 	"io/fs"
 	"maps"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -268,7 +267,7 @@ func (b *Book) save() error {
 		}
 	}
 	if err == nil {
-		err = b.replace(data)
+		err = atomicfile.ReplaceAt(b.path, data, 0o600)
 	}
 	if err != nil {
 		return fmt.Errorf("remember what was shown on proposals: %w", err)
@@ -278,14 +277,6 @@ func (b *Book) save() error {
 
 // file is the book as it is kept.
 func (b *Book) file() bookFile { return bookFile{b.pages, b.counted, b.settled, b.said} }
-
-func (b *Book) replace(data []byte) error {
-	root, err := os.OpenRoot(filepath.Dir(b.path))
-	if err != nil {
-		return err
-	}
-	return errors.Join(atomicfile.Replace(root, filepath.Base(b.path), data, 0o600), root.Close())
-}
 
 // thin drops the oldest pages, of so many bytes or more.
 func (b *Book) thin(bytes int) error {

@@ -3,8 +3,6 @@ package forge
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -15,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/aplomb-dev/aplomb/internal/outbound"
 	"github.com/aplomb-dev/aplomb/schema"
 )
 
@@ -84,7 +83,7 @@ func (s Server) Client() (*http.Client, error) {
 	if err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
 		return nil, Refuse("use the forge's address", s.printable(), "it is not of the form https://HOST[:PORT][/PATH]", "")
 	}
-	if u.Scheme != "https" && (u.Scheme != "http" || !loopback(u.Hostname())) {
+	if u.Scheme != "https" && (u.Scheme != "http" || !outbound.Loopback(u.Hostname())) {
 		return nil, Refuse("use the forge's address", s.printable(), "credentials are not sent over plain http", "use https")
 	}
 	t := &transport{
@@ -112,11 +111,6 @@ func (s Server) printable() string {
 	return u.Redacted()
 }
 
-func loopback(host string) bool {
-	ip := net.ParseIP(host)
-	return host == "localhost" || ip != nil && ip.IsLoopback()
-}
-
 // trusting is a transport that trusts the authorities of a file, as it is now.
 type trusting struct {
 	caFile string
@@ -139,7 +133,7 @@ func (t *trusting) current() (http.RoundTripper, error) {
 	if t.next != nil && ca == t.ca {
 		return t.next, nil
 	}
-	roots, err := authorities(ca)
+	roots, err := outbound.Authorities([]byte(ca))
 	if err != nil {
 		return nil, &Error{Class: ErrUnreachable, Err: fmt.Errorf("read the authorities %s: %w", t.caFile, err)}
 	}
@@ -159,18 +153,4 @@ func (t *trusting) current() (http.RoundTripper, error) {
 		MaxResponseHeaderBytes: 256 << 10,
 	}
 	return t.next, nil
-}
-
-func authorities(pem string) (*x509.CertPool, error) {
-	if pem == "" {
-		return nil, nil // the system's
-	}
-	pool, err := x509.SystemCertPool()
-	if err != nil {
-		pool = x509.NewCertPool()
-	}
-	if !pool.AppendCertsFromPEM([]byte(pem)) {
-		return nil, errors.New("no certificate in it")
-	}
-	return pool, nil
 }

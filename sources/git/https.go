@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -17,6 +16,7 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/transport"
 	githttp "github.com/go-git/go-git/v5/plumbing/transport/http"
 
+	"github.com/aplomb-dev/aplomb/internal/outbound"
 	"github.com/aplomb-dev/aplomb/schema"
 )
 
@@ -53,7 +53,7 @@ func (w *httpWire) current() (*http.Client, error) {
 	if w.client != nil && ca == w.ca {
 		return w.client, nil
 	}
-	roots, err := authorities(ca)
+	roots, err := outbound.Authorities([]byte(ca))
 	if err != nil {
 		return nil, fmt.Errorf("read the authorities %s: %w", w.auth.CAFile, err)
 	}
@@ -73,20 +73,6 @@ func (w *httpWire) current() (*http.Client, error) {
 	}
 	w.ca = ca
 	return w.client, nil
-}
-
-func authorities(pem string) (*x509.CertPool, error) {
-	if pem == "" {
-		return nil, nil // the system's
-	}
-	pool, err := x509.SystemCertPool()
-	if err != nil {
-		pool = x509.NewCertPool()
-	}
-	if !pool.AppendCertsFromPEM([]byte(pem)) {
-		return nil, errors.New("no certificate in it")
-	}
-	return pool, nil
 }
 
 var errElsewhere = errors.New("the server redirects to another host")

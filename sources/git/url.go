@@ -12,6 +12,8 @@ import (
 	"strconv"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/aplomb-dev/aplomb/internal/outbound"
 )
 
 type kind int
@@ -142,7 +144,7 @@ func httpLocation(u *url.URL) (location, error) {
 	if strings.Trim(l.path, "/") == "" {
 		return location{}, errors.New("the address names no repository")
 	}
-	if u.Scheme == "http" && !isLoopback(l.host) {
+	if u.Scheme == "http" && !outbound.Loopback(l.host) {
 		return location{}, withHint(errors.New("plain http is followed to a loopback address only"), "use https")
 	}
 	return l, nil
@@ -182,11 +184,6 @@ func checkHost(host string) error {
 		return errors.New("the host in the address is malformed")
 	}
 	return nil
-}
-
-func isLoopback(host string) bool {
-	ip := net.ParseIP(host)
-	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
 // hasControl says whether s holds what no name should: control characters, or

@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/aplomb-dev/aplomb/internal/outbound"
 )
 
 func TestParseURL(t *testing.T) {
@@ -91,7 +93,7 @@ func FuzzURL(f *testing.F) {
 				t.Fatalf("%q gives %+v", raw, l)
 			}
 		case overHTTP:
-			if l.scheme != "https" && !isLoopback(l.host) || l.host == "" {
+			if l.scheme != "https" && !outbound.Loopback(l.host) || l.host == "" {
 				t.Fatalf("%q gives %+v", raw, l)
 			}
 		}
