@@ -71,7 +71,10 @@ func TestReviewsAreReadAgain(t *testing.T) {
 	}
 	h.Heard("ben", v.Digest, "review of 7")
 	h.converged(h.tip())
-	if left := h.core.w.Approvals; len(left) != 0 {
+	h.mu.Lock()
+	left := h.core.w.Approvals
+	h.mu.Unlock()
+	if len(left) != 0 {
 		t.Errorf("it was used, and is there: %+v", left)
 	}
 }

@@ -113,11 +113,11 @@ func (p *Promoter) look(ctx context.Context, now time.Time) error {
 		return err
 	}
 	it := &promotion{from: s.Revision, onto: onto, since: s.WellSince}
-	make := p.commit
+	bring := p.commit
 	if len(p.Files) > 0 {
-		make = p.copy
+		bring = p.copy
 	}
-	if there, err := make(ctx, up, it); err != nil || !there {
+	if there, err := bring(ctx, up, it); err != nil || !there {
 		return err
 	}
 	title := fmt.Sprintf("Promote %s from %s to %s", s.Revision.Short(), p.After, p.Environment)
