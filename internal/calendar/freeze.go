@@ -24,11 +24,15 @@ func NewFreeze(from, until, zone, why string) (Freeze, error) {
 		return Freeze{}, fmt.Errorf("zone: %w", err)
 	}
 	f := Freeze{Why: why}
+	var begins, ends error
 	if f.From, err = moment(from, loc, 0); err != nil {
-		return Freeze{}, fmt.Errorf("from: %w", err)
+		begins = fmt.Errorf("from: %w", err)
 	}
 	if f.Until, err = moment(until, loc, 1); err != nil {
-		return Freeze{}, fmt.Errorf("until: %w", err)
+		ends = fmt.Errorf("until: %w", err)
+	}
+	if err := errors.Join(begins, ends); err != nil {
+		return Freeze{}, err
 	}
 	if !f.Until.After(f.From) {
 		return Freeze{}, errBackwards

@@ -42,18 +42,23 @@ var fieldRE = func() *regexp.Regexp {
 var parser = cron.NewParser(cron.Minute | cron.Hour | cron.Dom | cron.Month | cron.Dow)
 
 // NewWindow is a window that opens by cron, five fields with names allowed, as
-// the clocks of a zone show it, and stays open for some time.
+// the clocks of a zone show it, and stays open for some time. What is wrong is
+// said all at once: the error is one of errors.Join.
 func NewWindow(spec string, stays time.Duration, zone string) (Window, error) {
-	loc, err := Zone(zone)
-	if err != nil {
-		return Window{}, fmt.Errorf("zone: %w", err)
+	loc, zoned := Zone(zone)
+	if zoned != nil {
+		zoned = fmt.Errorf("zone: %w", zoned)
 	}
+	var long error
 	if stays < LeastOpen || stays > MostOpen {
-		return Window{}, fmt.Errorf("for: it is not between %s and %d days", "1m", int(MostOpen/(24*time.Hour)))
+		long = fmt.Errorf("for: it is not between %s and %d days", "1m", int(MostOpen/(24*time.Hour)))
 	}
-	schedule, err := parse(spec)
-	if err != nil {
-		return Window{}, fmt.Errorf("cron: %w", err)
+	schedule, parsed := parse(spec)
+	if parsed != nil {
+		parsed = fmt.Errorf("cron: %w", parsed)
+	}
+	if err := errors.Join(parsed, long, zoned); err != nil {
+		return Window{}, err
 	}
 	return Window{schedule, stays, loc}, nil
 }

@@ -185,6 +185,8 @@ func TestFindings(t *testing.T) {
 		{"windows", "signed: false", `windows: [{cron: "0 8 * * *", for: 9h}, {cron: "@daily", for: 9h}, {cron: "0 8 * * *", for: 1s}, {cron: "0 8 * * *", for: 9h, zone: CEST}]`, []string{
 			"16:98: environments.prod.gates.windows[1]: cron: it is not five fields", "16:125: environments.prod.gates.windows[2]: for: it is not between",
 			"16:155: environments.prod.gates.windows[3]: zone: unknown time zone CEST"}},
+		{"all of a window", "signed: false", `windows: [{cron: "0 25 * * *", for: 1s, zone: Europe/Berln}]`, []string{
+			"16:68: environments.prod.gates.windows[0]: cron: ", "16:68: environments.prod.gates.windows[0]: for: it is not between", "16:68: environments.prod.gates.windows[0]: zone: unknown time zone"}},
 		{"freezes", "signed: false", `freezes: [{from: 2026-12-20, until: 2027-01-06T18:00:00+01:00}, {from: 2026-12-20, until: 2026-12-19}, {from: soon, until: 2027-01-06}]`, []string{
 			"16:122: environments.prod.gates.freezes[1]: until: it ends before", `16:161: environments.prod.gates.freezes[2]: from: "soon" is neither`}},
 		{"a reason that is many lines", "signed: false", `freezes: [{from: 2026-12-20, until: 2027-01-06, why: "a\nb"}]`, []string{"16:111: environments.prod.gates.freezes[0].why: "}},

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"time"
 
 	"github.com/aplomb-dev/aplomb/internal/calendar"
@@ -51,6 +52,18 @@ func (f Freeze) parse() (calendar.Freeze, error) {
 	return calendar.NewFreeze(f.From, f.Until, f.Zone, f.Why)
 }
 
+// each is the errors that were joined, or the one that there is.
+func each(err error) []error {
+	var joined interface{ Unwrap() []error }
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &joined):
+		return joined.Unwrap()
+	}
+	return []error{err}
+}
+
 // gates finds windows that never open, freezes that never hold, and signatures
 // of nobody.
 func (c *checking) gates(e Environment, at schema.Path) {
@@ -59,13 +72,15 @@ func (c *checking) gates(e Environment, at schema.Path) {
 		c.find(path, "leave it out to be open always; freezes close", "%s: there is none, so that nothing could ever run", path)
 	}
 	for i, w := range e.Gates.Windows {
-		if _, err := w.parse(); err != nil {
-			c.find(at.Child("windows").Index(i), `such as {cron: "0 8 * * MON-FRI", for: 9h, zone: Europe/Berlin}`, "%s: %s", at.Child("windows").Index(i), err)
+		_, err := w.parse()
+		for _, why := range each(err) {
+			c.find(at.Child("windows").Index(i), `such as {cron: "0 8 * * MON-FRI", for: 9h, zone: Europe/Berlin}`, "%s: %s", at.Child("windows").Index(i), why)
 		}
 	}
 	for i, f := range e.Gates.Freezes {
-		if _, err := f.parse(); err != nil {
-			c.find(at.Child("freezes").Index(i), "such as {from: 2026-12-20, until: 2027-01-06, zone: Europe/Berlin}", "%s: %s", at.Child("freezes").Index(i), err)
+		_, err := f.parse()
+		for _, why := range each(err) {
+			c.find(at.Child("freezes").Index(i), "such as {from: 2026-12-20, until: 2027-01-06, zone: Europe/Berlin}", "%s: %s", at.Child("freezes").Index(i), why)
 		}
 	}
 	if path := at.Child("signed"); e.Gates.Signed && len(e.Source.Signers) == 0 {
