@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"runtime"
 	"syscall"
 	"time"
 
@@ -41,6 +42,7 @@ func ShimMain(args []string) int {
 	}
 	_, _ = io.WriteString(word, wordStarted)
 	_ = word.Close()
+	defer runtime.KeepAlive(s) // the lock with it: a file that nobody holds any more is closed
 	if err := s.attend(); err != nil {
 		_, _ = fmt.Fprintln(os.Stderr, time.Now().UTC().Format(time.RFC3339), err)
 		return 1

@@ -14,7 +14,7 @@ import (
 // inner runs the steps. It is the first process of its namespace, may do nothing
 // that they may not, and ends when whoever called Run is gone.
 func inner() int {
-	s, err := handed()
+	s, err := handed(specFD)
 	if err != nil {
 		tell(report{Error: err.Error()})
 		return 1

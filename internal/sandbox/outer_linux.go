@@ -39,15 +39,30 @@ func Main(args []string) int {
 	return 64
 }
 
-// handed reads what is to be run.
-func handed() (*Spec, error) {
-	f := os.NewFile(specFD, "spec")
-	info, err := f.Stat()
-	if err != nil {
-		return nil, err
+// handed reads what is to be run, and leaves the descriptor as it is for the next
+// stage. It makes no os.File of it: one that nobody holds any more is closed by
+// the garbage collector, in the midst of what follows.
+func handed(fd int) (*Spec, error) {
+	var info unix.Stat_t
+	if err := unix.Fstat(fd, &info); err != nil {
+		return nil, failed("read", "what is to be run", err)
 	}
 	var s Spec
-	return &s, json.NewDecoder(io.NewSectionReader(f, 0, info.Size())).Decode(&s)
+	return &s, json.NewDecoder(io.NewSectionReader(descriptor(fd), 0, info.Size)).Decode(&s)
+}
+
+// descriptor is an open file that belongs to nobody.
+type descriptor int
+
+func (d descriptor) ReadAt(p []byte, off int64) (int, error) {
+	n, err := unix.Pread(int(d), p, off)
+	switch {
+	case err != nil:
+		return 0, err
+	case n < len(p):
+		return n, io.EOF
+	}
+	return n, nil
 }
 
 // tell reports; nothing is left to do where that fails.
@@ -59,7 +74,7 @@ func tell(r report) {
 // stage. It runs on one thread, whose rights the second stage has.
 func outer() int {
 	runtime.LockOSThread()
-	s, err := handed()
+	s, err := handed(specFD)
 	if err == nil {
 		err = s.build()
 	}

@@ -14,11 +14,14 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 var insecure = &tls.Config{InsecureSkipVerify: true} // the test server's own certificate
@@ -32,6 +35,42 @@ func user() *User {
 		return nobody
 	}
 	return nil
+}
+
+// TestHandedStaysOpen: what is to be run can be read by one stage after the other,
+// whatever the garbage collector does between.
+func TestHandedStaysOpen(t *testing.T) {
+	fd, err := unix.MemfdCreate("handed", unix.MFD_CLOEXEC)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = unix.Close(fd) }()
+	if _, err := unix.Write(fd, []byte(`{"Dir": "/tmp"}`)); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		s, err := handed(fd)
+		if err != nil || s.Dir != "/tmp" {
+			t.Fatalf("%+v: %v", s, err)
+		}
+		collected := make(chan struct{})
+		func() {
+			f, err := os.Open(os.DevNull)
+			if err != nil {
+				t.Fatal(err)
+			}
+			runtime.AddCleanup(f, func(done chan struct{}) { close(done) }, collected)
+		}()
+		for done := false; !done; {
+			runtime.GC()
+			select {
+			case <-collected:
+				done = true
+			default:
+				runtime.Gosched()
+			}
+		}
+	}
 }
 
 // needs skips, and says why, where this machine gives no sandbox.
