@@ -215,6 +215,24 @@ func TestRevealOutOfReach(t *testing.T) {
 	}
 }
 
+// TestRevealDenied: a secret that is refused, and stays so, is its dependent's
+// failure: told, tried again, and nothing is left begun.
+func TestRevealDenied(t *testing.T) {
+	d, o := oddly(t, "eu", "us")
+	o.reveal = drivers.ErrDenied
+	d.declare(decl("s", `{"size":8}`, kind(memory.KindSecret), at("eu")), decl("u", `{"password":"@{memory.secret/s.value}"}`, at("us")))
+	d.steps()
+	d.states(map[string]string{"s": "converged: ", "u": "degraded: secret of memory.secret/s@eu"})
+	if n := d.node("u"); n.Intent != nil || n.Owned != nil {
+		t.Errorf("begun %+v, owned %+v", n.Intent, n.Owned)
+	}
+	o.reveal = nil
+	d.pass(backoffMost)
+	if got := writes(d.steps()); got != "create u" {
+		t.Errorf("written once it is allowed: %s", got)
+	}
+}
+
 // TestAdoptReplaces: making somebody's thing anew is not adopting it: it is
 // told for what it is, and needs a person all the same.
 func TestAdoptReplaces(t *testing.T) {

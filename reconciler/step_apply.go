@@ -189,6 +189,7 @@ func (e unsentError) Unwrap() error { return e.error }
 // applyFailed keeps the intent: the call may have landed, or may yet. Only a
 // first attempt that is known to have written nothing leaves none behind.
 func (w *World) applyFailed(n *Node, err error, r *store.Result) {
+	in := n.Intent
 	unstarted, class := errors.Is(err, errUnstarted), drivers.Class(err)
 	var unsent unsentError
 	certain := unstarted || class == drivers.ErrStale || errors.As(err, &unsent)
@@ -197,7 +198,7 @@ func (w *World) applyFailed(n *Node, err error, r *store.Result) {
 		n.failed(w.Now, Applying, err)
 		n.Dirty = true
 	}
-	if certain && n.Intent.Attempts == 1 {
+	if certain && in.Attempts == 1 {
 		n.Intent = nil
 		r.Clear = append(r.Clear, n.Key)
 	} else if !certain && !drivers.Answered(err) {
@@ -207,7 +208,7 @@ func (w *World) applyFailed(n *Node, err error, r *store.Result) {
 		n.Plan = nil
 	}
 	if class != drivers.ErrStale && !unstarted && first && class != drivers.ErrWaiting {
-		r.History = append(r.History, w.record(n.Intent, "failed", schema.Mask(err.Error())))
+		r.History = append(r.History, w.record(in, "failed", schema.Mask(err.Error())))
 	}
 }
 
