@@ -181,9 +181,9 @@ func (f *forum) propose(branch string, files ...string) (number int64, head stri
 // until looks until yes, and fails after patience with what was said.
 func (f *forum) until(what string, yes func() bool) {
 	f.Helper()
-	tick := time.NewTicker(100 * time.Millisecond)
+	tick := time.NewTicker(200 * time.Millisecond)
 	defer tick.Stop()
-	for end := time.Now().Add(3 * time.Minute); !yes(); <-tick.C {
+	for end := time.Now().Add(8 * time.Minute); !yes(); <-tick.C {
 		if time.Now().After(end) {
 			status, _ := f.aplomb("status")
 			f.Fatalf("it never came to: %s\n%s\n%s", what, status, f.said.String())

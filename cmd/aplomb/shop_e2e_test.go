@@ -196,9 +196,9 @@ func (s *shop) stop(sig syscall.Signal) {
 // says of itself.
 func (s *shop) until(what string, yes func() bool) {
 	s.Helper()
-	deadline := time.NewTimer(3 * time.Minute)
+	deadline := time.NewTimer(8 * time.Minute)
 	defer deadline.Stop()
-	tick := time.NewTicker(100 * time.Millisecond)
+	tick := time.NewTicker(300 * time.Millisecond) // a look starts a process, and the engines want the machine
 	defer tick.Stop()
 	for !yes() {
 		select {
