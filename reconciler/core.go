@@ -158,35 +158,35 @@ func (c *core) book(ctx context.Context, d *Decision) error {
 	return nil
 }
 
-func (c *core) giveBack(nodes []*Node) {
+func (c *core) giveBack(nodes []Doing) {
 	for _, n := range nodes {
 		c.w.Targets[n.ID.Target].flight--
 	}
 }
 
 // begin makes the intents of a frontier durable in one write.
-func (c *core) begin(ctx context.Context, frontier []*Node) ([]call, error) {
+func (c *core) begin(ctx context.Context, frontier []Doing) ([]call, error) {
 	if len(frontier) == 0 {
 		return nil, nil
 	}
 	intents := make(map[store.Key]store.Intent, len(frontier))
 	var drop []store.Key
 	for _, n := range frontier {
-		intents[n.Key] = c.w.Begin(n)
+		intents[n.Key] = c.w.Begin(n.Node, n.Planned)
 		drop = append(drop, n.stale...)
 	}
 	if err := c.store.Begin(ctx, intents, drop); err != nil {
 		for _, n := range frontier {
-			c.w.Unstarted(n, err)
+			c.w.Unstarted(n.Node, err)
 		}
 		return nil, err
 	}
 	calls := make([]call, 0, len(frontier))
 	for _, n := range frontier {
-		p := n.Plan
-		cl := call{op: Applying, kind: n.ID.Kind, target: c.w.Targets[n.ID.Target], nodes: []*Node{n}, change: p.Change, drift: n.drift(), began: c.w.Now}
-		cl.fill = c.w.fillings(n)
-		c.w.Started(n, intents[n.Key])
+		p := n.Planned
+		cl := call{op: Applying, kind: n.ID.Kind, target: c.w.Targets[n.ID.Target], nodes: []*Node{n.Node}, change: p.Change, drift: n.mends(p), began: c.w.Now}
+		cl.fill = c.w.fillings(n.Node, p)
+		c.w.Started(n.Node, p, intents[n.Key])
 		cl.change.Nonce = n.Intent.Nonce
 		calls = append(calls, cl)
 	}

@@ -202,7 +202,7 @@ func (w *World) rekey(n *Node, handle string) {
 	n.Key.Handle = handle
 	if other != nil {
 		n.Owned = cmp.Or(n.Owned, other.Owned)
-		other.Owned, other.Intent, other.Plan = nil, nil, nil
+		other.Owned, other.Intent, other.Plan, other.Back = nil, nil, nil, nil
 	}
 	w.byKey[n.Key] = n
 }

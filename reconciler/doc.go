@@ -17,6 +17,7 @@
 //	step_plan.go     what to ask drivers, when a cached answer still holds
 //	                 (reconciler/plan: resolve, digest, Covers)
 //	step_gate.go     who must agree first, and when (reconciler/gate)
+//	step_putback.go  what is held drifts: back to what was applied last
 //	step_apply.go    the frontier: intents, and what the end of a call means
 //	step_verify.go   planning gives no change, and it is healthy: converged
 //	step_prune.go    what is no longer declared goes last, in reverse

@@ -65,6 +65,9 @@ func explainPlan(n *Node, e *Eval) (reason, hint string) {
 		if e.Changed != nil {
 			reason += "; " + e.Changed.String()
 		}
+		if e.Text != "" {
+			reason += "; " + e.Text
+		}
 		return reason, approveHint(n, e)
 	case drifts:
 		return driftText(n), "aplomb approve " + clipDigest(n.Plan.Digest)

@@ -27,10 +27,9 @@ type Judge struct {
 	Plan func(context.Context, schema.PlanFacts) ([]schema.PlanViolation, error)
 }
 
-// verdict is what policies said of a change, and all that it was said of.
+// verdict is what policies said of a plan, and which they were.
 type verdict struct {
 	judge *Judge
-	plan  *Planned
 	said  []schema.Violation
 }
 
@@ -64,30 +63,30 @@ type judging struct {
 
 // judged answers what policies say against a pending change, and whether they
 // have said it already.
-func (t *turn) judged(n *Node, e *Eval) ([]schema.Violation, bool) {
+func (t *turn) judged(n *Node, p *Planned, e *Eval) ([]schema.Violation, bool) {
 	var all []schema.Violation
-	if n.Decl != nil {
-		all = n.Decl.Res.Violations
+	if decl := n.declared(p); decl != nil {
+		all = decl.Res.Violations
 	}
-	if t.Judge == nil || n.Plan.Change.Action == schema.Deferred { // that asks once it is known
+	if t.Judge == nil || p.Change.Action == schema.Deferred { // that asks once it is known
 		return all, true
 	}
-	if v := n.verdict; v == nil || v.judge != t.Judge || v.plan != n.Plan {
+	if v := p.verdict; v == nil || v.judge != t.Judge {
 		if t.Judge.Changes != nil {
-			if facts := t.factsOf(n, e); t.Judge.Wants == nil || t.Judge.Wants(&facts) {
-				t.ask(n, e, facts)
+			if facts := t.factsOf(n, p, e); t.Judge.Wants == nil || t.Judge.Wants(&facts) {
+				t.ask(n, p, e, facts)
 				return all, false
 			}
 		}
-		n.verdict = &verdict{judge: t.Judge, plan: n.Plan}
+		p.verdict = &verdict{judge: t.Judge}
 	}
-	all = slices.Concat(all, n.verdict.said)
+	all = slices.Concat(all, p.verdict.said)
 	if t.Judge.Plan == nil {
 		return all, true
 	}
 	whole, ok := t.judgedWhole(e)
 	for _, v := range whole {
-		if v.Applies(n.ID.Kind, n.Plan.Change.Action) {
+		if v.Applies(n.ID.Kind, p.Change.Action) {
 			all = append(all, v.Violation)
 		}
 	}
@@ -95,13 +94,13 @@ func (t *turn) judged(n *Node, e *Eval) ([]schema.Violation, bool) {
 }
 
 // ask notes that a change is to be judged.
-func (t *turn) ask(n *Node, e *Eval, facts schema.ChangeFacts) {
+func (t *turn) ask(n *Node, p *Planned, e *Eval, facts schema.ChangeFacts) {
 	if t.backingOff(n, e, Judging) {
 		return
 	}
 	e.State, e.Why = Waiting, unjudged
 	if t.free(n, e) {
-		t.Judging = append(t.Judging, n)
+		t.Judging = append(t.Judging, Doing{n, p})
 		t.facts = append(t.facts, facts)
 	}
 }
@@ -181,20 +180,20 @@ func (w *World) planFacts() schema.PlanFacts {
 }
 
 // factsOf is a pending change as policies see it.
-func (t *turn) factsOf(n *Node, e *Eval) schema.ChangeFacts {
-	c := &n.Plan.Change
-	in := t.judgement(n, e.Drift)
+func (t *turn) factsOf(n *Node, p *Planned, e *Eval) schema.ChangeFacts {
+	c := &p.Change
+	in := t.judgement(n, p, e.Drift)
 	f := schema.ChangeFacts{
 		ID: n.ID, Kind: n.ID.Kind, Name: n.ID.Name, Target: n.ID.Target, Layer: n.Layer, Handle: c.Handle, Action: c.Action,
-		Data: in.Data, Drift: e.Drift, Held: heldAnyway(in), Before: n.Plan.Masked.Before, Why: schema.Mask(c.Why),
+		Data: in.Data, Drift: e.Drift, Held: heldAnyway(in), Before: p.Masked.Before, Why: schema.Mask(c.Why),
 	}
-	for _, d := range n.Plan.Masked.Diff {
+	for _, d := range p.Masked.Diff {
 		f.Deltas = append(f.Deltas, deltaFacts(d))
 	}
 	was := n.recorded() // or begun, and never seen to end
-	switch {
-	case n.Decl != nil:
-		f.Labels, f.File, f.Dependents, f.Declared = maps.Clone(n.Decl.Res.Labels), n.Decl.Res.Pos.File, len(n.Decl.By), n.Decl.Res
+	switch decl := n.declared(p); {
+	case decl != nil:
+		f.Labels, f.File, f.Dependents, f.Declared = maps.Clone(decl.Res.Labels), decl.Res.Pos.File, len(decl.By), decl.Res
 	case was != nil:
 		f.File = was.Pos.File
 	}
@@ -228,15 +227,16 @@ func deltaFacts(d drivers.Delta) schema.DeltaFacts {
 // judgingCall is the one call to the policies that a turn decided.
 func (c *core) judgingCall(d *Decision) call {
 	j := &judging{judge: c.w.Judge, changes: d.facts, facts: c.w.planFacts(), whole: d.JudgeWhole}
+	var nodes []*Node
 	for _, n := range d.Judging {
 		n.Op = Judging
-		j.plans = append(j.plans, n.Plan)
+		nodes, j.plans = append(nodes, n.Node), append(j.plans, n.Planned)
 	}
 	if d.JudgeWhole {
 		j.facts, j.key = d.whole.facts, d.whole.key
 		c.w.judgesWhole = true
 	}
-	return call{op: Judging, nodes: d.Judging, judging: j}
+	return call{op: Judging, nodes: nodes, judging: j}
 }
 
 // ask makes the call.
@@ -261,7 +261,8 @@ func (w *World) heard(e *end) {
 	j := e.judging
 	for i, n := range e.nodes {
 		n.Op = Idle
-		if n.Plan != j.plans[i] || w.Judge != j.judge {
+		p := j.plans[i]
+		if n.Plan != p && n.Back != p || w.Judge != j.judge {
 			continue
 		}
 		if e.err != nil {
@@ -271,7 +272,7 @@ func (w *World) heard(e *end) {
 		if n.Fail != nil && n.Fail.Op == Judging {
 			n.Fail = nil
 		}
-		n.verdict = &verdict{judge: j.judge, plan: n.Plan, said: j.said[i]}
+		p.verdict = &verdict{judge: j.judge, said: j.said[i]}
 	}
 	if !j.whole {
 		return

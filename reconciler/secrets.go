@@ -27,16 +27,17 @@ type part struct {
 	token  string // the fingerprint that the change was planned with
 }
 
-// fillings are the secret fields of n's plan, ready to be asked for: by the
+// fillings are the secret fields of a plan of n, ready to be asked for: by the
 // call, between Begin and Apply, so that no plaintext is in memory for longer.
-func (w *World) fillings(n *Node) []filling {
-	if n.Plan.Want == nil || len(n.Plan.Want.Secrets) == 0 {
+func (w *World) fillings(n *Node, p *Planned) []filling {
+	if p.Want == nil || len(p.Want.Secrets) == 0 {
 		return nil
 	}
 	var fills []filling
-	for i := range n.Decl.Fields {
-		f := &n.Decl.Fields[i]
-		if _, secret := n.Plan.Want.Secrets[f.Path]; !secret {
+	fields := n.declared(p).Fields
+	for i := range fields {
+		f := &fields[i]
+		if _, secret := p.Want.Secrets[f.Path]; !secret {
 			continue
 		}
 		fill := filling{path: f.Path}
@@ -45,7 +46,7 @@ func (w *World) fillings(n *Node) []filling {
 				fill.parts = append(fill.parts, part{lit: seg.Lit})
 				continue
 			}
-			need := w.need(f.To[*seg.Ref])
+			need := w.asked(f.To[*seg.Ref])
 			out := need.Live.State.Outputs[seg.Ref.Output]
 			if !out.Secret {
 				live := func(*graph.Node) map[string]drivers.Output { return need.Live.State.Outputs }

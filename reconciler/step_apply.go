@@ -20,9 +20,9 @@ import (
 const frontierPerCall = 32
 
 // apply puts a change that may run on the frontier.
-func (t *turn) apply(n *Node, e *Eval) {
+func (t *turn) apply(n *Node, p *Planned, e *Eval) {
 	target := t.Targets[n.ID.Target]
-	if n.Plan.Want != nil && len(n.Plan.Want.Unknown) > 0 {
+	if p.Want != nil && len(p.Want.Unknown) > 0 {
 		e.State, e.Why = Degraded, needUnknown
 		return
 	}
@@ -34,7 +34,7 @@ func (t *turn) apply(n *Node, e *Eval) {
 	if t.backingOff(n, e, Applying) || t.backingOff(n, e, Planning) {
 		return
 	}
-	if !t.settles(n, e) {
+	if !t.settles(n, p, e) {
 		return
 	}
 	e.State, e.Why = Waiting, busy
@@ -42,15 +42,14 @@ func (t *turn) apply(n *Node, e *Eval) {
 		return
 	}
 	target.flight++ // given back by Applied, or by Unstarted
-	t.Apply = append(t.Apply, n)
+	t.Apply = append(t.Apply, Doing{n, p})
 }
 
 // Begin answers the intent of an apply; it must be durable before the call
 // starts. The nonce stays the same over retries of one intent. Until the thing
 // is settled again, it keeps the needs and the holds of before beside the new
 // ones: what it was made with must not go before it is well without.
-func (w *World) Begin(n *Node) store.Intent {
-	p := n.Plan
+func (w *World) Begin(n *Node, p *Planned) store.Intent {
 	in := store.Intent{Change: p.Masked, Nonce: nonce(), Attempts: 1}
 	if before := n.recorded(); before != nil {
 		in.Owned = *before
@@ -61,7 +60,9 @@ func (w *World) Begin(n *Node) store.Intent {
 	}
 	in.ID, in.Want, in.Inputs, in.Action, in.AppliedAt, in.Revision = n.ID, p.WantSum, p.Inputs, p.Change.Action, w.Now, w.Revision.ID
 	in.Handle = n.Key.Handle
-	if p.Want != nil {
+	if p.back { // all else is as it was
+		in.ID, in.Revision = n.Owned.ID, n.Owned.Revision
+	} else if p.Want != nil {
 		res := n.Decl.Res
 		in.Spec, in.Files, in.Was, in.Pos, in.Use, in.Labels = p.Want.Spec, p.Want.Files.Hash(), res.Was, res.Pos, res.Use, labels(res)
 		in.Face, in.Said = n.facing(), faceOf(res)
@@ -104,18 +105,18 @@ func nonce() string {
 }
 
 // Started notes that an apply's intent is durable and its call is on its way.
-func (w *World) Started(n *Node, in store.Intent) {
+func (w *World) Started(n *Node, p *Planned, in store.Intent) {
 	if n.Op != Idle {
 		panic("apply of " + n.ID.String() + " while " + n.Op.String())
 	}
-	if n.drift() { // a repair does not start the time anew: a crash loop is degraded in the end
+	if n.mends(p) { // a repair does not start the time anew: a crash loop is degraded in the end
 		n.repairs++
 	} else {
 		n.repairs, n.wasWell, n.unwell, n.healthFrom = 0, false, time.Time{}, w.Now
 	}
 	n.Intent, n.stale = &in, nil
 	n.Op = Applying
-	n.doing = n.Plan
+	n.doing = p
 }
 
 // Applied puts the end of an apply into the world, and answers what of it must
@@ -148,7 +149,10 @@ func (w *World) Applied(n *Node, s drivers.State, err error, r *store.Result) {
 	w.rekey(n, s.Handle)
 	owned := n.Intent.Owned
 	owned.Handle, owned.Version, owned.AppliedAt = n.Key.Handle, s.Version, w.Now
-	n.Owned, n.Intent, n.Plan = &owned, nil, nil
+	if !did.back {
+		n.kept = did.kept()
+	}
+	n.Owned, n.Intent, n.Plan, n.Back = &owned, nil, nil, nil
 	done(r, n)
 	w.seq++ // what was applied is planned anew, whatever its version
 	n.Live = nil
@@ -205,7 +209,8 @@ func (w *World) applyFailed(n *Node, err error, r *store.Result) {
 		n.quiet = w.Now.Add(w.Targets[n.ID.Target].Linger)
 	}
 	if class == drivers.ErrStale {
-		n.Plan = nil
+		n.keep()
+		n.Plan, n.Back = nil, nil
 	}
 	if class != drivers.ErrStale && !unstarted && first && class != drivers.ErrWaiting {
 		r.History = append(r.History, w.record(in, "failed", schema.Mask(err.Error())))

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/aplomb-dev/aplomb/reconciler/gate"
+	"github.com/aplomb-dev/aplomb/reconciler/graph"
 	"github.com/aplomb-dev/aplomb/reconciler/store"
 	"github.com/aplomb-dev/aplomb/schema"
 )
@@ -14,9 +15,9 @@ import (
 func (t *turn) gate(n *Node, e *Eval) bool {
 	c := &n.Plan.Change
 	e.Drift = n.drift()
-	in := t.judgement(n, e.Drift)
+	in := t.judgement(n, n.Plan, e.Drift)
 	judged := false
-	if e.Said, judged = t.judged(n, e); !judged {
+	if e.Said, judged = t.judged(n, n.Plan, e); !judged {
 		return false
 	}
 	t.people(n, e, in, t.approved)
@@ -28,7 +29,7 @@ func (t *turn) gate(n *Node, e *Eval) bool {
 	}
 	if n.Decl != nil {
 		for _, need := range n.Decl.Needs {
-			if m := t.need(need); !t.eval(m).Settled {
+			if m := t.need(need); !t.eval(m).Settled && !(e.Drift && t.eval(m).Stands) {
 				e.State, e.Why, e.Need = Waiting, needWaits, m
 				return false
 			}
@@ -65,7 +66,7 @@ func (t *turn) people(n *Node, e *Eval, in gate.Input, approved gate.Index) {
 			e.Held = append(e.Held, r.String())
 		}
 	}
-	r := gate.JudgePolicies(n.Plan.Masked, against(e.Said, e.Drift, n), approved)
+	r := gate.JudgePolicies(n.Plan.Masked, against(e.Said, e.Drift, n.Decl), approved)
 	e.Held, e.Blocked, e.Refused = append(e.Held, r.Why...), r.By, r.Final
 	if e.Shut != "" {
 		e.Held = append(e.Held, e.Shut)
@@ -74,13 +75,13 @@ func (t *turn) people(n *Node, e *Eval, in gate.Input, approved gate.Index) {
 
 // against leaves out what does not speak against a change: putting back what
 // was applied last asks nobody again who could have overridden it.
-func against(said []schema.Violation, drift bool, n *Node) []schema.Violation {
-	if !drift || n.Decl == nil || len(n.Decl.Res.Violations) == 0 {
+func against(said []schema.Violation, drift bool, decl *graph.Node) []schema.Violation {
+	if !drift || decl == nil || len(decl.Res.Violations) == 0 {
 		return said
 	}
 	soft := func(v schema.Violation) bool { return v.Level == schema.SoftMandatory }
-	declared := slices.DeleteFunc(slices.Clone(n.Decl.Res.Violations), soft)
-	return slices.Concat(declared, said[len(n.Decl.Res.Violations):])
+	declared := slices.DeleteFunc(slices.Clone(decl.Res.Violations), soft)
+	return slices.Concat(declared, said[len(decl.Res.Violations):])
 }
 
 // heldAnyway is what wants a person whether or not somebody has approved it.
@@ -139,8 +140,8 @@ func (n *Node) takesOver() bool {
 	return n.Live.State.Exists && n.Live.State.Owner == "" && (!n.ours() || n.unmarked())
 }
 
-func (t *turn) judgement(n *Node, drift bool) gate.Input {
-	in := gate.Input{Change: n.Plan.Masked, Risk: n.Plan.Change.Hold, Drift: drift, ReportDrift: t.Env.ReportDrift, Budget: t.budget}
+func (t *turn) judgement(n *Node, p *Planned, drift bool) gate.Input {
+	in := gate.Input{Change: p.Masked, Risk: p.Change.Hold, Drift: drift, ReportDrift: t.Env.ReportDrift, Budget: t.budget}
 	if n.Owned != nil {
 		in.Holds, in.Data = n.Owned.Hold, n.Owned.Data
 	}
@@ -152,8 +153,8 @@ func (t *turn) judgement(n *Node, drift bool) gate.Input {
 		in.Data = in.Data || n.Decl.Res.Data
 	}
 	if n.Intent != nil {
-		now := n.Plan.Change.Action
-		in.Finishing = n.Intent.Want == n.Plan.WantSum && (now == n.Intent.Action || now.Milder(n.Intent.Action))
+		now := p.Change.Action
+		in.Finishing = n.Intent.Want == p.WantSum && (now == n.Intent.Action || now.Milder(n.Intent.Action))
 	}
 	in.TakesOver = n.takesOver()
 	in.Finishing = in.Finishing && !in.TakesOver

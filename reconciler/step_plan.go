@@ -29,6 +29,7 @@ func (t *turn) plan(n *Node, e *Eval) bool {
 		return false
 	}
 	want, inputs, err := plan.Resolve(n.Decl, t.outputs)
+	n.keep()
 	if err != nil {
 		n.Plan = &Planned{Err: err, Inputs: plan.Tokens(n.Decl, t.outputs), decl: n.Decl, seq: n.Live.Seq, owned: n.Owned}
 		return t.planned(n, e)
@@ -166,10 +167,18 @@ func (w *World) PlanMade(p PlanCall, c drivers.Change, err error) {
 		n.Fail = nil
 	}
 	c.ID = n.ID
+	if p.back {
+		w.backMade(p, c)
+		return
+	}
 	if n.takesOver() && (c.Action == schema.None || c.Action == schema.Update) {
 		c.Action = schema.Adopt
 	}
+	n.keep()
 	n.Plan = &Planned{Change: c, Want: p.Want, WantSum: p.Sum, Inputs: p.Inputs, decl: p.decl, seq: p.Seq, owned: p.owned}
+	if n.Owned != nil && p.Sum == n.Owned.Want {
+		n.kept = nil // the plan knows it
+	}
 	if c.Action == schema.None {
 		n.flaps, n.applied = 0, ""
 	} else {

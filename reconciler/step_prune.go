@@ -159,7 +159,7 @@ func (t *turn) visitGone(n, unsettled, user *Node) {
 	case unsettled != nil:
 		e.State, e.Why, e.Need = Waiting, component, unsettled
 	default:
-		t.apply(n, e)
+		t.apply(n, n.Plan, e)
 	}
 }
 
@@ -216,7 +216,7 @@ func (w *World) gone(n *Node, r *store.Result) {
 		return
 	}
 	w.finished(n, r)
-	n.Owned, n.Intent, n.Plan = nil, nil, nil
+	n.Owned, n.Intent, n.Plan, n.Back = nil, nil, nil, nil
 	r.Forget = append(r.Forget, n.Key)
 	n.unstale(r)
 }
@@ -236,7 +236,7 @@ func (w *World) Let(n *Node, r *store.Result) {
 		r.Forget = append(r.Forget, n.Key)
 	}
 	n.unstale(r)
-	n.Owned, n.Intent, n.Plan, n.Fail = nil, nil, nil, nil
+	n.Owned, n.Intent, n.Plan, n.Back, n.Fail = nil, nil, nil, nil, nil
 }
 
 // components groups nodes that hang together by declared or recorded needs.

@@ -83,6 +83,10 @@ func (w *World) settledAs(n *Node) store.Settled {
 // where a look found what its call never told.
 func (w *World) Verified(n *Node, r *store.Result) {
 	w.finished(n, r)
+	if n.Plan.Change.Action != schema.None {
+		w.stood(n, r)
+		return
+	}
 	o := store.Owned{AppliedAt: w.Now, Revision: w.Revision.ID, Action: schema.Adopt}
 	if before := n.recorded(); before != nil {
 		o = *before
@@ -103,7 +107,7 @@ func (w *World) Verified(n *Node, r *store.Result) {
 	o.ID, o.Settled, o.Want, o.Inputs, o.Pos, o.Use = n.ID, w.settledAs(n), n.Plan.WantSum, n.Plan.Inputs, res.Pos, res.Use
 	o.Labels = labels(res)
 	o.Handle, o.Version, o.Spec, o.Files = n.Key.Handle, n.Live.State.Version, n.Plan.Want.Spec, n.Plan.Want.Files.Hash()
-	n.Owned, n.Intent, n.Fail = &o, nil, nil
+	n.Owned, n.Intent, n.Fail, n.Back = &o, nil, nil, nil
 	n.Plan.owned = n.Owned // the plan said "nothing to do" of exactly this
 	done(r, n)
 }
@@ -121,8 +125,8 @@ func (n *Node) healthDeadline() time.Time {
 // settles says whether applying again makes sense: a change that has been
 // applied more than once without planning ever answering "nothing to do" is
 // the driver's fault, and it is tried ever more slowly.
-func (t *turn) settles(n *Node, e *Eval) bool {
-	if n.flaps <= mostFlaps || n.applied != n.Plan.WantSum || n.Owned == nil {
+func (t *turn) settles(n *Node, p *Planned, e *Eval) bool {
+	if n.flaps <= mostFlaps || n.applied != p.WantSum || n.Owned == nil {
 		return true
 	}
 	next := n.Owned.AppliedAt.Add(backoff(n.flaps+3, nil))

@@ -17,8 +17,8 @@ import (
 type Decision struct {
 	Observe    map[string][]*Node // by target; one bulk call each
 	Plan       []PlanCall
-	Apply      []*Node   // the frontier; each has its Plan
-	Judging    []*Node   // policies are to judge their changes
+	Apply      []Doing   // the frontier
+	Judging    []Doing   // policies are to judge their changes
 	Record     []*Node   // nothing to do, but the inventory does not say so yet
 	Forget     []*Node   // not declared, and seen gone
 	Evals      []Eval    // by Node.index
@@ -39,6 +39,14 @@ type PlanCall struct {
 
 	decl  *graph.Node
 	owned *store.Owned
+	back  bool // for Node.Back
+}
+
+// Doing is a node with the one of its plans that is meant: what is declared, or
+// to put back what was applied last.
+type Doing struct {
+	*Node
+	Planned *Planned
 }
 
 // Eval is what a turn thinks of one node.
@@ -57,6 +65,7 @@ type Eval struct {
 	Until   time.Time          // of Progressing: its deadline; of a failure: the next try
 	Drift   bool
 	Settled bool // live equals declared, and healthy: dependents may go
+	Stands  bool // what is declared waits for people; live equals what was applied last, and is healthy
 	Planned bool // Outputs say what will hold
 	Outputs map[string]drivers.Output
 	Pending bool // it has a valid plan that is not "nothing to do"
@@ -153,6 +162,9 @@ func (t *turn) visit(n *Node) {
 		e.State, e.Why, e.Text = Waiting, busy, n.progress
 		if n.doing != nil {
 			e.Planned, e.Outputs, e.Pending = true, n.doing.Change.Outputs, true
+			if n.doing.back && n.Plan != nil { // what is declared is still to come
+				e.Outputs = n.Plan.Change.Outputs
+			}
 		}
 		return
 	}
@@ -165,6 +177,8 @@ func (t *turn) visit(n *Node) {
 	}
 	e.Pending = true
 	if t.gate(n, e) {
-		t.apply(n, e)
+		t.apply(n, n.Plan, e)
+		return
 	}
+	t.putBack(n, e)
 }

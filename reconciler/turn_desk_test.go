@@ -181,10 +181,13 @@ func told(d *Decision) string {
 		}
 	}
 	for _, p := range d.Plan {
-		all = append(all, map[bool]string{true: "plan ", false: "plan without "}[p.Want != nil]+p.Node.ID.Name)
+		all = append(all, map[bool]string{true: "plan ", false: "plan without "}[p.Want != nil]+p.Node.ID.Name+map[bool]string{true: " as applied"}[p.back])
+	}
+	for _, n := range d.Judging {
+		all = append(all, "judge "+n.ID.Name)
 	}
 	for _, n := range d.Apply {
-		all = append(all, string(n.Plan.Change.Action)+" "+n.ID.Name)
+		all = append(all, map[bool]string{true: "put back: "}[n.Planned.back]+string(n.Planned.Change.Action)+" "+n.ID.Name)
 	}
 	for _, n := range d.Record {
 		all = append(all, "record "+n.ID.Name)

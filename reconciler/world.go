@@ -95,10 +95,11 @@ type Node struct {
 	Live   *Live         // nil: not seen yet
 	Dirty  bool          // worth observing now
 	Plan   *Planned      // the last plan, valid while what it was made from is
+	Back   *Planned      // the same of putting back what was applied last, where what is declared now has to wait for people
 	Op     Op
 	Fail   *Failure
 
-	verdict    *verdict    // what policies said of a change last
+	kept       *kept       // what was applied last, as it was declared; nil: not known any more
 	doing      *Planned    // of the apply in flight
 	progress   string      // what its driver said last of how far it is
 	stale      []store.Key // keys that inventory or journal still have n under
@@ -148,9 +149,11 @@ type Planned struct {
 	decl  *graph.Node
 	seq   uint64
 	owned *store.Owned
+	back  bool // it puts back what was applied last; decl is of then
 
-	stamps []stamp    // of the needs, when Inputs were last found to be the same
-	owners *ownership // whose the change is; nil: nobody asked
+	stamps  []stamp    // of the needs, when Inputs were last found to be the same
+	owners  *ownership // whose the change is; nil: nobody asked
+	verdict *verdict   // what policies said of it last
 }
 
 // Failure is a call that failed, and when to try again.
@@ -208,7 +211,7 @@ func wantSum(d *drivers.Desired) string {
 	return hex.EncodeToString(h.Sum(nil)[:16])
 }
 
-// need is the node of a declared need.
+// need is the node of a need that is declared in the graph in force.
 func (w *World) need(g *graph.Node) *Node { return w.byGraph[g.Index] }
 
 // deadline is how long a kind may take from applied to healthy.

@@ -224,6 +224,8 @@ func (d *Driver) Reveal(ctx context.Context, item drivers.Item, output, fingerpr
 	switch {
 	case e.unreachable:
 		return schema.Secret{}, fail("reveal", item.Handle, drivers.ErrUnreachable, errDown)
+	case e.chance(e.Quirks.FaultReveal):
+		return schema.Secret{}, fail("reveal", item.Handle, drivers.ErrDenied, errForbid)
 	case o == nil || o.half || o.goneAt > 0:
 		return schema.Secret{}, fail("reveal", item.Handle, drivers.ErrStale, errGone)
 	case o.kind != KindSecret || output != "value":

@@ -23,4 +23,5 @@ type Quirks struct {
 	FaultBefore float64 // probability that a write fails before it lands
 	FaultAfter  float64 // probability that a write lands and its answer is lost
 	FaultRead   float64 // probability that one item of an Observe fails
+	FaultReveal float64 // probability that a Reveal is denied
 }
