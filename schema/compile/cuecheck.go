@@ -155,7 +155,7 @@ func (p *cuePackage) undeclared(v cue.Value) {
 		at := s
 		at.own = !p.within(v, err.Position())
 		msg, hint := cueWords(err)
-		if cue.IsIncomplete(v.Err()) {
+		if cue.IsIncomplete(v.Err()) && !isMissing(err) {
 			msg = "what it holds depends on a value that is not given"
 		}
 		p.tell(v, at, err, msg, hint)
@@ -236,10 +236,29 @@ func buildWords(err errors.Error) (msg, hint string) {
 	msg, hint = cueWords(err)
 	if _, what, ok := strings.Cut(err.Error(), "cannot find package "); ok {
 		name, _, _ := strings.Cut(what, ":")
+		if own := shippedLike(strings.Trim(name, `"`)); own != "" {
+			return "there is no package " + name, "did you mean " + own + "?"
+		}
 		return "there is no package " + name,
 			"a package of this repository is imported as its module's name and the folder; what others wrote lies below cue.mod/pkg: nothing is fetched"
 	}
 	return strings.TrimPrefix(msg, "import failed: "), hint
+}
+
+// shippedLike is the package of this program's own that is most like name, ""
+// where name is not like one.
+func shippedLike(name string) string {
+	files, err := cueload.Module()
+	if err != nil || !strings.HasPrefix(name, "aplomb.dev/") {
+		return ""
+	}
+	all := []string{cueload.TemplatesPath}
+	for _, f := range files {
+		if strings.HasSuffix(f.Path, ".cue") {
+			all = append(all, path.Join(cueload.ModulePath, path.Dir(f.Path)))
+		}
+	}
+	return schema.Closest(name, all)
 }
 
 // leftOut reports the files of the package that CUE leaves out by a condition

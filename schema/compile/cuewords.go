@@ -217,6 +217,19 @@ func isHeading(err errors.Error) bool {
 	return strings.HasSuffix(format, "errors in empty disjunction:")
 }
 
+// What CUE says of a field that is not there, and of a call of one.
+const (
+	noField    = "undefined field: %s"
+	noFunction = "cannot call non-function %s (type %s)"
+)
+
+// isMissing says of an error that it names a field or a function which is not
+// there: it holds no value, and nothing that is given later can mend it.
+func isMissing(err errors.Error) bool {
+	format, args := said(err).Msg()
+	return format == noField || format == noFunction && len(args) == 2 && fmt.Sprint(args[1]) == "_|_"
+}
+
 // tell reports an error of CUE that v has: where the declaration stands, if
 // CUE names a place in it.
 func (r *cueReader) tell(v cue.Value, s spot, err errors.Error, msg, hint string) *value {
@@ -232,7 +245,7 @@ func (r *cueReader) tell(v cue.Value, s spot, err errors.Error, msg, hint string
 			s.at = first
 		}
 	}
-	if r.hidden(v) && !cue.IsIncomplete(v.Err()) {
+	if r.hidden(v) && !cue.IsIncomplete(v.Err()) && !isMissing(err) {
 		msg, hint = unfit, ""
 	}
 	b := r.find(v, s, hint, "%s: %s", r.name(v), msg)
@@ -337,8 +350,10 @@ func cueWords(err errors.Error) (msg, hint string) {
 		return "it must be given", ""
 	case "@%s":
 		return "@" + arg(0) + " is not read here", "a field that takes a file names it itself, such as hcl or template"
-	case "undefined field: %s":
+	case noField:
 		return "there is no field " + arg(0), ""
+	case noFunction:
+		return "there is no function " + arg(0), ""
 	case "cannot use %s (type %s) as type %s":
 		return fmt.Sprintf("%s is used where %s is wanted", arg(0), article(arg(2))), ""
 	}
