@@ -2,6 +2,7 @@ package reconciler
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"time"
 
@@ -269,6 +270,9 @@ func (k *statusKeeper) refused(f Refusal) {
 	msg := f.Error
 	if len(f.Findings) > 0 {
 		msg = f.Findings[0].String()
+	}
+	if more := len(f.Findings) - 1; more > 0 {
+		msg += fmt.Sprintf(" (and %d more)", more)
 	}
 	k.emit(Event{Type: "refused", Revision: f.Revision.ID, Message: msg})
 	k.changed()

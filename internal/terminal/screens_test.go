@@ -148,6 +148,7 @@ func aTroubledStatus() reconciler.Status {
 	for i := range 7 {
 		s.Refused.Findings = append(s.Refused.Findings, schema.Diagnostic{Pos: schema.Pos{File: "web.yaml", Line: i + 1, Col: 5}, Subject: "nomad.job/web", Message: "unknown field coutn"})
 	}
+	s.Refused.Findings[1].Hint = "did you mean count?"
 	return s
 }
 

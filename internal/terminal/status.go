@@ -200,6 +200,9 @@ func (p *Printer) circumstances(s reconciler.Status) {
 		const most = 5
 		for _, d := range r.Findings[:min(len(r.Findings), most)] {
 			p.prose(6, text("      "+d.String()))
+			if d.Hint != "" {
+				p.prose(10, styled("          hint: ", bold), text(d.Hint))
+			}
 		}
 		if more := len(r.Findings) - most; more > 0 {
 			p.prose(6, text(fmt.Sprintf("      and %d more: aplomb validate", more)))

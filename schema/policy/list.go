@@ -194,15 +194,22 @@ func (e *evaluator) placeOf(bundle int) schema.Pos {
 // diagnose makes findings of errors of CUE, each at its place in the tree.
 func (e *evaluator) diagnose(err error, bundle int) []schema.Diagnostic {
 	var all []schema.Diagnostic
-	for _, one := range errors.Errors(err) {
-		d := schema.Diagnostic{}
+	for rest := errors.Errors(err); len(rest) > 0; {
+		one, n, message := rest[0], 1, ""
+		for n < len(rest) && slices.Equal(rest[n].Path(), one.Path()) {
+			n++
+		}
+		if message = alternatives(rest[:n]); message == "" {
+			n, message = 1, clip(one.Error())
+		}
+		rest = rest[n:]
+		d := schema.Diagnostic{Message: message}
 		for _, at := range errors.Positions(one) {
 			if cueload.Own(at.Filename()) && at.Line() > 0 {
 				d.Pos = schema.Pos{File: at.Filename(), Line: at.Line(), Col: at.Column()}
 				break
 			}
 		}
-		d.Message = clip(one.Error())
 		if name, ok := missingInput(d.Message); ok {
 			d.Hint = "name it in the rule: " + name + ": _"
 		}
@@ -220,6 +227,28 @@ func (e *evaluator) diagnose(err error, bundle int) []schema.Diagnostic {
 		all = []schema.Diagnostic{{Pos: e.placeOf(bundle), Message: clip(err.Error())}}
 	}
 	return all
+}
+
+// alternatives makes one message of what CUE says of a field once for each
+// alternative that its value does not fit; "" where all are something else.
+func alternatives(all []errors.Error) string {
+	var values, common []string
+	for i, e := range all {
+		format, args := e.Msg()
+		if !strings.HasPrefix(format, "conflicting values %s and %s") || len(args) < 2 {
+			return ""
+		}
+		pair := []string{fmt.Sprint(args[0]), fmt.Sprint(args[1])}
+		if values = append(values, pair...); i == 0 {
+			common = pair
+		}
+		common = slices.DeleteFunc(slices.Clone(common), func(s string) bool { return !slices.Contains(pair, s) })
+	}
+	if len(all) < 2 || len(common) != 1 {
+		return ""
+	}
+	others := slices.DeleteFunc(values, func(s string) bool { return s == common[0] })
+	return clip(fmt.Sprintf("%s: %s is none of %s", strings.Join(all[0].Path(), "."), common[0], strings.Join(others, ", ")))
 }
 
 // missingInput finds, in an error of CUE, one of the fields that are filled in

@@ -21,6 +21,7 @@ func TestMisplaced(t *testing.T) {
 	for name, c := range map[string]struct{ text, want string }{
 		"misspelt":        {lib + "a: library.noLates\n", "p.cue:4:12: a: undefined field: noLates"},
 		"unresolved":      {good + "b: {x: string}\na: b.y\n", "p.cue:5:6: a: undefined field: y"},
+		"no such level":   {lib + "a: library.noLatest & {level: \"hard\"}\n", `p.cue:4:4: a.level: "hard" is none of "advisory", "hard-mandatory", "soft-mandatory"`},
 		"nested":          {good + "x: strict: " + policy, "p.cue:4:4: " + top + "x it"},
 		"in a list":       {good + "x: [{y: " + policy[:len(policy)-1] + "}]\n", top + "x it"},
 		"hidden":          {good + "_x: " + policy, "p.cue:4:1: " + top + "_x it"},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/aplomb-dev/aplomb/schema"
 )
@@ -149,8 +150,11 @@ func violations(by answer) []schema.Violation {
 			if p.Level == schema.Advisory { // it could have refused nothing
 				level = schema.Advisory
 			}
-			all = append(all, schema.Violation{Policy: p.Name, Level: level, Message: fmt.Sprintf("the policy %s cannot be judged: %s", p.Name, a.Broken),
-				Hint: "its rule is at " + p.Pos.String() + " of the policies"})
+			hint := "its rule is at " + p.Pos.String() + " of the policies"
+			if strings.Contains(a.Broken, ": undefined field: ") {
+				hint += "; a field that may not be there wants a default, as in (*resource.spec.count | 0)"
+			}
+			all = append(all, schema.Violation{Policy: p.Name, Level: level, Message: fmt.Sprintf("the policy %s cannot be judged: %s", p.Name, a.Broken), Hint: hint})
 			continue
 		}
 		for n, d := range a.Denials {

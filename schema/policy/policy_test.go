@@ -205,6 +205,10 @@ fine: policies.#Policy & {level: "advisory", rule: {resource: _, deny: [if resou
 		!strings.Contains(got[1], "strict hard-mandatory : the policy strict cannot be judged: policies:p.cue:") || !strings.HasSuffix(got[2], "fine advisory : it is y") {
 		t.Errorf("%s", strings.Join(got, "\n"))
 	}
+	said, err := s.Resources(t.Context(), "prod", []schema.Resource{file("x", "{}", map[string]string{"broken": "1"})})
+	if err != nil || len(said[0]) != 2 || !strings.Contains(said[0][1].Hint, "p.cue:4:1 of the policies; a field that may not be there wants a default") {
+		t.Errorf("%v, %+v", err, said)
+	}
 }
 
 // What never ends, or grows without bounds, ends a worker; the policy is
