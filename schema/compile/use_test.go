@@ -264,7 +264,7 @@ import "list"
 	@aplomb(template="Endless")
 	use: name: string
 	spec: n!: int
-	let l = [for a in list.Range(0, spec.n, 1) for b in list.Range(0, 3000, 1) for c in list.Range(0, 3000, 1) {a + b + c}]
+	let l = list.Range(0, spec.n, 1)
 	resources: a: {apiVersion: "aplomb.dev/v1", kind: "local.port", metadata: name: use.name, "spec": number: len(l)}
 }
 #Many: {
@@ -280,9 +280,9 @@ import "list"
 	resources: a: {apiVersion: "aplomb.dev/v1", kind: "local.port", metadata: name: use.name}
 }
 `
-	pool := worker.New(worker.Options{Command: testWorker, Limits: worker.Limits{Deadline: 2 * time.Second}})
+	pool := worker.New(worker.Options{Command: testWorker, Limits: worker.Limits{Deadline: time.Minute, Memory: 160 << 20}})
 	t.Cleanup(func() { _ = pool.Close() })
-	uses := useOf("Endless", "e", "{n: 3000}") + "---\n" + useOf("Many", "m", "{}") + "---\n" + useOf("Good", "g", "{}")
+	uses := useOf("Endless", "e", "{n: 3000000000}") + "---\n" + useOf("Many", "m", "{}") + "---\n" + useOf("Good", "g", "{}")
 	res := unfoldWith(t, New(Options{Workers: pool}), files("a.yaml", uses), files("t.cue", evil), nil)
 	got := told(res)
 	for _, want := range []string{"a.yaml:1:1: Endless/e: unfolding it", "a.yaml:6:1: Many/m: the template Many yields more than 200 resources"} {
@@ -292,6 +292,26 @@ import "list"
 	}
 	if len(res.Findings) != 2 || !slices.ContainsFunc(res.Seen, func(r schema.Resource) bool { return r.ID.Name == "g" && r.Spec != nil }) {
 		t.Errorf("findings:\n%s%+v", got, res.Seen)
+	}
+}
+
+// Templates that cost too much to be read at all are named as what they are, by
+// their file where only one can be meant.
+func TestEndlessTemplates(t *testing.T) {
+	evil := "package t\nimport \"list\"\n#T: {\n@aplomb(template=\"T\")\nuse: name: string\nspec: n: int\n" +
+		"let l = list.Range(0, 3000000000, 1)\n" +
+		"resources: a: {apiVersion: \"aplomb.dev/v1\", kind: \"local.port\", metadata: name: use.name, \"spec\": number: len(l)}\n}\n"
+	pool := worker.New(worker.Options{Command: testWorker, Limits: worker.Limits{Deadline: time.Minute, Memory: 160 << 20}})
+	t.Cleanup(func() { _ = pool.Close() })
+	for want, tree := range map[string]fstest.MapFS{
+		"templates:t.cue:1:1: checking it ": files("t.cue", evil),
+		"templates:.:1:1: checking it ":     files("t.cue", evil, "u/u.cue", "package u\n"),
+	} {
+		got := told(unfoldWith(t, New(Options{Workers: pool}), files("a.yaml", useOf("T", "e", "{n: 3}")), tree, nil))
+		if !strings.Contains(got, "a.yaml:1:1: T/e: unfolding it was not tried: see the findings about the templates\n") || !strings.Contains(got, want) ||
+			!strings.Contains(got, "take out what was added last") {
+			t.Errorf("findings:\n%swant %s", got, want)
+		}
 	}
 }
 

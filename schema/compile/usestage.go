@@ -30,11 +30,10 @@ func (c *Compiler) unfold(ctx context.Context, round int, d Declarations, inputs
 	if len(uses) == 0 && d.Templates == nil {
 		return inputs, results, nil
 	}
-	setup, faults, err := c.templateSetup(d)
+	setup, whole, faults, err := c.templateSetup(d)
 	if err != nil {
 		return nil, nil, err
 	}
-	whole := input{Path: strings.TrimSuffix(templatePrefix, ":"), key: keyOf("templates", "", setup)}
 	whole.hit = c.cache.get(whole.key, round)
 	stage := []input{whole}
 	first, err := c.check(ctx, round, setup, stage)
@@ -98,17 +97,26 @@ func (c *Compiler) useInput(round int, u *templateUse, setup [sha256.Size]byte) 
 	return in, nil
 }
 
-// templateSetup gathers the templates in force, encoded for the workers; faults
-// are what is wrong with their extent.
-func (c *Compiler) templateSetup(d Declarations) (setup []byte, faults []schema.Diagnostic, err error) {
+// templateSetup gathers the templates in force, encoded for the workers, and the
+// input that reads them all; faults are what is wrong with their extent.
+func (c *Compiler) templateSetup(d Declarations) (setup []byte, whole input, faults []schema.Diagnostic, err error) {
 	s := &templateSetup{Environment: d.Environment, Values: d.Values, Shipped: d.Templates == nil}
 	if d.Templates != nil {
 		if s.Bundles, faults, err = c.gather(d.Templates); err != nil {
-			return nil, nil, err
+			return nil, input{}, nil, err
 		}
 	}
 	setup, err = json.Marshal(handlerSetup{Limits: c.options.Limits, Templates: s})
-	return setup, faults, err
+	return setup, input{Path: s.place(), key: keyOf("templates", "", setup)}, faults, err
+}
+
+// place is where findings about all templates together stand: the first file of
+// a package that is alone, else the folder.
+func (s *templateSetup) place() string {
+	if len(s.Bundles) == 1 && len(s.Bundles[0].Files) > 0 {
+		return templatePrefix + s.Bundles[0].Files[0].Path
+	}
+	return templatePrefix + "."
 }
 
 // gather bundles every package of a tree of templates.
@@ -193,12 +201,11 @@ func (u *templateUse) blamed(why string) fileResult {
 // Templates are the templates in force for d, by name and then the newest
 // version first, and what is wrong with them. No declaration is read.
 func (c *Compiler) Templates(ctx context.Context, d Declarations) ([]Template, []schema.Diagnostic, error) {
-	setup, faults, err := c.templateSetup(d)
+	setup, in, faults, err := c.templateSetup(d)
 	if err != nil {
 		return nil, nil, err
 	}
 	round := c.cache.begin()
-	in := input{Path: strings.TrimSuffix(templatePrefix, ":"), key: keyOf("templates", "", setup)}
 	in.hit = c.cache.get(in.key, round)
 	got, err := c.check(ctx, round, setup, []input{in})
 	if err != nil {
