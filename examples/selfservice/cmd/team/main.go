@@ -8,6 +8,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -67,6 +68,18 @@ func reach(ctx context.Context, getenv func(string) string) error {
 	return conn.Close()
 }
 
+// page says what the service was given.
+func page(getenv func(string) string) string {
+	text := cmp.Or(getenv("GREETING"), "Hello")
+	if key := getenv("SESSION_KEY"); key != "" {
+		text += fmt.Sprintf(", with a key of %d characters", len(key))
+	}
+	if upstream := getenv("UPSTREAM"); upstream != "" {
+		text += ", in front of " + upstream
+	}
+	return text
+}
+
 // web serves until ctx ends; then it answers what it has begun, and stops.
 func web(ctx context.Context, getenv func(string) string, out io.Writer) error {
 	mux := http.NewServeMux()
@@ -78,7 +91,7 @@ func web(ctx context.Context, getenv func(string) string, out io.Writer) error {
 		_, _ = fmt.Fprintln(w, "ok")
 	})
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
-		_, _ = fmt.Fprintf(w, "%s, with a key of %d characters, in front of %q\n", getenv("GREETING"), len(getenv("SESSION_KEY")), getenv("UPSTREAM"))
+		_, _ = fmt.Fprintln(w, page(getenv))
 	})
 	srv := &http.Server{Addr: net.JoinHostPort(getenv("HOST"), getenv("PORT")), Handler: mux, ReadHeaderTimeout: 5 * time.Second}
 	_, _ = fmt.Fprintln(out, "web: listening on", srv.Addr)

@@ -7,7 +7,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"strings"
 	"testing"
 )
 
@@ -97,8 +96,11 @@ func TestWeb(t *testing.T) {
 		}
 		body = string(data)
 	}
-	if !strings.HasPrefix(body, "hello, with a key of 5 characters") {
+	if body != "hello, with a key of 5 characters\n" {
 		t.Error(body)
+	}
+	if got := page(environment("UPSTREAM", "http://127.0.0.1:7461")); got != "Hello, in front of http://127.0.0.1:7461" {
+		t.Error(got)
 	}
 	cancel()
 	if err := <-ended; err != nil {
