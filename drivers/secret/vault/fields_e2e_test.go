@@ -26,16 +26,7 @@ func TestFieldsAreVaults(t *testing.T) {
 	for _, typ := range []string{"database", "pki", "transit"} {
 		s.put("sys/mounts/"+typ, map[string]any{"type": typ})
 	}
-	req, err := http.NewRequest(http.MethodGet, s.root.URL+"/v1/sys/internal/specs/openapi", nil)
-	drivertest.Must(t, err)
-	token, err := s.root.Token()
-	drivertest.Must(t, err)
-	req.Header.Set("X-Vault-Token", token.Reveal())
-	res, err := http.DefaultClient.Do(req)
-	drivertest.Must(t, err)
-	defer func() { _ = res.Body.Close() }()
-	var api openAPI
-	drivertest.Must(t, json.NewDecoder(res.Body).Decode(&api))
+	api := s.described(t)
 	for place, paths := range map[string][]string{
 		"jwt config": {"/auth/jwt/config"}, "jwt role": {"/auth/jwt/role/{name}"}, "approle role": {"/auth/approle/role/{role_name}"},
 		"database roles": {"/database/roles/{name}"}, "pki roles": {"/pki/roles/{name}"}, "pki config/urls": {"/pki/config/urls"}, "pki config/crl": {"/pki/config/crl"},
@@ -57,6 +48,22 @@ func TestFieldsAreVaults(t *testing.T) {
 			t.Errorf("%s: known are %q, and Vault has %q", place, slices.Sorted(maps.Keys(ours)), slices.Sorted(maps.Keys(theirs)))
 		}
 	}
+}
+
+// described is what Vault says of its own API.
+func (s *server) described(t *testing.T) openAPI {
+	t.Helper()
+	req, err := http.NewRequest(http.MethodGet, s.root.URL+"/v1/sys/internal/specs/openapi", nil)
+	drivertest.Must(t, err)
+	token, err := s.root.Token()
+	drivertest.Must(t, err)
+	req.Header.Set("X-Vault-Token", token.Reveal())
+	res, err := http.DefaultClient.Do(req)
+	drivertest.Must(t, err)
+	defer func() { _ = res.Body.Close() }()
+	var api openAPI
+	drivertest.Must(t, json.NewDecoder(res.Body).Decode(&api))
+	return api
 }
 
 type openAPI struct {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"regexp"
 	"strings"
 
@@ -200,8 +201,8 @@ func (m mounts) view(f *found, declared, last json.RawMessage) (json.RawMessage,
 		own := text(f.data["description"])
 		s.Description = &own
 	}
-	config, _ := f.data["config"].(map[string]any)
 	asked := s.Config
+	config := lockoutIn(f.data["config"], asked)
 	if s.Config = declaredOnly(asked, config); all {
 		s.Config = config
 	}
@@ -224,6 +225,30 @@ func (m mounts) view(f *found, declared, last json.RawMessage) (json.RawMessage,
 		}
 	}
 	return driverkit.Text(s)
+}
+
+// lockoutKey is what an auth method is tuned with when logins fail too often.
+const lockoutKey = "user_lockout_config"
+
+// lockoutIn is how a mount is tuned, with what locks users out in the words that
+// it is written in: Vault tells each field of that with user_ before it. Of those
+// that are not asked for nothing is said, unless nothing is asked at all.
+func lockoutIn(told any, asked map[string]any) map[string]any {
+	config, _ := told.(map[string]any)
+	live, ok := config[lockoutKey].(map[string]any)
+	if !ok {
+		return config
+	}
+	want, some := asked[lockoutKey].(map[string]any)
+	lockout := map[string]any{}
+	for name, v := range live {
+		if name = strings.TrimPrefix(name, "user_"); !some || has(want, name) {
+			lockout[name] = v
+		}
+	}
+	config = maps.Clone(config)
+	config[lockoutKey] = lockout
+	return config
 }
 
 func has(m map[string]any, key string) bool {
@@ -282,14 +307,19 @@ func (m mounts) write(ctx context.Context, d *Driver, s *step) error {
 		_, err = d.write(ctx, path+"/tune", body)
 		return err
 	}
-	body["type"], body["config"] = spec.Type, spec.Config
+	config := maps.Clone(spec.Config)
+	delete(config, lockoutKey) // Vault reads it when it tunes only
+	body["type"], body["config"] = spec.Type, config
 	if spec.Local != nil {
 		body["local"] = spec.Local
 	}
 	if spec.SealWrap != nil {
 		body["seal_wrap"] = spec.SealWrap
 	}
-	_, err = d.write(ctx, path, body)
+	if _, err = d.write(ctx, path, body); err != nil || !has(spec.Config, lockoutKey) {
+		return err
+	}
+	_, err = d.write(ctx, path+"/tune", map[string]any{lockoutKey: spec.Config[lockoutKey]})
 	return err
 }
 
