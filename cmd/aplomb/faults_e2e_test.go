@@ -28,12 +28,16 @@ func TestHashistackFaults(t *testing.T) {
 	s.commit("faulty")
 	var left atomic.Int64
 	left.Store(80)
+	met := map[string]*atomic.Int64{}
 	faults := []enginetest.Fault{enginetest.Refuse, enginetest.Slow, enginetest.Busy, enginetest.Broken, enginetest.Cut, enginetest.Lost}
-	for _, p := range proxies {
+	for engine, p := range proxies {
+		n := new(atomic.Int64)
+		met[engine] = n
 		p.Meddle(func(r *http.Request) enginetest.Fault {
 			if strings.Contains(r.URL.Path, "/event/stream") || rand.N(6) > 0 || left.Add(-1) < 0 {
 				return enginetest.Pass
 			}
+			n.Add(1)
 			return faults[rand.N(len(faults))]
 		})
 	}
@@ -52,8 +56,11 @@ func TestHashistackFaults(t *testing.T) {
 	if s.ask("GET", s.consul.Address+"/v1/acl/binding-rules", &rules); len(rules) != 1 {
 		t.Errorf("there are %d binding rules", len(rules))
 	}
-	for _, p := range proxies {
+	for engine, p := range proxies {
 		p.Meddle(nil)
+		if met[engine].Load() == 0 {
+			t.Errorf("nothing went wrong on the way to %s: nothing is proven of it", engine)
+		}
 	}
 	s.outage(proxies["consul"])
 	s.remove()
