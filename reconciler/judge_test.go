@@ -30,16 +30,17 @@ type court struct {
 	plan  func(schema.PlanFacts) []schema.PlanViolation
 	fail  error
 	asked []schema.ChangeFacts
+	of    []schema.PlanFacts // the plan that each of asked is of
 	whole []schema.PlanFacts
 }
 
 func (c *court) judge() *Judge {
 	j := &Judge{
 		Wants: func(f *schema.ChangeFacts) bool { return f.Name != "unwanted" },
-		Changes: func(_ context.Context, _ schema.PlanFacts, all []schema.ChangeFacts) ([][]schema.Violation, error) {
+		Changes: func(_ context.Context, plan schema.PlanFacts, all []schema.ChangeFacts) ([][]schema.Violation, error) {
 			c.mu.Lock()
 			defer c.mu.Unlock()
-			c.asked = append(c.asked, all...)
+			c.asked, c.of = append(c.asked, all...), append(c.of, slices.Repeat([]schema.PlanFacts{plan}, len(all))...)
 			out := make([][]schema.Violation, len(all))
 			for i, f := range all {
 				if v, ok := c.say[f.Name]; ok {
@@ -178,6 +179,33 @@ func TestChangesAreJudged(t *testing.T) {
 	}
 	if f := c.asked[0]; f.Kind != memory.KindThing || f.Action != schema.Create || f.Layer == "" && f.Declared == nil {
 		t.Errorf("%+v", f)
+	}
+}
+
+// Policies are told who wrote and who signed what they judge, and how many need
+// what changes.
+func TestJudgedWithItsFacts(t *testing.T) {
+	c := &court{plan: func(schema.PlanFacts) []schema.PlanViolation { return nil }}
+	h := newHouse(t, c.under, decl("a", `{}`))
+	h.converged(h.tip())
+	rev := sources.Revision{ID: strings.Repeat("e", 40), Tree: "e", Title: "more", Author: "ana", Signer: "ben"}
+	h.src.mu.Lock()
+	h.src.revs = append(h.src.revs, rev)
+	h.src.tree[rev.ID] = []schema.Resource{decl("a", `{"size":2}`), decl("b", `{}`, needs("a")), decl("c", `{}`, needs("a"))}
+	h.src.mu.Unlock()
+	h.Kick()
+	h.converged(rev)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	ours := func(f schema.PlanFacts) bool {
+		return f.Revision == rev.ID && f.Title == "more" && f.Author == "ana" && f.Signer == "ben"
+	}
+	i := slices.IndexFunc(c.asked, func(f schema.ChangeFacts) bool { return f.Name == "a" && f.Action == schema.Update })
+	if i < 0 || !ours(c.of[i]) || c.asked[i].Dependents != 2 {
+		t.Errorf("%d: %+v\n%+v", i, c.asked, c.of)
+	}
+	if !slices.ContainsFunc(c.whole, func(f schema.PlanFacts) bool { return ours(f) && f.Changes == 3 && f.Actions[schema.Create] == 2 }) {
+		t.Errorf("%+v", c.whole)
 	}
 }
 

@@ -285,15 +285,15 @@ func TestChanges(t *testing.T) {
 two: policies.#Policy & {level: "soft-mandatory", over: "change", match: actions: ["delete"], rule: {change: _, if change.data {approvers: 2}}}
 wide: policies.#Policy & {level: "hard-mandatory", over: "change", rule: {change: _, environment: _, deny: [if change.dependents > 3 && environment == "prod" {message: "\(change.dependents) things need it"}]}}
 stack: policies.#Policy & {level: "advisory", over: "change", match: kinds: ["tofu.stack"], rule: {change: _, deny: [for d in change.deltas if d.op == "delete" {message: "\(d.path) goes"}]}}
-alone: policies.#Policy & {level: "advisory", over: "change", rule: {change: _, plan: _, deny: [if plan.author == "mallory" {message: "by \(plan.author)"}]}}
+alone: policies.#Policy & {level: "advisory", over: "change", rule: {change: _, plan: _, deny: [if plan.author == "mallory" && plan.signer == "ben" {message: "by \(plan.author)"}]}}
 mass: policies.#Policy & {level: "hard-mandatory", over: "plan", match: actions: ["delete"], rule: {plan: _, deny: [if (*plan.actions.delete | 0) > 10 {message: "\(plan.actions.delete) deletions"}]}}
 `)
-	plan := schema.PlanFacts{Environment: "prod", Author: "mallory", Actions: map[schema.Action]int{schema.Delete: 11}}
+	plan := schema.PlanFacts{Environment: "prod", Author: "mallory", Signer: "ben", Actions: map[schema.Action]int{schema.Delete: 11}}
 	web := schema.ID{Kind: "local.file", Name: "web"}
 	said, err := s.Changes(t.Context(), plan, []schema.ChangeFacts{
 		{ID: web, Kind: "local.file", Action: schema.Delete, Data: true},
 		{ID: web, Kind: "local.file", Action: schema.Update, Dependents: 4, Declared: &schema.Resource{ID: web, Pos: schema.Pos{File: "a.yaml", Line: 2}, Spec: json.RawMessage(`{}`)}},
-		{ID: web, Kind: "tofu.stack", Action: schema.Update, Deltas: []schema.DeltaFacts{{Path: "/!aws_vpc.main", Op: schema.Delete}}},
+		{ID: web, Kind: "tofu.stack", Action: schema.Update, Deltas: []schema.DeltaFacts{{Path: "/!resources/aws_vpc.main", Op: schema.Delete}}},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -305,7 +305,7 @@ mass: policies.#Policy & {level: "hard-mandatory", over: "plan", match: actions:
 		}
 	}
 	equal(t, got, "0 alone 0 : by mallory", "0 two 2 : it wants the approval of 2 different people",
-		"1 alone 0 a.yaml:2: by mallory", "1 wide 0 a.yaml:2: 4 things need it", "2 alone 0 : by mallory", "2 stack 0 : /!aws_vpc.main goes")
+		"1 alone 0 a.yaml:2: by mallory", "1 wide 0 a.yaml:2: 4 things need it", "2 alone 0 : by mallory", "2 stack 0 : /!resources/aws_vpc.main goes")
 	if !s.Wants("prod", &schema.ChangeFacts{Kind: "x", Action: schema.Create}) {
 		t.Error("nobody wants a change")
 	}
