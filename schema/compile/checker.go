@@ -154,7 +154,10 @@ func (c *checker) settle(d *document, res *fileResult) {
 
 // outsider says of a document that nothing marks as a declaration what it is.
 func (d *document) outsider() {
-	msg := "missing field apiVersion"
+	msg, hint := "missing field apiVersion", "list the file in .aplombignore if it is no declaration"
+	if d.subject != "" {
+		hint = "write apiVersion: " + schema.APIVersion + "; or " + hint
+	}
 	switch d.root.kind {
 	case brokenValue:
 		return
@@ -167,7 +170,7 @@ func (d *document) outsider() {
 	default:
 		msg = fmt.Sprintf("%s is not a declaration, which is a mapping with apiVersion, kind and metadata", d.root.words())
 	}
-	d.find(d.root.pos(d.file), "", "list the file in .aplombignore if it is no declaration", "%s", msg)
+	d.find(d.root.pos(d.file), "", hint, "%s", msg)
 }
 
 var declaresRE = regexp.MustCompile(`(?m)^[ \t{,]*"?apiVersion"?[ \t]*:[ \t]*["']?aplomb\.dev/`)
