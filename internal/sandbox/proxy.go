@@ -7,6 +7,8 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -26,17 +28,20 @@ type proxy struct {
 	hosts   []string
 	tunnels chan struct{}
 	dial    func(ctx context.Context, network, address string) (net.Conn, error) // tests have their own; nil: the network's
-	open    sync.WaitGroup
 }
 
 // serve answers on l until ctx ends, and waits for what is open.
 func (p *proxy) serve(ctx context.Context, l net.Listener) {
 	p.tunnels = make(chan struct{}, maxTunnels)
+	defer func() {
+		for range maxTunnels {
+			p.tunnels <- struct{}{} // none is open, and no more will be
+		}
+	}()
 	srv := &http.Server{Handler: p, ReadHeaderTimeout: headerTime, MaxHeaderBytes: 16 << 10, BaseContext: func(net.Listener) context.Context { return ctx }}
 	stop := context.AfterFunc(ctx, func() { _ = srv.Close() })
 	defer stop()
 	_ = srv.Serve(l) // it ends with ctx
-	p.open.Wait()
 }
 
 // ServeHTTP takes CONNECT alone.
@@ -72,8 +77,6 @@ func (p *proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		_ = out.Close()
 		return
 	}
-	p.open.Add(1)
-	defer p.open.Done()
 	if _, err = io.WriteString(in, "HTTP/1.1 200 Connection established\r\n\r\n"); err == nil {
 		join(r.Context(), in, buf, out)
 	}
@@ -81,26 +84,22 @@ func (p *proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_ = out.Close()
 }
 
-// join passes bytes both ways until either end is done or ctx ends.
+// join passes bytes both ways until both ends are done or ctx ends.
 func join(ctx context.Context, in net.Conn, buffered io.Reader, out net.Conn) {
-	done := make(chan struct{}, 2)
+	defer context.AfterFunc(ctx, func() {
+		_ = in.Close()
+		_ = out.Close()
+	})()
+	var ways sync.WaitGroup
 	pass := func(to net.Conn, from io.Reader) {
 		_, _ = io.Copy(to, from) // an end that closes is an end
 		if c, ok := to.(interface{ CloseWrite() error }); ok {
 			_ = c.CloseWrite()
 		}
-		done <- struct{}{}
 	}
-	go pass(out, buffered)
-	go pass(in, out)
-	for range 2 {
-		select {
-		case <-done:
-		case <-ctx.Done():
-			_ = in.Close()
-			_ = out.Close()
-		}
-	}
+	ways.Go(func() { pass(out, buffered) })
+	ways.Go(func() { pass(in, out) })
+	ways.Wait()
 }
 
 // allowed says whether a host may be reached, and whether it is named as such
@@ -147,14 +146,30 @@ func (p *proxy) connect(ctx context.Context, target string, named bool) (net.Con
 
 var errInward = errors.New("the name leads back to this machine")
 
+// metadata are addresses beside the link-local ones at which clouds tell a machine
+// its credentials.
+var metadata = []netip.Addr{
+	netip.MustParseAddr("fd00:ec2::254"), netip.MustParseAddr("fd20:ce::254"), netip.MustParseAddr("100.100.100.200"),
+	netip.MustParseAddr("168.63.129.16"), netip.MustParseAddr("192.0.0.192"),
+}
+
+// public refuses an address that is this machine, or that answers to it alone.
 func public(address string) error {
-	host, _, err := net.SplitHostPort(address)
+	at, err := netip.ParseAddrPort(address)
 	if err != nil {
 		return err
 	}
-	ip := net.ParseIP(host)
-	if ip == nil || ip.IsLoopback() || ip.IsUnspecified() || ip.IsLinkLocalUnicast() || ip.IsMulticast() {
-		return fmt.Errorf("%s: %w", host, errInward)
+	ip := at.Addr().Unmap().WithZone("")
+	own, err := net.InterfaceAddrs()
+	if err != nil {
+		return err
+	}
+	mine := slices.ContainsFunc(own, func(a net.Addr) bool {
+		n, ok := a.(*net.IPNet)
+		return ok && n.IP.Equal(ip.AsSlice())
+	})
+	if mine || slices.Contains(metadata, ip) || ip.IsLoopback() || ip.IsUnspecified() || ip.IsLinkLocalUnicast() || ip.IsMulticast() {
+		return fmt.Errorf("%s: %w", ip, errInward)
 	}
 	return nil
 }

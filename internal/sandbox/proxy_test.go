@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"strings"
 	"testing"
 )
@@ -23,9 +24,18 @@ func TestHosts(t *testing.T) {
 			t.Errorf("%s: %v", target, got)
 		}
 	}
-	for address, ok := range map[string]bool{"127.0.0.1:443": false, "[::1]:443": false, "169.254.169.254:80": false, "0.0.0.0:1": false, "192.0.2.1:443": true, "10.0.0.1:443": true} {
+	for address, ok := range map[string]bool{"127.0.0.1:443": false, "[::1]:443": false, "169.254.169.254:80": false, "0.0.0.0:1": false, "192.0.2.1:443": true, "[2001:db8::1]:443": true,
+		"[::ffff:127.0.0.1]:443": false, "[fe80::1%1]:443": false, "[fd00:ec2::254]:80": false, "[::ffff:168.63.129.16]:80": false, "100.100.100.200:80": false,
+	} {
 		if err := public(address); (err == nil) != ok {
 			t.Errorf("%s: %v", address, err)
+		}
+	}
+	own, err := net.InterfaceAddrs()
+	must(t, err)
+	for _, a := range own { // whichever they are
+		if n, ok := a.(*net.IPNet); ok && public(net.JoinHostPort(n.IP.String(), "443")) == nil {
+			t.Errorf("%s is this machine", a)
 		}
 	}
 	p.hosts = []string{"localhost:1"} // a name that leads back
@@ -36,6 +46,52 @@ func TestHosts(t *testing.T) {
 		if CheckHost(bad) == nil {
 			t.Errorf("%s is taken", bad)
 		}
+	}
+}
+
+// slow is a connection that takes a while to come, and tells when it is closed.
+type slow struct {
+	net.Conn
+	closed chan struct{}
+}
+
+func (s *slow) Close() error {
+	close(s.closed)
+	return s.Conn.Close()
+}
+
+// TestProxyEnds: when the proxy has ended nothing that it opened is open, not even
+// what was about to be.
+func TestProxyEnds(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	here, there := net.Pipe()
+	defer func() { _ = there.Close() }()
+	out := &slow{here, make(chan struct{})}
+	p := &proxy{hosts: []string{"api.example.org:443"}, dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		cancel()
+		for range 1000 {
+			runtime.Gosched()
+		}
+		return out, nil
+	}}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		p.serve(ctx, l)
+	}()
+	c, err := net.Dial("tcp", l.Addr().String())
+	must(t, err)
+	defer func() { _ = c.Close() }()
+	_, err = c.Write([]byte("CONNECT api.example.org:443 HTTP/1.1\r\nHost: api.example.org:443\r\n\r\n"))
+	must(t, err)
+	<-ended
+	select {
+	case <-out.closed:
+	default:
+		t.Error("a connection outlives the proxy")
 	}
 }
 
@@ -58,4 +114,11 @@ func FuzzProxy(f *testing.F) {
 		}
 		p.ServeHTTP(httptest.NewRecorder(), r)
 	})
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
 }
