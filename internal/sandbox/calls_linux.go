@@ -20,6 +20,7 @@ var refusedCalls = []string{
 	"unshare", "setns", "name_to_handle_at", "open_by_handle_at", "fanotify_init", "quotactl", "quotactl_fd", "acct",
 	"init_module", "finit_module", "delete_module", "create_module", "kexec_load", "kexec_file_load", "reboot", "swapon", "swapoff",
 	"iopl", "ioperm", "modify_ldt", "syslog", "settimeofday", "clock_settime", "adjtimex", "clock_adjtime", "lookup_dcookie", "uselib", "ustat", "sysfs", "_sysctl", "nfsservctl", "vhangup",
+	"memfd_create", "execveat", // which run what was written
 	"memfd_secret", "landlock_create_ruleset", "mknod", "mknodat",
 }
 

@@ -173,6 +173,13 @@ func rights() error {
 			_, err := unix.PerfEventOpen(&unix.PerfEventAttr{Type: unix.PERF_TYPE_SOFTWARE}, 0, -1, -1, 0)
 			return err
 		},
+		"a program in memory": func() error {
+			fd, err := unix.MemfdCreate("program", 0)
+			if err == nil {
+				err = unix.Close(fd)
+			}
+			return err
+		},
 		"a handle": func() error { _, _, err := unix.NameToHandleAt(unix.AT_FDCWD, "/tmp", 0); return err },
 		"trace":    func() error { return unix.PtraceAttach(1) },
 	} {
