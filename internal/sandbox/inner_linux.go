@@ -16,15 +16,13 @@ import (
 func inner() int {
 	s, err := handed(specFD)
 	if err != nil {
-		tell(report{Error: err.Error()})
-		return 1
+		return unable(err, lacksRight)
 	}
 	for fd := specFD; fd < stepsFD+2*len(s.Steps); fd++ {
 		unix.CloseOnExec(fd)
 	}
 	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil { // nobody within looks into it
-		tell(report{Error: failed("hide", "this process", err).Error()})
-		return 1
+		return unable(failed("hide", "this process", err), lacksRight)
 	}
 	_ = os.NewFile(socketFD, "socket").Close() // it was used
 	go func() {
@@ -32,15 +30,13 @@ func inner() int {
 		os.Exit(1) // and all within with it
 	}()
 	if err := s.write(); err != nil {
-		tell(report{Error: err.Error()})
-		return 1
+		return unable(err, "")
 	}
 	rep := report{Codes: []int{}}
 	for i, argv := range s.Steps {
 		code, err := s.step(i, argv)
 		if err != nil {
-			tell(report{Error: err.Error()})
-			return 1
+			return unable(err, "")
 		}
 		if rep.Codes = append(rep.Codes, code); code != 0 {
 			break

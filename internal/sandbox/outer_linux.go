@@ -84,7 +84,16 @@ func outer() int {
 	if err == nil {
 		err = failed("start", selfPath, syscall.Exec(selfPath, []string{selfPath, Command, stageInner}, []string{"GOTRACEBACK=none"}))
 	}
-	tell(report{Error: err.Error()})
+	return unable(err, lacksRight)
+}
+
+// unable reports why a stage ends before its time, and answers the exit code.
+// lacks is empty where it is not for want of a sandbox.
+func unable(err error, lacks lack) int {
+	if lacks != "" && short(err) {
+		lacks = lacksRoom
+	}
+	tell(report{Error: err.Error(), Lacks: lacks})
 	return 1
 }
 
@@ -98,6 +107,7 @@ func failed(what, on string, err error) error {
 
 // build makes the root, the network and the limits.
 func (s *Spec) build() error {
+	unix.Umask(0o022)                                               // whatever it was out there: another user shall get through the folders of the root
 	_ = os.WriteFile("/proc/self/oom_score_adj", []byte("1000"), 0) // where memory is short, what strangers run ends first
 	if err := s.tree(); err != nil {
 		return err

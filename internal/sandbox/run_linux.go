@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -28,8 +29,9 @@ const (
 const maxReport = 64 << 10
 
 // Run runs the steps of s one after another, and answers how those that began
-// ended. An error means that the sandbox could not be made, or ctx ended; what
-// the steps do is no error. All that they started is gone when it answers.
+// ended. An error means that the sandbox could not be made, which is ErrBusy or
+// ErrUnavailable, that a file or a program of s could not be written or started,
+// or that ctx ended; what the steps do is no error. All that they started is gone when it answers.
 func Run(ctx context.Context, s Spec) ([]Result, error) {
 	s.Limits = s.Limits.withDefaults()
 	if err := s.check(); err != nil {
@@ -44,9 +46,26 @@ func Run(ctx context.Context, s Spec) ([]Result, error) {
 	r := &running{spec: s}
 	defer r.close()
 	if err := r.prepare(); err != nil {
-		return nil, fmt.Errorf("start a sandbox: %w: %w", ErrUnavailable, err)
+		return nil, unmade(err)
 	}
 	return r.run(ctx)
+}
+
+// passing is what the kernel says that is short of something for now.
+var passing = []error{unix.ENOMEM, unix.EAGAIN, unix.EMFILE, unix.ENFILE, unix.ENOBUFS, unix.EINTR}
+
+// short says whether an error passes by itself.
+func short(err error) bool {
+	return slices.ContainsFunc(passing, func(e error) bool { return errors.Is(err, e) })
+}
+
+// unmade is the error of a sandbox that could not be made.
+func unmade(err error) error {
+	class := ErrUnavailable
+	if short(err) {
+		class = ErrBusy
+	}
+	return fmt.Errorf("start a sandbox: %w: %w", class, err)
 }
 
 // Probe says whether a sandbox can be made for a user: by making one.
@@ -136,7 +155,10 @@ func (r *running) run(ctx context.Context) ([]Result, error) {
 	r.cmd.SysProcAttr = isolation(r.spec.User)
 	r.cmd.WaitDelay = 5 * time.Second
 	if err := r.cmd.Start(); err != nil {
-		return nil, fmt.Errorf("start a sandbox: %w: %w", ErrUnavailable, err)
+		if ctx.Err() != nil {
+			return nil, fmt.Errorf("start a sandbox: %w", ctx.Err())
+		}
+		return nil, unmade(err)
 	}
 	for _, f := range r.theirs {
 		_ = f.Close()
@@ -167,7 +189,7 @@ func (r *running) results(said []byte, waited, ended error) ([]Result, error) {
 	err := json.Unmarshal(said, &rep)
 	switch {
 	case rep.Error != "":
-		return nil, fmt.Errorf("start a sandbox: %w: %s", ErrUnavailable, rep.Error)
+		return nil, rep.err()
 	case err != nil && !full && ended != nil:
 		return nil, fmt.Errorf("run in a sandbox: %w", ended)
 	case err != nil && !full:
@@ -214,7 +236,12 @@ func (r *running) listener() (net.Listener, error) {
 	}
 	var n int
 	var recv error
-	if err := raw.Control(func(fd uintptr) { _, n, _, _, recv = unix.Recvmsg(int(fd), buf, oob, unix.MSG_CMSG_CLOEXEC) }); err != nil || recv != nil {
+	receive := func(fd uintptr) {
+		for again := true; again; again = errors.Is(recv, unix.EINTR) {
+			_, n, _, _, recv = unix.Recvmsg(int(fd), buf, oob, unix.MSG_CMSG_CLOEXEC)
+		}
+	}
+	if err := raw.Control(receive); err != nil || recv != nil {
 		return nil, errors.Join(err, recv)
 	}
 	all, err := unix.ParseSocketControlMessage(oob[:n])

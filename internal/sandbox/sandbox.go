@@ -13,8 +13,11 @@ import (
 // Command is the hidden first argument of the binary that means Main.
 const Command = "sandbox-stage"
 
-// ErrUnavailable is that this machine does not give what a sandbox is made of.
-var ErrUnavailable = errors.New("this machine gives no sandbox")
+// What Run fails with where no sandbox could be made.
+var (
+	ErrUnavailable = errors.New("this machine gives no sandbox")            // nor will it until it is set up otherwise
+	ErrBusy        = errors.New("this machine gives no sandbox at present") // it is short of something, such as memory: ask again
+)
 
 // User is who programs run as: an account of this machine that owns nothing.
 type User struct{ UID, GID int }
@@ -73,10 +76,31 @@ type Result struct {
 	Code      int    // -1 where a signal ended it
 }
 
-// What the second stage hands back.
+// What the stages hand back.
 type report struct {
-	Error string `json:"error,omitempty"` // it could not be set up
+	Error string `json:"error,omitempty"` // what could not be done
+	Lacks lack   `json:"lacks,omitempty"` // of the machine, where that is why
 	Codes []int  `json:"codes"`
+}
+
+// lack is why no sandbox could be made: ErrUnavailable or ErrBusy, as the stages
+// tell it.
+type lack string
+
+const (
+	lacksRight lack = "right"
+	lacksRoom  lack = "room"
+)
+
+// err is what was reported as an error.
+func (r *report) err() error {
+	switch r.Lacks {
+	case lacksRight:
+		return fmt.Errorf("start a sandbox: %w: %s", ErrUnavailable, r.Error)
+	case lacksRoom:
+		return fmt.Errorf("start a sandbox: %w: %s", ErrBusy, r.Error)
+	}
+	return fmt.Errorf("run in a sandbox: %s", r.Error)
 }
 
 func (l Limits) withDefaults() Limits {

@@ -92,6 +92,7 @@ func forbidden(err error) bool {
 func trying(what ...string) Spec {
 	return Spec{
 		User: user(), Writable: []string{"/tmp", "/made"}, Dir: "/made/a",
+		Env:   []string{"GORACE=atexit_sleep_ms=0"}, // the race detector's second at the end of each
 		Steps: [][]string{append([]string{selfPath, "try"}, what...)},
 	}
 }
@@ -139,7 +140,7 @@ func TestFiles(t *testing.T) {
 			t.Errorf("%s is seen", line)
 		}
 	}
-	if got := said(t, "environ"); strings.TrimSpace(got) != "" {
+	if got := said(t, "environ"); strings.TrimSpace(got) != s.Env[0] {
 		t.Errorf("the environment is inherited: %s", got)
 	}
 	if got := said(t, "fds"); strings.Contains(got, " 100000") || strings.Contains(got, " 140000") { // a file, a socket
@@ -185,13 +186,10 @@ func TestProcesses(t *testing.T) {
 // TestWritten: what was written can be read and not run.
 func TestWritten(t *testing.T) {
 	needs(t)
-	self, err := os.ReadFile("/proc/self/exe")
-	must(t, err)
 	s := trying("read", "/made/a/file")
-	s.Limits.Files = int64(len(self)) + 1<<20
-	s.Files = []File{{Path: "/made/a/file", Data: []byte("handed over")}, {Path: "/made/b/program", Data: self, Exec: true}}
-	s.Steps = append(s.Steps, []string{"/made/b/program", "try", "code", "0"})
-	_, err = Run(t.Context(), s)
+	s.Files = []File{{Path: "/made/a/file", Data: []byte("handed over")}, {Path: "/made/b/program", Data: []byte("#!" + selfPath), Exec: true}}
+	s.Steps = append(s.Steps, []string{"/made/b/program"})
+	_, err := Run(t.Context(), s)
 	if err == nil || !strings.Contains(err.Error(), "permission denied") {
 		t.Errorf("what was handed over was run: %v", err)
 	}
@@ -304,6 +302,48 @@ func until(t *testing.T, what string, f func() []string) []string {
 	return nil
 }
 
+// TestUmask: another user gets through the folders of the root, whatever files
+// that this process makes are let be read by.
+func TestUmask(t *testing.T) {
+	needs(t)
+	named := filepath.Join(t.TempDir(), "named")
+	must(t, os.WriteFile(named, []byte("named"), 0o644))
+	was := unix.Umask(0o077)
+	defer unix.Umask(was)
+	s := trying("read", "/in/folders/named")
+	s.Mounts = append(s.Mounts, Mount{From: named, To: "/in/folders/named"})
+	if res := run(t, s); string(res[0].Out) != "named" {
+		t.Errorf("%+v", res)
+	}
+}
+
+// TestShort: a machine that is short of something has no sandbox for now, which is
+// another thing than having none; what cannot be started in one is neither.
+func TestShort(t *testing.T) {
+	needs(t)
+	var was unix.Rlimit
+	must(t, unix.Getrlimit(unix.RLIMIT_NOFILE, &was))
+	must(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: 3, Max: was.Max}))
+	_, err := Run(t.Context(), trying("code", "0"))
+	must(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &was))
+	if !errors.Is(err, ErrBusy) || errors.Is(err, ErrUnavailable) {
+		t.Errorf("%v", err)
+	}
+	run(t, trying("code", "0"))
+	for says, want := range map[string]error{
+		`{"error":"detach /: operation not permitted","lacks":"right"}`: ErrUnavailable, `{"error":"make a root: cannot allocate memory","lacks":"room"}`: ErrBusy,
+	} {
+		if _, err := (&running{}).results([]byte(says), nil, nil); !errors.Is(err, want) {
+			t.Errorf("%s: %v", says, err)
+		}
+	}
+	s := trying("code", "0")
+	s.Steps = [][]string{{"/not/there"}}
+	if _, err := Run(t.Context(), s); err == nil || errors.Is(err, ErrBusy) || errors.Is(err, ErrUnavailable) {
+		t.Errorf("%v", err)
+	}
+}
+
 // TestUnprivileged: who is nobody gets the same, as itself.
 func TestUnprivileged(t *testing.T) {
 	if os.Geteuid() != 0 {
@@ -384,11 +424,4 @@ func FuzzReport(f *testing.F) {
 			t.Errorf("%d results", len(res))
 		}
 	})
-}
-
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
 }
