@@ -70,6 +70,9 @@ func TestCheck(t *testing.T) {
 		"a module beside":     {cidr, map[string]string{"nets/a/m.tf": "module \"m\" {\n  source = \"../b\"\n}"}, "", "nets/a/m.tf:1: the module ../b lies outside"},
 		"a module far":        {cidr, map[string]string{"nets/a/sub/m.tf": "module \"m\" {\n  source = \"../../b\"\n}"}, "", "lies outside"},
 		"our name":            {cidr, map[string]string{"nets/a/aplomb_override.tf": ""}, "", "this name is aplomb's own"},
+		"in OpenTofu's place": {cidr, map[string]string{"nets/a/aplomb_override.tofu": ""}, "", "nets/a/aplomb_override.tofu:1: this name is aplomb's own"},
+		"our name, in JSON":   {cidr, map[string]string{"nets/a/aplomb_override.tf.json": "{}"}, "", "this name is aplomb's own"},
+		"our name below":      {cidr, map[string]string{"nets/a/sub/aplomb_override.tofu": ""}, "", ""},
 		"of another folder":   {cidr, map[string]string{"nets/b/x.tf": ""}, "", "nets/b/x.tf:0: it does not lie in"},
 		"type of another age": {`"vars":{"cidr":"x","old":"y"}`, map[string]string{"nets/a/o.tf": `variable "old" { type = "string" }`}, "", ""},
 	} {

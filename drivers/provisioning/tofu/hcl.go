@@ -50,7 +50,7 @@ func readModule(folder string, files schema.Tree) *module {
 			m.find(f.Path, 0, "it does not lie in the module's folder %s", folder)
 		case isValues(name):
 			m.find(f.Path, 1, "a stack takes its variables from spec.vars alone: this file would override them")
-		case name == overrideFile:
+		case isConfig(name) && strings.HasPrefix(name, overrideName+"."): // of two files that differ in .tf and .tofu the tool reads one
 			m.find(f.Path, 1, "this name is aplomb's own")
 		case isConfig(name):
 			found = found || path.Dir(name) == "."

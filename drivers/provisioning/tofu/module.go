@@ -21,7 +21,8 @@ import (
 
 // Names in the copy of a module.
 const (
-	overrideFile = "aplomb_override.tf"
+	overrideName = "aplomb_override"
+	overrideFile = overrideName + ".tf"
 	tfLockFile   = ".terraform.lock.hcl"
 )
 
