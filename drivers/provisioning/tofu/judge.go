@@ -82,7 +82,7 @@ func (j *judging) file(f schema.File, name string) {
 }
 
 // uses are the blocks whose type names a provider.
-var uses = []string{"resource", "data", "ephemeral"}
+var uses = []string{"resource", "data", "ephemeral", "action"}
 
 // readers are data sources that run something, or read what lies elsewhere.
 var readers = map[string]string{
