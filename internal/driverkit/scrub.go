@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/aplomb-dev/aplomb/schema"
 )
@@ -16,12 +17,21 @@ import (
 // repeat what it was given, in the encodings of requests and of messages. It is
 // immutable.
 type Scrubber struct {
-	secrets []schema.Secret
-	replace *strings.Replacer
+	secrets  []schema.Secret
+	replacer func() *strings.Replacer // of every form of a secret
+	parts    func() parts             // see Holds
 }
 
 // NewScrubber knows secrets; empty ones are none.
 func NewScrubber(secrets ...schema.Secret) *Scrubber {
+	return &Scrubber{
+		secrets:  secrets,
+		replacer: sync.OnceValue(func() *strings.Replacer { return replacerOf(secrets) }),
+		parts:    sync.OnceValue(func() parts { return partsOf(secrets) }),
+	}
+}
+
+func replacerOf(secrets []schema.Secret) *strings.Replacer {
 	var forms []string
 	for _, s := range secrets {
 		forms = append(forms, Forms(s.Reveal())...)
@@ -31,7 +41,7 @@ func NewScrubber(secrets ...schema.Secret) *Scrubber {
 	for _, f := range slices.Compact(forms) {
 		pairs = append(pairs, f, schema.Redacted)
 	}
-	return &Scrubber{secrets: secrets, replace: strings.NewReplacer(pairs...)}
+	return strings.NewReplacer(pairs...)
 }
 
 // Secrets are those that it knows; none of no Scrubber.
@@ -43,27 +53,54 @@ func (s *Scrubber) Secrets() []schema.Secret {
 }
 
 // Scrub is the text with schema.Redacted for every form of a secret.
-func (s *Scrubber) Scrub(text string) string { return s.replace.Replace(text) }
+func (s *Scrubber) Scrub(text string) string { return s.replacer().Replace(text) }
 
-// fragment is how many characters of a secret in a row are too much of it.
+// fragment is how many bytes of a secret in a row are too much of it.
 const fragment = 6
+
+// parts are all fragments of secrets, and those that are shorter whole.
+type parts struct {
+	all   map[uint64]bool
+	least int // bytes of the shortest
+}
+
+func partsOf(secrets []schema.Secret) parts {
+	p := parts{map[uint64]bool{}, fragment}
+	for _, s := range secrets {
+		plain := s.Reveal()
+		if plain == "" {
+			continue
+		}
+		p.least = min(p.least, len(plain))
+		for i := range max(1, len(plain)-fragment+1) {
+			p.all[part(plain[i:min(i+fragment, len(plain))])] = true
+		}
+	}
+	return p
+}
+
+// part is at most fragment bytes as a number, which takes less room than text.
+func part(text string) (n uint64) {
+	for i := range len(text) {
+		n = n<<8 | uint64(text[i])
+	}
+	return n | uint64(len(text))<<(8*fragment)
+}
 
 // Holds says whether part of a secret is left in a text that was scrubbed:
 // where an engine clips or wraps what it repeats, no form of the whole is found.
+// It takes as long as the text is, however much is secret.
 func (s *Scrubber) Holds(text string) bool {
 	text = strings.ReplaceAll(text, schema.Redacted, "\x00")
-	return slices.ContainsFunc(s.secrets, func(secret schema.Secret) bool {
-		plain := secret.Reveal()
-		if len(plain) <= fragment {
-			return plain != "" && strings.Contains(text, plain)
-		}
-		for i := range len(plain) - fragment + 1 {
-			if strings.Contains(text, plain[i:i+fragment]) {
+	p := s.parts()
+	for i := range len(text) {
+		for n := p.least; n <= min(fragment, len(text)-i); n++ {
+			if p.all[part(text[i:i+n])] {
 				return true
 			}
 		}
-		return false
-	})
+	}
+	return false
 }
 
 // Forms are the ways in which a text may be written, itself first; none of an

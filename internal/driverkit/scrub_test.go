@@ -1,6 +1,7 @@
 package driverkit
 
 import (
+	"bytes"
 	"strings"
 	"testing"
 
@@ -34,12 +35,37 @@ func TestScrubber(t *testing.T) {
 	}
 }
 
+// TestHoldsOfMuch: somebody else chooses what is secret in a plan, and what else is
+// told; neither makes the other take longer.
+func TestHoldsOfMuch(t *testing.T) {
+	much, text := bytes.Repeat([]byte("====="), 1<<18), strings.Repeat("=", 4<<10)
+	for i := 5; i < len(much); i += 6 {
+		much[i] = byte('a' + i%26)
+	}
+	s := NewScrubber(schema.NewSecret(string(much)))
+	for range 500 {
+		if s.Holds(text) {
+			t.Fatal("it holds nothing of it")
+		}
+	}
+	if !s.Holds(text + string(much[len(much)-fragment:])) {
+		t.Error("the end of it is not found")
+	}
+}
+
 func FuzzScrubber(f *testing.F) {
 	f.Add("error: value \"s3cr3t\" is bad", "s3cr3t")
 	f.Fuzz(func(t *testing.T, said, plain string) {
 		s := NewScrubber(schema.NewSecret(plain))
 		if got := s.Scrub(said); len(plain) > len(schema.Redacted) && strings.Contains(got, plain) {
 			t.Errorf("%q holds %q", got, plain)
+		}
+		text, part := strings.ReplaceAll(said, schema.Redacted, "\x00"), false
+		for i := range max(1, len(plain)-fragment+1) {
+			part = part || plain != "" && strings.Contains(text, plain[i:min(i+fragment, len(plain))])
+		}
+		if s.Holds(said) != part {
+			t.Errorf("%q holds part of %q: %v", said, plain, !part)
 		}
 	})
 }
