@@ -199,13 +199,18 @@ func (j *judging) provider(source string, at finding) {
 		at.text = fmt.Sprintf("%q names no provider", source)
 	case name == "terraform.io/builtin/terraform":
 		return
-	case !slices.ContainsFunc(j.rules.providers, func(g schema.Glob) bool { return g.Match(name) }):
+	case !j.runs(name):
 		at.text = fmt.Sprintf("the provider %s is not among those that proposals are planned with", name)
 	default:
 		j.providers = append(j.providers, name)
 		return
 	}
 	j.findings = append(j.findings, at)
+}
+
+// runs says whether a provider may be run.
+func (r *rules) runs(name string) bool {
+	return slices.ContainsFunc(r.providers, func(g schema.Glob) bool { return g.Match(name) })
 }
 
 // providerName is the whole name of a provider: HOST/NAMESPACE/TYPE, of which a

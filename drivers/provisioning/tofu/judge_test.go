@@ -1,10 +1,15 @@
 package tofu
 
 import (
+	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/sirupsen/logrus/hooks/test"
 
 	"github.com/aplomb-dev/aplomb/drivers"
 	"github.com/aplomb-dev/aplomb/drivers/drivertest"
@@ -182,6 +187,13 @@ func TestHeard(t *testing.T) {
 	if _, _, err = p.heard(s, &behind{workspace: &workspace{}, state: []byte("{}")}, fails); err == nil || strings.Contains(err.Error(), "No") {
 		t.Errorf("%v", err)
 	}
+	if _, _, err = p.heard(s, &behind{workspace: &workspace{}, sealed: true}, fails); err == nil || strings.Contains(err.Error(), "No") {
+		t.Errorf("%v", err)
+	}
+	crowd := `{"output_changes":{"x":{"after":[` + strings.Repeat("{},", maxValues) + `{}]}}}`
+	if _, why, err := p.heard(s, &behind{workspace: &workspace{}}, []sandbox.Result{{}, {}, {Out: []byte(crowd)}}); err != nil || !strings.Contains(why, "values") {
+		t.Errorf("%q %v", why, err)
+	}
 	for name, ends := range map[string][]sandbox.Result{"nothing": nil, "half": {{}, {}}, "signal": {{}, {Code: -1}}, "no plan": {{}, {}, {Out: []byte("x")}}, "errored": {{}, {}, {Out: []byte(`{"errored":true}`)}}} {
 		if _, _, err := p.heard(s, &behind{workspace: &workspace{}}, ends); err == nil {
 			t.Errorf("%s is a plan", name)
@@ -189,5 +201,61 @@ func TestHeard(t *testing.T) {
 	}
 	if _, why, err := p.heard(s, &behind{workspace: &workspace{}}, []sandbox.Result{{Full: true}}); err != nil || why == "" {
 		t.Errorf("%s %v", why, err)
+	}
+}
+
+// TestUnrun: what the machine is short of for now is tried again, and what it never
+// gives is said once; in neither case it is told what that is.
+func TestUnrun(t *testing.T) {
+	log, hook := test.NewNullLogger()
+	p := &Proposals{Driver: &Driver{Log: log}}
+	s := &stack{name: "x", handle: prefix + "x"}
+	_, why, err := p.unrun(s, fmt.Errorf("start a sandbox: %w: mount /a/folder: no", sandbox.ErrUnavailable))
+	if err != nil || !strings.Contains(why, "no sandbox") || strings.Contains(why, "folder") {
+		t.Errorf("%q %v", why, err)
+	}
+	_, why, err = p.unrun(s, fmt.Errorf("start a sandbox: %w: mount /a/folder: no memory", sandbox.ErrBusy))
+	if why != "" || drivers.Class(err) != drivers.ErrRetryable || !strings.Contains(err.Error(), "at present") || strings.Contains(err.Error(), "folder") {
+		t.Errorf("%q %v", why, err)
+	}
+	if n := len(hook.AllEntries()); n != 2 {
+		t.Errorf("%d are logged", n)
+	}
+	if _, why, err = p.unrun(s, errors.New("run /bin/tofu: no such file")); why != "" || drivers.Class(err) != drivers.ErrPermanent {
+		t.Errorf("%q %v", why, err)
+	}
+}
+
+// TestMuchIsSecret: a plan of which too much is secret to look for all of it is not
+// told.
+func TestMuchIsSecret(t *testing.T) {
+	p := &Proposals{Driver: &Driver{Fingerprint: drivertest.Fingerprint}}
+	said := &planJSON{OutputChanges: map[string]changeJSON{"x": {Actions: []string{"create"}, After: strings.Repeat("x", maxSecret+1), AfterSensitive: true}}}
+	c := drivers.Change{}
+	why, err := p.told(&c, &stack{}, spec{}, &behind{workspace: &workspace{}}, said, drivers.Item{Want: &drivers.Desired{}}, drivers.State{})
+	if err != nil || !strings.Contains(why, "secret") || len(c.Diff) > 0 {
+		t.Errorf("%q %v %+v", why, err, c)
+	}
+}
+
+// TestProvidersSeen: what is on the list and here is seen, named or not; nothing
+// else is, and what is named has to be here.
+func TestProvidersSeen(t *testing.T) {
+	p := &Proposals{Driver: &Driver{}, As: Identity{Mirror: t.TempDir(), Providers: []string{"hashicorp/*", "acme/cloud"}}}
+	for _, name := range []string{"hashicorp/random", "hashicorp/null", "evil/random"} {
+		drivertest.Must(t, os.MkdirAll(filepath.Join(p.As.Mirror, "registry.opentofu.org", name, "1.0.0"), 0o755))
+	}
+	drivertest.Must(t, os.WriteFile(filepath.Join(p.As.Mirror, "registry.opentofu.org", "hashicorp", "file"), nil, 0o644))
+	r := p.As.rules(&tool{opentofu: true})
+	mounts, why := p.providers(r, []string{"registry.opentofu.org/hashicorp/random"})
+	var seen []string
+	for _, m := range mounts {
+		seen = append(seen, strings.TrimPrefix(m.To, mirror+"/registry.opentofu.org/"))
+	}
+	if why != "" || !slices.Equal(seen, []string{"hashicorp/null", "hashicorp/random"}) {
+		t.Errorf("%q %v", why, seen)
+	}
+	if _, why = p.providers(r, []string{"registry.opentofu.org/acme/cloud"}); !strings.Contains(why, "acme/cloud is not here yet") {
+		t.Error(why)
 	}
 }

@@ -63,6 +63,23 @@ func parsePlan(data []byte) (*planJSON, error) {
 	return &p, nil
 }
 
+// crowded says whether JSON has more values than most, without reading it: each
+// one but the first in an object or a list begins behind a comma.
+func crowded(data []byte, most int) bool {
+	quoted, n := false, 0
+	for i := 0; i < len(data); i++ {
+		switch c := data[i]; {
+		case quoted && c == '\\':
+			i++
+		case c == '"':
+			quoted = !quoted
+		case !quoted && (c == '[' || c == '{' || c == ','):
+			n++
+		}
+	}
+	return n > most
+}
+
 // failedChecks are the messages of what is checked and does not hold.
 func failedChecks(all []checkJSON) []string {
 	var failed []string

@@ -109,7 +109,8 @@ func (p *Proposals) propose(ctx context.Context, c *drivers.Change, s *stack, sp
 	if err != nil {
 		return "", err
 	}
-	j := p.As.rules(t).judge(sp.Module, it.Want.Files)
+	r := p.As.rules(t)
+	j := r.judge(sp.Module, it.Want.Files)
 	if len(j.findings) > 0 {
 		why := j.findings[0].String()
 		if n := len(j.findings); n > 1 {
@@ -117,7 +118,7 @@ func (p *Proposals) propose(ctx context.Context, c *drivers.Change, s *stack, sp
 		}
 		return why, nil
 	}
-	mounts, why := p.providers(j.providers)
+	mounts, why := p.providers(r, j.providers)
 	if why != "" {
 		return why, nil
 	}
@@ -128,16 +129,20 @@ func (p *Proposals) propose(ctx context.Context, c *drivers.Change, s *stack, sp
 	if c.Diff, err = p.declared(b.rec, it.Want); err != nil {
 		return "", err
 	}
-	said, why, err := p.sandboxed(ctx, t, s, sp, b, it.Want.Files, mounts)
-	if err != nil && len(b.standIn) > 0 && ctx.Err() == nil { // as the driver itself would answer
+	ends, why, err := p.sandboxed(ctx, t, s, sp, b, it.Want.Files, mounts)
+	if err != nil || why != "" {
+		return why, err
+	}
+	said, why, err := p.heard(s, b, ends)
+	if err == nil && why == "" {
+		why, err = p.told(c, s, sp, b, said, it, state)
+	}
+	if err != nil && len(b.standIn) > 0 && len(ends) > 1 { // it came as far as the plan: as the driver itself would answer
 		*c = blindly(*c, plan{}, state)
 		c.Opaque = nil
 		return "", nil
 	}
-	if err != nil || why != "" {
-		return why, err
-	}
-	return p.told(c, s, sp, b, said, it, state)
+	return why, err
 }
 
 // rules are what modules must keep to.
@@ -155,16 +160,22 @@ func (id *Identity) rules(t *tool) *rules {
 // mirror is where providers lie within the sandbox.
 const mirror = "/providers"
 
-// providers are the folders of providers that the sandbox sees, each unpacked.
-func (p *Proposals) providers(names []string) (mounts []sandbox.Mount, why string) {
+// providers are the folders of providers that the sandbox sees, each unpacked:
+// those that are named, and what else may be run and is here. Modules from
+// elsewhere and the state may want that.
+func (p *Proposals) providers(r *rules, named []string) (mounts []sandbox.Mount, why string) {
 	from := p.As.Mirror
 	if from == "" {
 		from = filepath.Join(p.Dir, p.Env, ".home", "providers")
 	}
-	for _, name := range names {
+	here, err := fs.Glob(os.DirFS(from), "*/*/*")
+	if err != nil { // of the pattern alone
+		return nil, err.Error()
+	}
+	for _, name := range here {
 		at := filepath.Join(from, filepath.FromSlash(name))
-		if info, err := os.Stat(at); err != nil || !info.IsDir() {
-			return nil, "the provider " + name + " is not here yet: proposals use those that are installed, and install none"
+		if info, err := os.Stat(at); err != nil || !info.IsDir() || !r.runs(name) {
+			continue
 		}
 		if p.As.Mirror == "" && p.As.User != nil {
 			if err := p.readable(at); err != nil {
@@ -172,6 +183,11 @@ func (p *Proposals) providers(names []string) (mounts []sandbox.Mount, why strin
 			}
 		}
 		mounts = append(mounts, sandbox.Mount{From: at, To: mirror + "/" + name})
+	}
+	for _, name := range named {
+		if !slices.ContainsFunc(mounts, func(m sandbox.Mount) bool { return m.To == mirror+"/"+name }) {
+			return nil, "the provider " + name + " is not here yet: proposals use those that are installed, and install none"
+		}
 	}
 	return mounts, ""
 }
@@ -211,6 +227,7 @@ type behind struct {
 	rec     *record
 	state   []byte // in plain text; nil: there is none
 	secrets []schema.Secret
+	sealed  bool // values of secret variables are known
 }
 
 // behind reads what a stack is. One that exists is planned against its state, or
@@ -244,6 +261,9 @@ func (p *Proposals) behind(ctx context.Context, t *tool, s *stack, sp spec) (*be
 		if b.vars, err = p.unseal(s, sp.SecretVars); err != nil {
 			return nil, "", driverkit.Fail("open the secrets of", s.handle, err)
 		}
+	}
+	for name := range b.vars {
+		b.sealed = b.sealed || schema.HasToken(sp.SecretVars[name])
 	}
 	for name, text := range sp.SecretVars {
 		if _, known := b.vars[name]; !known {
@@ -283,7 +303,11 @@ func (p *Proposals) told(c *drivers.Change, s *stack, sp spec, b *behind, said *
 		return "", err
 	}
 	seen := map[schema.Path]bool{}
-	hide := newScrubber(slices.Concat(b.secrets, made.secrets, b.known(), p.mine()))
+	secret := slices.Concat(b.secrets, made.secrets, b.known(), p.mine())
+	if sizeOf(secret) > maxSecret {
+		return fmt.Sprintf("more than %d MiB of it are secret", maxSecret>>20), nil
+	}
+	hide := newScrubber(secret)
 	for _, d := range made.deltas {
 		if hide.Holds(string(d.Path)) || seen[d.Path] {
 			return "what it would change is named by something secret, or twice", nil
@@ -309,8 +333,18 @@ func (p *Proposals) told(c *drivers.Change, s *stack, sp spec, b *behind, said *
 	return "", nil
 }
 
-// maxProposed bounds the changes of one stack that are told.
-const maxProposed = 10_000
+// Bounds of what is told of one stack.
+const (
+	maxProposed = 10_000  // changes
+	maxSecret   = 4 << 20 // bytes that are looked for in them
+)
+
+func sizeOf(secrets []schema.Secret) (n int) {
+	for _, s := range secrets {
+		n += len(s.Reveal())
+	}
+	return n
+}
 
 // kept is a value, without one that holds something secret.
 func kept(hide *scrubber, value json.RawMessage) json.RawMessage {

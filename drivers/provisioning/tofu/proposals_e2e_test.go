@@ -184,15 +184,22 @@ func (p *Proposals) nothing(t *testing.T, name string, want drivers.Desired, tol
 	drivertest.Must(t, terr)
 	sp, sperr := specOf(s.handle, &want)
 	drivertest.Must(t, sperr)
-	mounts, why := p.providers([]string{enginetest.TestProvider})
+	mounts, why := p.providers(p.As.rules(tool), []string{enginetest.TestProvider})
 	if why != "" {
 		t.Fatal(why)
 	}
-	said, why, rerr := p.sandboxed(t.Context(), tool, s, sp, &behind{workspace: &workspace{tool: tool}}, want.Files, mounts)
+	b := &behind{workspace: &workspace{tool: tool}}
+	ends, why, rerr := p.sandboxed(t.Context(), tool, s, sp, b, want.Files, mounts)
+	drivertest.Must(t, rerr)
+	said, _, rerr := p.heard(s, b, ends)
 	if rerr == nil {
 		t.Errorf("%s: the sandbox let it: %+v", name, said)
 	}
-	for _, text := range []string{fmt.Sprintf("%+v %v", told, err), fmt.Sprintf("%+v", said), why, fmt.Sprint(rerr)} {
+	texts := []string{fmt.Sprintf("%+v %v", told, err), why, fmt.Sprint(rerr)}
+	for _, e := range ends {
+		texts = append(texts, string(e.Out), string(e.Errs))
+	}
+	for _, text := range texts {
 		if strings.Contains(text, canary) {
 			t.Errorf("%s: the canary is told: %s", name, text)
 		}
@@ -247,13 +254,19 @@ func TestProposalCache(t *testing.T) {
 	}
 }
 
-// TestProposalLock: a lock file is kept to.
+// TestProposalLock: a lock file is kept to. What fails before the plan is told, also
+// where a plan would be made without the values of secrets.
 func TestProposalLock(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	p := w.proposals(t, w.driver(t.TempDir()))
 	want := w.things(t, thingsVars{Names: names(1), Content: "one"}, "")
 	want.Files = sorted(append(want.Files, schema.File{Path: "stacks/things/" + tfLockFile, Data: []byte("provider \"" + enginetest.TestProvider + "\" {\n  version = \"1.0.0\"\n  hashes  = [\"h1:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\"]\n}\n")}))
+	if got, err := proposed(t, p, "new", want); err == nil || !strings.Contains(err.Error(), "checksum") {
+		t.Errorf("%v %+v", err, got)
+	}
+	want.Spec = []byte(strings.Replace(string(want.Spec), `"secretVars":{}`, `"secretVars":{"secret":"`+schema.Token(drivertest.Fingerprint([]byte("hunter2")))+`"}`, 1))
+	want.Secrets = map[schema.Path]string{"/secretVars/secret": "@{vault.kv/x.y}"}
 	if got, err := proposed(t, p, "new", want); err == nil || !strings.Contains(err.Error(), "checksum") {
 		t.Errorf("%v %+v", err, got)
 	}

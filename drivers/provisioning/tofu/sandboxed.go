@@ -23,8 +23,11 @@ import (
 const (
 	// sandboxTime bounds the plan of one stack of a proposal.
 	sandboxTime = 5 * time.Minute
-	// sandboxOutput bounds what is read of each of its runs.
+	// sandboxOutput bounds what is read of each of its runs, in bytes.
 	sandboxOutput = 32 << 20
+	// maxValues bounds the values in its plan: the smallest take a hundred bytes
+	// of memory for three of text.
+	maxValues = 1_000_000
 )
 
 // Names within the sandbox.
@@ -40,9 +43,9 @@ var authorities = []string{
 	"/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem", "/etc/ssl/cert.pem",
 }
 
-// sandboxed has the tool plan in a sandbox, and reads what it says. The module lies
-// where the driver would put it, since modules can see where they are.
-func (p *Proposals) sandboxed(ctx context.Context, t *tool, s *stack, sp spec, b *behind, files schema.Tree, mounts []sandbox.Mount) (*planJSON, string, error) {
+// sandboxed has the tool plan in a sandbox. The module lies where the driver would
+// put it, since modules can see where they are.
+func (p *Proposals) sandboxed(ctx context.Context, t *tool, s *stack, sp spec, b *behind, files schema.Tree, mounts []sandbox.Mount) ([]sandbox.Result, string, error) {
 	spec, err := p.spec(t, s, sp, b, files, mounts)
 	if err != nil {
 		return nil, "", err
@@ -58,31 +61,41 @@ func (p *Proposals) sandboxed(ctx context.Context, t *tool, s *stack, sp spec, b
 	defer cancel()
 	ends, err := sandbox.Run(limited, spec)
 	switch {
+	case err == nil:
+		return ends, "", nil
 	case ctx.Err() != nil:
 		return nil, "", driverkit.Fail("run tofu for", s.handle, ctx.Err())
 	case limited.Err() != nil:
 		return nil, fmt.Sprintf("it takes longer than %s", sandboxTime), nil
-	case errors.Is(err, sandbox.ErrUnavailable):
-		p.Log.WithFields(logrus.Fields{"env": p.Env, "resource": s.handle}).WithError(err).Warn("a proposal is not planned")
-		return nil, "the daemon has no sandbox for it; its log says why", nil
-	case err != nil:
-		return nil, "", driverkit.Refuse("plan", s.handle, err, "")
 	}
-	return p.heard(s, b, ends)
+	return p.unrun(s, err)
+}
+
+// unrun says what becomes of a proposal that could not be run. What the machine
+// is short of for now is an error: it is tried again.
+func (p *Proposals) unrun(s *stack, err error) ([]sandbox.Result, string, error) {
+	log := p.Log.WithFields(logrus.Fields{"env": p.Env, "resource": s.handle}).WithError(err)
+	switch {
+	case errors.Is(err, sandbox.ErrUnavailable):
+		log.Warn("a proposal is not planned")
+		return nil, "the daemon has no sandbox for it; its log says why", nil
+	case errors.Is(err, sandbox.ErrBusy):
+		log.Warn("a proposal is not planned for now")
+		return nil, "", &drivers.Error{Op: "plan", Subject: s.handle, Class: drivers.ErrRetryable, Err: errors.New("the daemon has no sandbox for it at present; its log says why")}
+	}
+	return nil, "", driverkit.Refuse("plan", s.handle, err, "")
 }
 
 // heard reads what the runs said: somebody else's bytes.
 func (p *Proposals) heard(s *stack, b *behind, ends []sandbox.Result) (*planJSON, string, error) {
 	hide := newScrubber(slices.Concat(b.secrets, b.known(), p.mine()))
-	if b.state != nil {
-		hide.mute = true // what fails may tell the state bit by bit
-	}
+	hide.mute = b.state != nil || b.sealed // what fails may tell them bit by bit
 	for i, e := range ends {
 		switch {
 		case e.Full:
 			return nil, fmt.Sprintf("it says more than %d MiB", sandboxOutput>>20), nil
 		case e.Code != 0 && hide.mute:
-			return nil, "", driverkit.Refuse("plan", s.handle, errors.New("the tool fails; what it says is kept back, since it knows the state"), "plan it where you may see the state")
+			return nil, "", driverkit.Refuse("plan", s.handle, errors.New("the tool fails; what it says is kept back, since it knows what is secret"), "plan it where you may see the state")
 		case e.Code != 0:
 			failed := p.failed("plan", s, ended{e.Out, e.Errs, e.Code}, hide)
 			return nil, "", &drivers.Error{Op: []string{"init", "plan", "show"}[min(i, 2)], Subject: s.handle, Class: drivers.ErrPermanent, Err: errors.New(clip(cause(failed)))}
@@ -90,6 +103,9 @@ func (p *Proposals) heard(s *stack, b *behind, ends []sandbox.Result) (*planJSON
 	}
 	if len(ends) != 3 {
 		return nil, "", driverkit.Refuse("plan", s.handle, errors.New("the tool did not end"), "")
+	}
+	if crowded(ends[2].Out, maxValues) {
+		return nil, fmt.Sprintf("its plan has more than %d values", maxValues), nil
 	}
 	said, err := parsePlan(ends[2].Out)
 	if err != nil || said.Errored {
