@@ -13,7 +13,8 @@ import (
 	"github.com/aplomb-dev/aplomb/schema"
 )
 
-// asideDir is where copies of stacks are planned: no stack is called so.
+// asideDir is where copies of stacks are planned: no stack is called so. What a
+// crash leaves there goes when a Driver is first used.
 const asideDir = ".aside"
 
 // Aside is a Driver for plans of proposals: what is no longer declared is planned

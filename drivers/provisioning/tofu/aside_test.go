@@ -1,6 +1,8 @@
 package tofu
 
 import (
+	"os"
+	"path/filepath"
 	"reflect"
 	"testing"
 
@@ -24,5 +26,25 @@ func TestDeclaredModule(t *testing.T) {
 		if last := one[len(one)-1]; reflect.DeepEqual(one, other) || last.Path != modulePath || len(last.After) < 64 {
 			t.Errorf("%s: %+v and %+v", name, one, other)
 		}
+	}
+}
+
+// TestAsideLeftovers: a copy of a stack, which may have its state in it, does not
+// outlive the process for long that died planning it; the stack itself does.
+func TestAsideLeftovers(t *testing.T) {
+	d := &Driver{Env: "e", Dir: t.TempDir(), Key: make([]byte, 32), Fingerprint: drivertest.Fingerprint}
+	for _, dir := range []string{filepath.Join(asideDir, "net"), "net"} {
+		at := filepath.Join(d.Dir, d.Env, dir, stateDir)
+		drivertest.Must(t, os.MkdirAll(at, 0o700))
+		drivertest.Must(t, os.WriteFile(filepath.Join(at, stateName), []byte("{}"), 0o600))
+	}
+	if _, err := d.stackOf("stack/net"); err != nil {
+		t.Fatal(err)
+	}
+	if left, err := filepath.Glob(filepath.Join(d.Dir, d.Env, asideDir)); err != nil || len(left) > 0 {
+		t.Errorf("%v is left, %v", left, err)
+	}
+	if _, err := os.Stat(filepath.Join(d.Dir, d.Env, "net", stateDir, stateName)); err != nil {
+		t.Error(err)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"regexp"
 	"runtime"
@@ -94,6 +95,11 @@ func (d *Driver) setup() {
 		}
 		n = min(n, max(DefaultConcurrency, 2*runtime.NumCPU())) // more would only wait for each other
 		d.slots = make(chan struct{}, n)
+		if d.configured() == nil {
+			if err := os.RemoveAll(filepath.Join(d.Dir, d.Env, asideDir)); err != nil { // of plans that a crash cut short: there may be a state in it
+				d.Log.WithField("env", d.Env).WithError(err).Warn("copies of stacks cannot be removed")
+			}
+		}
 	})
 }
 
