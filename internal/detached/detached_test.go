@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -100,6 +101,30 @@ func TestStopAsks(t *testing.T) {
 	st, err := run.Stop(t.Context(), Stop{Signal: "TERM", Grace: 5 * time.Second})
 	if err != nil || st.State != Exited || st.Exit.Signal != "TERM" || !st.Exit.Asked {
 		t.Fatalf("got %+v, %v", st, err)
+	}
+}
+
+// TestStoppedByMany: whoever asks at the same time is answered the same.
+func TestStoppedByMany(t *testing.T) {
+	run := begin(t, Spec{}, "stay")
+	says(t, run, "up")
+	var all sync.WaitGroup
+	for i := range 8 {
+		all.Go(func() {
+			own, err := Open(run.Dir())
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			st, err := own.Stop(t.Context(), Stop{Signal: "TERM", Grace: time.Duration(5+i) * time.Second})
+			if err != nil || st.State != Exited || !st.Exit.Asked {
+				t.Errorf("got %+v, %v", st, err)
+			}
+		})
+	}
+	all.Wait()
+	if left, err := filepath.Glob(filepath.Join(run.Dir(), "*.tmp")); err != nil || len(left) > 0 {
+		t.Errorf("%v is left, %v", left, err)
 	}
 }
 

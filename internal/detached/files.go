@@ -14,9 +14,8 @@ func writeJSON(path string, v any) error {
 	if err != nil {
 		return fmt.Errorf("encode %s: %w", filepath.Base(path), err)
 	}
-	tmp := fmt.Sprintf("%s.%d.tmp", path, os.Getpid())
-	if err := writeSynced(tmp, append(data, '\n')); err != nil {
-		_ = os.Remove(tmp)
+	tmp, err := writeTemp(path, append(data, '\n'))
+	if err != nil {
 		return err
 	}
 	if err := os.Rename(tmp, path); err != nil {
@@ -26,10 +25,11 @@ func writeJSON(path string, v any) error {
 	return syncDir(filepath.Dir(path))
 }
 
-func writeSynced(path string, data []byte) error {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+// writeTemp writes a file beside path, under a name that no other writer has.
+func writeTemp(path string, data []byte) (string, error) {
+	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*.tmp")
 	if err != nil {
-		return err
+		return "", err
 	}
 	if _, err = f.Write(data); err == nil {
 		err = f.Sync()
@@ -37,7 +37,10 @@ func writeSynced(path string, data []byte) error {
 	if cerr := f.Close(); err == nil {
 		err = cerr
 	}
-	return err
+	if err != nil {
+		_ = os.Remove(f.Name())
+	}
+	return f.Name(), err
 }
 
 // syncDir makes the names in dir durable.
