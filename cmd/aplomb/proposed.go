@@ -48,8 +48,9 @@ func withoutRights(reg *drivers.Registry, configured []config.Target, log logrus
 	return planned, without, err
 }
 
-// proposer is the driver that plans stacks of proposals; without an identity, or
-// where this machine gives no sandbox, one that plans none.
+// proposer is the driver that plans stacks of proposals; without an identity that
+// can be used, one that plans none. Whether this machine gives a sandbox is seen
+// at each plan, since what it lacks may pass; it is tried here for the log alone.
 func proposer(d drivers.Driver, p *config.Plan, log logrus.FieldLogger) drivers.Driver {
 	real, ok := drivers.As[*tofu.Driver](d)
 	if ok {
@@ -62,14 +63,14 @@ func proposer(d drivers.Driver, p *config.Plan, log logrus.FieldLogger) drivers.
 		return &drivers.Withheld{Driver: d, Why: "stacks of this target are not planned on proposals"}
 	}
 	as, err := planIdentity(p, log)
-	if err == nil {
-		ctx, cancel := context.WithTimeout(context.Background(), probeTime)
-		defer cancel()
-		err = sandbox.Probe(ctx, as.User)
-	}
 	if err != nil {
 		log.WithError(err).Warn("stacks of proposals are not planned")
-		return &drivers.Withheld{Driver: d, Why: "not planned on a proposal: the daemon has no sandbox for it; its log says why"}
+		return &drivers.Withheld{Driver: d, Why: "not planned on a proposal: nobody is there to plan it as; the daemon's log says why"}
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), probeTime)
+	defer cancel()
+	if err := sandbox.Probe(ctx, as.User); err != nil {
+		log.WithError(err).Warn("stacks of proposals are not planned as long as this is so")
 	}
 	return &tofu.Proposals{Driver: real, As: as}
 }
