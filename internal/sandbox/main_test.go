@@ -26,10 +26,10 @@ import (
 // TestMain makes the test binary the stages too, and what runs in them.
 func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == Command {
-		os.Exit(Main(os.Args[2:]))
+		syscall.Exit(Main(os.Args[2:])) // at once: the race detector dawdles in os.Exit
 	}
 	if len(os.Args) > 2 && os.Args[1] == "try" {
-		os.Exit(try(os.Args[2], os.Args[3:]))
+		syscall.Exit(try(os.Args[2], os.Args[3:]))
 	}
 	os.Exit(m.Run())
 }
