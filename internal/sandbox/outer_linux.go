@@ -19,8 +19,9 @@ const (
 	stageNothing = "nothing" // a step that does nothing
 )
 
-// selfPath is where this binary lies within.
-const selfPath = "/aplomb"
+// selfPath is where this binary lies within: where no folder that is to be written
+// is likely to.
+const selfPath = "/.sandbox"
 
 // Main is the stages of a sandbox: what the binary does when its first argument
 // is Command. args are those after it. It answers the exit code.
