@@ -4,12 +4,15 @@ package sandbox
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
+	"runtime/debug"
 	"strings"
 	"testing"
 	"time"
@@ -57,6 +60,44 @@ func TestShort(t *testing.T) {
 	if _, err := Run(t.Context(), s); err == nil || errors.Is(err, ErrBusy) || errors.Is(err, ErrUnavailable) {
 		t.Errorf("%v", err)
 	}
+}
+
+// TestNothingLeft: however a run ends, no descriptor and no goroutine of it stays,
+// and no process.
+func TestNothingLeft(t *testing.T) {
+	needs(t)
+	open := func() int {
+		all, err := os.ReadDir("/proc/self/fd")
+		must(t, err)
+		return len(all)
+	}
+	defer debug.SetGCPercent(debug.SetGCPercent(-1)) // it would close what is left
+	files, routines := open(), runtime.NumGoroutine()
+	run(t, trying("code", "0"))
+	reaching := trying("get", "https://127.0.0.1:1")
+	reaching.Hosts = []string{"127.0.0.1:1"}
+	run(t, reaching)
+	unmakable := trying("code", "0")
+	unmakable.Hosts = reaching.Hosts
+	unmakable.Mounts = []Mount{{From: "/not/there", To: "/x"}}
+	if _, err := Run(t.Context(), unmakable); err == nil {
+		t.Error("what is not there is seen")
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	waiting := trying("wait", "/tmp/x")
+	waiting.Hosts = reaching.Hosts
+	go cancel()
+	for range 2 { // in the midst of it, and before
+		if _, err := Run(ctx, waiting); !errors.Is(err, context.Canceled) {
+			t.Errorf("%v", err)
+		}
+	}
+	until(t, "all is closed", func() []string {
+		if open() <= files && runtime.NumGoroutine() <= routines && len(children(os.Getpid())) == 0 {
+			return []string{"closed"}
+		}
+		return nil
+	})
 }
 
 // TestParentDies: what runs within ends with whoever started it.
