@@ -5,6 +5,8 @@ import (
 	"crypto/sha1" // #nosec: names what Git names so
 	"errors"
 	"fmt"
+	"io/fs"
+	"maps"
 	"path"
 	"slices"
 	"strings"
@@ -13,6 +15,10 @@ import (
 
 	"github.com/aplomb-dev/aplomb/sources"
 )
+
+// errApart are histories without a common past, which Git does not merge either:
+// who signed such a commit may have done so for another repository.
+var errApart = errors.New("the two histories have no commit in common")
 
 var _ sources.Merger = (*Source)(nil)
 
@@ -50,15 +56,15 @@ func (s *Source) merge(ctx context.Context, ref plumbing.ReferenceName, head str
 		return nil, err
 	}
 	base, err := s.store.mergeBase(ctx, ours, theirs)
+	if err == nil && base.IsZero() {
+		err = withHint(errApart, "rebase the proposal onto the branch")
+	}
 	if err != nil {
 		return nil, err
 	}
 	j := &joining{tree: newTree(s.store, plumbing.ZeroHash, m.Head.At, s.cfg.MaxFile, s.cfg.Entries)}
 	var roots [3]plumbing.Hash
 	for i, h := range []plumbing.Hash{base, ours, theirs} {
-		if h.IsZero() {
-			continue // histories that have nothing in common: everything of both was added
-		}
 		c, err := s.store.commit(h)
 		if err != nil {
 			return nil, err
@@ -107,16 +113,23 @@ func markName(ref plumbing.ReferenceName) string {
 	return fmt.Sprintf("%x", sha1.Sum([]byte(ref))) // #nosec
 }
 
-// rooted makes the snapshot of a merged tree.
-func (s *Source) rooted(m *sources.Merged, t *tree) error {
-	at, err := t.find("open", path.Clean("./"+s.cfg.Path))
+// rooted makes the snapshot of a merged tree: the folder that is followed, in
+// the whole that it is a part of, as of a commit.
+func (s *Source) rooted(m *sources.Merged, whole *tree) error {
+	at, err := whole.find("open", path.Clean("./"+s.cfg.Path))
 	if err != nil || !at.mode.IsDir() {
 		return fmt.Errorf("with it there is no folder %q", s.cfg.Path)
 	}
-	t.root = at.hash
 	rev := m.Head
 	rev.Tree = at.hash.String()
-	m.Snapshot = &sources.Snapshot{Revision: rev, FS: t, Close: t.close}
+	if at.hash == whole.root {
+		m.Snapshot = &sources.Snapshot{Revision: rev, FS: whole, Root: whole, Close: whole.close}
+		return nil
+	}
+	t := newTree(whole.store, at.hash, whole.at, whole.maxFile, whole.max)
+	t.dirs, t.count = maps.Clone(whole.dirs), whole.count // the joined ones are nowhere else
+	closeBoth := func() error { return errors.Join(t.close(), whole.close()) }
+	m.Snapshot = &sources.Snapshot{Revision: rev, FS: t, Root: whole, Path: strings.TrimSuffix(s.cfg.Path, "/"), Close: closeBoth}
 	return nil
 }
 
@@ -131,6 +144,9 @@ const maxConflicts = 100
 
 // folders joins two folders; a zero hash is one that is not there.
 func (j *joining) folders(at string, base, ours, theirs plumbing.Hash) (plumbing.Hash, error) {
+	if err := checkLength(at); err != nil {
+		return plumbing.ZeroHash, err
+	}
 	switch {
 	case ours == theirs, base == theirs:
 		return ours, nil
@@ -173,7 +189,7 @@ func (j *joining) entry(at string, base, ours, theirs entry) (entry, error) {
 		return ours, nil
 	case base == ours:
 		return theirs, nil
-	case ours.mode.IsDir() && theirs.mode.IsDir():
+	case ours.folder() && theirs.folder(): // where one is gone, what was in it is
 		var was plumbing.Hash
 		if base.mode.IsDir() {
 			was = base.hash
@@ -182,7 +198,7 @@ func (j *joining) entry(at string, base, ours, theirs entry) (entry, error) {
 		if err != nil || h.IsZero() {
 			return entry{}, err
 		}
-		return entry{ours.name, ours.mode, h}, nil
+		return entry{path.Base(at), fs.ModeDir | 0o555, h}, nil
 	}
 	if len(j.conflicts) < maxConflicts {
 		j.conflicts = append(j.conflicts, at)

@@ -52,6 +52,9 @@ type entry struct {
 	hash plumbing.Hash
 }
 
+// folder says whether an entry is a folder, or nothing.
+func (e entry) folder() bool { return e.name == "" || e.mode.IsDir() }
+
 func newTree(s *store, root plumbing.Hash, at time.Time, maxFile int64, entries int) *tree {
 	return &tree{store: s, root: root, at: at, maxFile: maxFile, max: entries, dirs: map[plumbing.Hash][]entry{}}
 }
@@ -95,6 +98,18 @@ func (t *tree) dir(h plumbing.Hash) ([]entry, error) {
 	return list, nil
 }
 
+// maxPath bounds the path of a file, in bytes, and with that how deep folders
+// lie in each other: each object of a chain of folders costs a proposal next to
+// nothing, and whoever walks down holds the path of each. Git goes 2,048 deep.
+const maxPath = 4096
+
+func checkLength(name string) error {
+	if len(name) > maxPath {
+		return fmt.Errorf("%w: a path of more than %d bytes begins with %q", sources.ErrTooLarge, maxPath, printable(name, 64))
+	}
+	return nil
+}
+
 func validName(name string) bool {
 	return name != "" && name != "." && name != ".." && !strings.EqualFold(name, ".git") && !strings.ContainsAny(name, "/\x00")
 }
@@ -128,6 +143,9 @@ func (t *tree) find(op, name string) (entry, error) {
 	}
 	if t.closed.Load() {
 		return fail(fs.ErrClosed)
+	}
+	if err := checkLength(name); err != nil {
+		return entry{}, err // without the path: that is what is wrong with it
 	}
 	at := entry{".", fs.ModeDir | 0o555, t.root}
 	if name == "." {

@@ -75,6 +75,9 @@ func (d *difference) folders(at string, now, then plumbing.Hash) error {
 	if now == then {
 		return nil
 	}
+	if err := checkLength(at); err != nil {
+		return err
+	}
 	sides := [2]map[string]entry{{}, {}}
 	var names []string
 	for i, side := range []struct {
@@ -105,13 +108,12 @@ func (d *difference) folders(at string, now, then plumbing.Hash) error {
 // entry compares what two folders have under one name; the zero entry is
 // nothing.
 func (d *difference) entry(at string, now, then entry) error {
-	folder := func(e entry) bool { return e.name == "" || e.mode.IsDir() }
 	switch {
 	case now == then:
 		return nil
-	case folder(now) && folder(then):
+	case now.folder() && then.folder():
 		return d.folders(at, now.hash, then.hash)
-	case now.name != "" && then.name != "" && (folder(now) || folder(then)), now.mode == Submodule, then.mode == Submodule:
+	case now.name != "" && then.name != "" && (now.folder() || then.folder()), now.mode == Submodule, then.mode == Submodule:
 		d.out.Left = append(d.out.Left, at)
 		return nil
 	case then.name == "":
