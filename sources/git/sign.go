@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -137,11 +138,13 @@ func (k *Signers) verify(payload, armored []byte) (who string, err error) {
 
 // unsign takes a commit apart: what was signed, which is all but the headers
 // of signatures, and the signature; nil where there is none. Of several none is
-// taken: it would be open which one counts.
+// taken: it would be open which one counts. Nor is one that stands before what
+// makes the commit, where Git never puts one: readers stop there, and the commit
+// would have other parents than its signer gave it.
 func unsign(raw []byte) (payload, signature []byte) {
 	const header = "gpgsig"
 	found, within := 0, false // a signature, or one of another hash
-	var own bool
+	var own, seen, early bool
 	for rest := raw; len(rest) > 0; {
 		line := rest
 		if end := bytes.IndexByte(rest, '\n'); end >= 0 {
@@ -160,7 +163,7 @@ func unsign(raw []byte) (payload, signature []byte) {
 			}
 			continue
 		case string(name) == header || string(name) == header+"-sha256":
-			within, own = true, string(name) == header
+			within, seen, own = true, true, string(name) == header
 			if own {
 				found++
 				signature = append(signature, value...)
@@ -168,9 +171,10 @@ func unsign(raw []byte) (payload, signature []byte) {
 			continue
 		}
 		within = false
+		early = early || seen && slices.Contains([]string{"tree", "parent", "author", "committer"}, string(name))
 		payload = append(payload, line...)
 	}
-	if found > 1 {
+	if found > 1 || early {
 		return payload, nil
 	}
 	return payload, signature

@@ -109,6 +109,19 @@ func TestForged(t *testing.T) {
 	if _, err := keys.VerifyCommit(twice); !errors.Is(err, errNoSignature) {
 		t.Errorf("two signatures: %v", err)
 	}
+	// The same bytes are signed, but a reader takes a commit without parents, or
+	// without its second one, from it: it stops at what it does not expect.
+	signed, signature := unsign(raw)
+	own := "gpgsig " + strings.ReplaceAll(strings.TrimRight(string(signature), "\n"), "\n", "\n ") + "\n"
+	for early, of := range map[string][]byte{own: signed, "gpgsig-sha256 x\n": raw} {
+		moved := bytes.Replace(of, []byte("\nauthor "), []byte("\n"+early+"author "), 1)
+		if payload, _ := unsign(moved); !bytes.Equal(payload, signed) {
+			t.Fatalf("%q is signed, not %q", payload, signed)
+		}
+		if _, err := keys.VerifyCommit(moved); !errors.Is(err, errNoSignature) {
+			t.Errorf("%q before the author: %v", early, err)
+		}
+	}
 	for _, format := range []string{"PGP SIGNATURE", "SIGNED MESSAGE"} {
 		other := bytes.ReplaceAll(raw, []byte("SSH SIGNATURE"), []byte(format))
 		if _, err := keys.VerifyCommit(other); !errors.Is(err, errOtherFormat) || !errors.Is(err, sources.ErrUnsigned) {
