@@ -11,7 +11,7 @@ type Commit struct {
 	Revision          // its Signer is of the list that was asked about
 	Email    string   // that the author goes by
 	Parents  []string // the first is what was merged into
-	Message  string   // the whole of it, as it is
+	Message  string   // as it is; of a very long one its end
 }
 
 // Tag is an annotated tag that somebody signed.

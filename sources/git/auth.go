@@ -1,6 +1,7 @@
 package git
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -76,10 +77,10 @@ func (a Auth) token() (schema.Secret, error) {
 }
 
 // methods are the ways to prove who we are over ssh, and what to close when
-// the handshake is over.
-func (a Auth) methods() ([]ssh.AuthMethod, func(), error) {
+// the handshake is over. An agent that does not answer is let go with ctx.
+func (a Auth) methods(ctx context.Context) ([]ssh.AuthMethod, func(), error) {
 	if a.Agent {
-		return agentMethods()
+		return agentMethods(ctx)
 	}
 	pem, err := readSmall(a.KeyFile)
 	if err != nil {
@@ -101,16 +102,21 @@ func (a Auth) methods() ([]ssh.AuthMethod, func(), error) {
 	return []ssh.AuthMethod{ssh.PublicKeys(signer)}, func() {}, nil
 }
 
-func agentMethods() ([]ssh.AuthMethod, func(), error) {
+func agentMethods(ctx context.Context) ([]ssh.AuthMethod, func(), error) {
 	socket := os.Getenv("SSH_AUTH_SOCK")
 	if socket == "" {
 		return nil, nil, withHint(errors.New("no ssh agent"), "set SSH_AUTH_SOCK, or use a key file")
 	}
-	conn, err := net.Dial("unix", socket)
+	conn, err := (&net.Dialer{}).DialContext(ctx, "unix", socket)
 	if err != nil {
 		return nil, nil, fmt.Errorf("reach the ssh agent: %w", err)
 	}
-	return []ssh.AuthMethod{ssh.PublicKeysCallback(agent.NewClient(conn).Signers)}, func() { _ = conn.Close() }, nil
+	unhook := context.AfterFunc(ctx, func() { _ = conn.Close() })
+	done := func() {
+		unhook()
+		_ = conn.Close() // only asked
+	}
+	return []ssh.AuthMethod{ssh.PublicKeysCallback(agent.NewClient(conn).Signers)}, done, nil
 }
 
 // hostKeys is the check of a server's key, and the kinds of keys that are

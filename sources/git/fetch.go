@@ -174,17 +174,18 @@ func (s *Source) lookup(ctx context.Context) (plumbing.Hash, error) {
 }
 
 // describe reads the revision and the folder that the path names; the folder
-// is zero where the commit does not have it.
+// is zero where the commit does not have it. With errNotFolder the revision is
+// told nevertheless, without Tree and Signer.
 func (s *Source) describe(h plumbing.Hash) (sources.Revision, plumbing.Hash, error) {
 	c, err := s.store.commit(h)
 	if err != nil {
 		return sources.Revision{}, plumbing.ZeroHash, err
 	}
+	rev := sources.Revision{ID: h.String(), Title: title(c.Message), Author: author(c), At: c.Committer.When}
 	root, err := s.folder(c)
 	if err != nil {
-		return sources.Revision{}, plumbing.ZeroHash, err
+		return rev, plumbing.ZeroHash, err
 	}
-	rev := sources.Revision{ID: h.String(), Title: title(c.Message), Author: author(c), At: c.Committer.When}
 	if who, err := s.signed(h); err == nil { // what nobody signed is refused where it would be put in force
 		rev.Signer = who
 	}

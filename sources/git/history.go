@@ -1,8 +1,11 @@
 package git
 
 import (
+	"bytes"
+	"cmp"
 	"container/heap"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -26,8 +29,14 @@ func (q *newest) Pop() any {
 	return c
 }
 
-// walk visits from and all that it contains until visit says no. Dates decide
-// only the order, never what is visited: clocks lie.
+// lean is what a walk needs of a commit: as many may wait at once as one has
+// parents, and each may hold a text of megabytes.
+func lean(c *object.Commit) *object.Commit {
+	return &object.Commit{Hash: c.Hash, Committer: object.Signature{When: c.Committer.When}, ParentHashes: c.ParentHashes}
+}
+
+// walk visits from and all that it contains until visit says no, each as lean has
+// it. Dates decide only the order, never what is visited: clocks lie.
 func (s *store) walk(ctx context.Context, from plumbing.Hash, visit func(*object.Commit) bool) error {
 	cut, err := s.shallow()
 	if err != nil {
@@ -38,7 +47,7 @@ func (s *store) walk(ctx context.Context, from plumbing.Hash, visit func(*object
 	if err != nil {
 		return err
 	}
-	queue := &newest{first}
+	queue := &newest{lean(first)}
 	for queue.Len() > 0 {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -59,7 +68,7 @@ func (s *store) walk(ctx context.Context, from plumbing.Hash, visit func(*object
 			if err != nil {
 				return err
 			}
-			heap.Push(queue, parent)
+			heap.Push(queue, lean(parent))
 		}
 	}
 	return nil
@@ -94,15 +103,18 @@ func (s *Source) since(ctx context.Context, older, newer sources.Revision) ([]so
 			return nil, err
 		}
 		fresh = p.only(fromOurs)
+		slices.SortFunc(fresh, func(a, b plumbing.Hash) int {
+			return cmp.Or(p.at[b].Compare(p.at[a]), bytes.Compare(a[:], b[:]))
+		})
+		fresh = fresh[:min(len(fresh), MaxSince)] // before they are read: a merge may bring any number
 	}
 	all := make([]sources.Revision, 0, len(fresh))
 	for _, h := range fresh {
 		rev, _, err := s.describe(h)
-		if err != nil {
+		if err != nil && !errors.Is(err, errNotFolder) { // what is followed may have been something else once
 			return nil, err
 		}
 		all = append(all, rev)
 	}
-	slices.SortStableFunc(all, func(a, b sources.Revision) int { return b.At.Compare(a.At) })
-	return all[:min(len(all), MaxSince)], nil
+	return all, nil
 }

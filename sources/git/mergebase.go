@@ -4,6 +4,7 @@ import (
 	"container/heap"
 	"context"
 	"errors"
+	"time"
 
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/object"
@@ -51,6 +52,7 @@ type painting struct {
 	store *store
 	cut   map[plumbing.Hash]bool
 	sides map[plumbing.Hash]int
+	at    map[plumbing.Hash]time.Time // of the commits that were read
 	queue newest
 	in    map[plumbing.Hash]bool // the queue
 	open  int                    // commits in the queue that do not lie behind a common one
@@ -62,7 +64,7 @@ func (s *store) painted(ctx context.Context, ours, theirs plumbing.Hash) (*paint
 	if err != nil {
 		return nil, err
 	}
-	p := &painting{store: s, cut: cut, sides: map[plumbing.Hash]int{}, in: map[plumbing.Hash]bool{}}
+	p := &painting{store: s, cut: cut, sides: map[plumbing.Hash]int{}, at: map[plumbing.Hash]time.Time{}, in: map[plumbing.Hash]bool{}}
 	if err := errors.Join(p.paint(ours, fromOurs), p.paint(theirs, fromTheirs)); err != nil {
 		return nil, err
 	}
@@ -119,7 +121,8 @@ func (p *painting) paint(h plumbing.Hash, side int) error {
 	if err != nil {
 		return err
 	}
-	heap.Push(&p.queue, c)
+	heap.Push(&p.queue, lean(c))
+	p.at[h] = c.Committer.When
 	p.in[h] = true
 	if (was|side)&behind == 0 {
 		p.open++

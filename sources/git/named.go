@@ -191,8 +191,8 @@ func (s *Source) told(id string, signers []string) (c sources.Commit, err error)
 	}
 	c.Revision = sources.Revision{ID: id, Title: title(o.Message), Author: author(o), At: o.Committer.When}
 	c.Email, c.Message = printable(o.Author.Email, maxTitle), o.Message
-	if len(c.Message) > mostWords {
-		c.Message = c.Message[:mostWords]
+	if n := len(c.Message); n > mostWords {
+		c.Message = c.Message[n-mostWords:] // the end: what is signed there must not be what merely stands further up
 	}
 	for _, p := range o.ParentHashes {
 		c.Parents = append(c.Parents, p.String())

@@ -78,7 +78,7 @@ func (w *sshWire) dial(ctx context.Context) (*ssh.Client, func(), error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	methods, done, err := w.auth.methods()
+	methods, done, err := w.auth.methods(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
