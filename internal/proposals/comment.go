@@ -12,6 +12,7 @@ import (
 	"github.com/aplomb-dev/aplomb/reconciler/gate"
 	"github.com/aplomb-dev/aplomb/schema"
 	"github.com/aplomb-dev/aplomb/sources"
+	"github.com/aplomb-dev/aplomb/sources/forge"
 )
 
 // Bounds of a comment. What is beyond is said to be there; the whole plan is at
@@ -49,10 +50,10 @@ func comment(t told) string {
 		t.plan(&b)
 	}
 	if t.unsigned != "" {
-		_, _ = fmt.Fprintf(&b, "\n**Not signed**: %s %s. Its status fails until somebody whom the operator's list names has signed its last commit.\n", code(t.merged.Head.Short()), code(t.unsigned))
+		_, _ = fmt.Fprintf(&b, "\n**Not signed**: %s %s. Its status fails until somebody whom the operator's list names has signed its last commit.\n", forge.Code(t.merged.Head.Short()), forge.Code(t.unsigned))
 	}
 	_, _ = fmt.Fprintf(&b, "\n<sub>%s merged into %s, against what lives at %s</sub>\n",
-		code(t.merged.Head.Short()), code(t.merged.Onto.Short()), t.at.UTC().Format("2006-01-02 15:04 UTC"))
+		forge.Code(t.merged.Head.Short()), forge.Code(t.merged.Onto.Short()), t.at.UTC().Format("2006-01-02 15:04 UTC"))
 	return b.String()
 }
 
@@ -65,7 +66,7 @@ func (t told) most(n int) int {
 }
 
 func (t told) head(b *strings.Builder, what string) {
-	_, _ = fmt.Fprintf(b, "**aplomb · %s** — %s\n\n", escape(t.environment), what)
+	_, _ = fmt.Fprintf(b, "**aplomb · %s** — %s\n\n", forge.Escape(t.environment), what)
 	if t.more != "" {
 		_, _ = fmt.Fprintf(b, "This is more than a comment holds: [the whole plan](%s).\n\n", t.more)
 	}
@@ -79,7 +80,7 @@ func (t told) conflicts(b *strings.Builder) {
 			_, _ = fmt.Fprintf(b, "- and %d more\n", len(t.merged.Conflicts)-i)
 			break
 		}
-		_, _ = fmt.Fprintf(b, "- %s\n", code(c))
+		_, _ = fmt.Fprintf(b, "- %s\n", forge.Code(c))
 	}
 }
 
@@ -88,7 +89,7 @@ func (t told) findings(b *strings.Builder) {
 	n := len(r.Findings)
 	if n == 0 {
 		t.head(b, "**cannot be planned**")
-		_, _ = fmt.Fprintf(b, "%s\n", code(r.Error))
+		_, _ = fmt.Fprintf(b, "%s\n", forge.Code(r.Error))
 		return
 	}
 	t.head(b, fmt.Sprintf("**%s**, nothing is planned", count(n, "finding")))
@@ -115,7 +116,7 @@ func (t told) plan(b *strings.Builder) {
 			_, _ = fmt.Fprintf(b, "| | | and %d more | |\n", len(v.Changes)-i)
 			break
 		}
-		_, _ = fmt.Fprintf(b, "| %s | %s | %s | %s |\n", c.Layer, c.Action.Rune(), code(n(c.ID)), inShort(c))
+		_, _ = fmt.Fprintf(b, "| %s | %s | %s | %s |\n", c.Layer, c.Action.Rune(), forge.Code(n(c.ID)), inShort(c))
 	}
 	t.fields(b, v.Changes, n)
 	t.violations(b, v.Changes, n)
@@ -124,10 +125,10 @@ func (t told) plan(b *strings.Builder) {
 			_, _ = fmt.Fprintf(b, "\n- and %d more are not planned", len(v.Unplanned)-i)
 			break
 		}
-		_, _ = fmt.Fprintf(b, "\n- not planned: %s %s", code(n(r.ID)), code(r.Reason))
+		_, _ = fmt.Fprintf(b, "\n- not planned: %s %s", forge.Code(n(r.ID)), forge.Code(r.Reason))
 	}
 	for _, name := range t.unplanned {
-		_, _ = fmt.Fprintf(b, "\n- target %s is not planned on proposals: planning there would run what the proposal brings, and it has no identity of its own for that", code(name))
+		_, _ = fmt.Fprintf(b, "\n- target %s is not planned on proposals: planning there would run what the proposal brings, and it has no identity of its own for that", forge.Code(name))
 	}
 	if needs := wanted(v.Changes); len(needs) > 0 {
 		_, _ = fmt.Fprintf(b, "\nNeeds: %s.\n", strings.Join(needs, " · "))
@@ -194,7 +195,7 @@ func tally(v reconciler.PlanView) string {
 	if lacks != "" {
 		parts = append(parts, lacks)
 	}
-	return strings.Join(parts, ", ") + " · digest " + code(v.Digest[:min(12, len(v.Digest))])
+	return strings.Join(parts, ", ") + " · digest " + forge.Code(v.Digest[:min(12, len(v.Digest))])
 }
 
 // inShort is what a row says of a change: one field if there is one, or why it
@@ -203,10 +204,10 @@ func inShort(c reconciler.PlannedChange) string {
 	var said []string
 	switch {
 	case c.Action == schema.Deferred && c.Why != "":
-		said = append(said, code(c.Why))
+		said = append(said, forge.Code(c.Why))
 	case c.Action != schema.Update && c.Action != schema.Replace:
 	case len(c.Diff) == 1:
-		said = append(said, code(c.Diff[0].Path.String()+" "+became(c.Diff[0])))
+		said = append(said, forge.Code(became(c.Diff[0])))
 	case len(c.Diff) > 1:
 		said = append(said, count(len(c.Diff), "field"))
 	}
@@ -227,13 +228,13 @@ func (t told) fields(b *strings.Builder, changes []reconciler.PlannedChange, n f
 		if len(c.Diff) == 0 || left <= 0 {
 			continue
 		}
-		_, _ = fmt.Fprintf(&body, "\n%s %s %s\n", c.Action.Rune(), code(n(c.ID)), t.place(c))
+		_, _ = fmt.Fprintf(&body, "\n%s %s %s\n", c.Action.Rune(), forge.Code(n(c.ID)), t.place(c))
 		for _, d := range c.Diff {
 			if left--; left < 0 {
 				body.WriteString("- and more\n")
 				break
 			}
-			_, _ = fmt.Fprintf(&body, "- %s\n", code(d.Path.String()+" "+became(d)))
+			_, _ = fmt.Fprintf(&body, "- %s\n", forge.Code(became(d)))
 		}
 	}
 	if body.Len() > 0 {
@@ -241,19 +242,51 @@ func (t told) fields(b *strings.Builder, changes []reconciler.PlannedChange, n f
 	}
 }
 
+// Bounds of what is shown of a change, in bytes: all of it has room in a code
+// span, so that what is long hides nothing of what it becomes.
+const (
+	mostPath = 100
+	mostSide = 130
+	mostSame = 20 // of what both sides begin with, where they are long
+)
+
 // became is what becomes of a field. Secrets are fingerprints already.
 func became(d drivers.Delta) string {
 	before, after := schema.Mask(string(d.Before)), schema.Mask(string(d.After))
 	if d.Unknown {
 		after = "known after apply"
 	}
+	path := clip(d.Path.String(), mostPath)
 	switch {
 	case d.Op == schema.Delete:
-		return "- " + before
+		return path + " - " + clip(before, mostSide)
 	case d.Op == schema.Create || before == "":
-		return "+ " + after
+		return path + " + " + clip(after, mostSide)
 	}
-	return before + " → " + after
+	if max(len(before), len(after)) > mostSide {
+		same := 0
+		for same < min(len(before), len(after)) && before[same] == after[same] {
+			same++
+		}
+		before, after = from(before, same-mostSame), from(after, same-mostSame)
+	}
+	return path + " " + clip(before, mostSide) + " → " + clip(after, mostSide)
+}
+
+// clip shortens text at its end, and says so.
+func clip(s string, most int) string {
+	if len(s) <= most {
+		return s
+	}
+	return strings.ToValidUTF8(s[:most], "") + "…"
+}
+
+// from shortens text at its beginning, and says so.
+func from(s string, at int) string {
+	if at <= 0 {
+		return s
+	}
+	return "…" + strings.ToValidUTF8(s[at:], "")
 }
 
 // wanted are the approvals that changes want, each reason once: reviews of
@@ -274,7 +307,7 @@ func wanted(changes []reconciler.PlannedChange) []string {
 	}
 	for _, c := range changes {
 		for _, h := range c.Held {
-			add(h, code(h))
+			add(h, forge.Code(h))
 		}
 	}
 	return all
@@ -285,41 +318,13 @@ func wanted(changes []reconciler.PlannedChange) []string {
 func ofOwners(r gate.Review) string {
 	var owners []string
 	for _, o := range r.Owners {
-		owners = append(owners, code(o))
+		owners = append(owners, forge.Code(o))
 	}
-	words := count(r.Want, "review") + " of " + strings.Join(owners, " or ") + " (owns " + code(r.Owns) + ")"
+	words := count(r.Want, "review") + " of " + strings.Join(owners, " or ") + " (owns " + forge.Code(r.Owns) + ")"
 	if len(r.Has) > 0 {
-		words += ", has that of " + code(strings.Join(r.Has, ", "))
+		words += ", has that of " + forge.Code(strings.Join(r.Has, ", "))
 	}
 	return words
-}
-
-// code is outside text in a code span, on one line, in which nothing is markup:
-// not a fence, not a cell's end, not a mention.
-func code(s string) string {
-	const most = 300
-	s = strings.Join(strings.Fields(strings.ToValidUTF8(s, "�")), " ")
-	if len(s) > most {
-		s = strings.ToValidUTF8(s[:most], "") + "…"
-	}
-	return "<code>" + escape(s) + "</code>"
-}
-
-// escape makes text that no forge's Markdown takes for anything else. Forges
-// look for mentions in what was rendered, but not within code: outside text
-// belongs there.
-func escape(s string) string {
-	var b strings.Builder
-	for _, r := range strings.Join(strings.Fields(s), " ") {
-		switch {
-		case strings.ContainsRune("&<>\"'\\`*_{}[]()#+!|~@$:^", r):
-			_, _ = fmt.Fprintf(&b, "&#%d;", r)
-		case r < 0x20 || r >= 0x7f && r < 0xa0:
-		default:
-			b.WriteRune(r)
-		}
-	}
-	return b.String()
 }
 
 func count(n int, noun string) string {

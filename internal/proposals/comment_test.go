@@ -5,10 +5,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/aplomb-dev/aplomb/drivers"
 	"github.com/aplomb-dev/aplomb/reconciler"
 	"github.com/aplomb-dev/aplomb/reconciler/gate"
 	"github.com/aplomb-dev/aplomb/schema"
 	"github.com/aplomb-dev/aplomb/sources"
+	"github.com/aplomb-dev/aplomb/sources/forge"
 )
 
 // The comment says whose review a proposal needs, once for all that is theirs,
@@ -89,5 +91,27 @@ func TestVerdict(t *testing.T) {
 		if got := j.verdict(told{merged: &sources.Merged{}, proposed: reconciler.Proposed{Plan: c.v}}); string(got.State)+" "+got.Description != c.want {
 			t.Errorf("%s %s, want %s", got.State, got.Description, c.want)
 		}
+	}
+}
+
+// What a long value becomes is seen, whatever comes before it.
+func TestLongValues(t *testing.T) {
+	delta := func(path, before, after string) drivers.Delta {
+		return drivers.Delta{Path: schema.Path("").Child(path), Op: schema.Update, Before: []byte(before), After: []byte(after)}
+	}
+	long, wide := strings.Repeat("x", 2000), strings.Repeat("ä", 2000)
+	for name, d := range map[string]drivers.Delta{
+		"a long path":          delta(long, `"old"`, `"new"`),
+		"a long value":         delta("p", `"old`+long+`"`, `"new`+long+`"`),
+		"a long beginning":     delta("p", `"`+long+`old"`, `"`+long+`new"`),
+		"letters of two bytes": delta(wide, `"`+wide+`old`+wide+`"`, `"`+wide+`new`+wide+`"`),
+	} {
+		got := forge.Code(became(d))
+		if before, after, _ := strings.Cut(got, " → "); !strings.Contains(before, "old") || !strings.Contains(after, "new") || !strings.Contains(got, "…") || strings.Contains(got, "\uFFFD") {
+			t.Errorf("%s: %s", name, got)
+		}
+	}
+	if got := became(delta("p", `"old"`, `"new"`)); !strings.HasSuffix(got, `p "old" → "new"`) {
+		t.Errorf("a short one: %s", got)
 	}
 }

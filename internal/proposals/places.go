@@ -108,9 +108,9 @@ func (t told) where(p schema.Pos) string {
 		words += ":" + strconv.Itoa(p.Line)
 	}
 	if u := t.places[p.File]; u != nil {
-		return "[" + code(words) + "](" + u(p.Line) + ")"
+		return "[" + forge.Code(words) + "](" + u(p.Line) + ")"
 	}
-	return code(words)
+	return forge.Code(words)
 }
 
 // place is where a change is declared, or was.
@@ -118,7 +118,7 @@ func (t told) place(c reconciler.PlannedChange) string {
 	if c.Action == schema.Delete {
 		at := c.Pos
 		at.Col = 0
-		return code("was " + at.String())
+		return forge.Code("was " + at.String())
 	}
 	return t.where(c.Pos)
 }
@@ -129,9 +129,9 @@ func (t told) remark(b *strings.Builder, at schema.Pos, words, hint string) {
 	if at.File != "" {
 		b.WriteString(t.where(at) + " ")
 	}
-	_, _ = fmt.Fprintf(b, "%s\n", code(words))
+	_, _ = fmt.Fprintf(b, "%s\n", forge.Code(words))
 	if hint != "" {
-		_, _ = fmt.Fprintf(b, "  hint: %s\n", code(hint))
+		_, _ = fmt.Fprintf(b, "  hint: %s\n", forge.Code(hint))
 	}
 }
 

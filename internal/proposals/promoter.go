@@ -191,14 +191,14 @@ func (p *Promoter) copy(ctx context.Context, up Upstream, it *promotion) (_ bool
 // body is what stays true of the proposal while its branch moves on.
 func (p *Promoter) body() string {
 	return fmt.Sprintf("**aplomb · %s** follows %s. What is proposed here has been converged there for %s; the comment says what it is, and is written anew when a newer revision takes its place.\n",
-		escape(p.Environment), escape(p.After), reconciler.Span(p.Healthy))
+		forge.Escape(p.Environment), forge.Escape(p.After), reconciler.Span(p.Healthy))
 }
 
 // details are what is proposed now. Whatever comes from the repository is text.
 func (p *Promoter) details(it *promotion) string {
 	var b strings.Builder
-	_, _ = fmt.Fprintf(&b, "**aplomb · %s** — %s of %s, which has been converged since %s.\n\n", escape(p.Environment), code(it.from.Short()+" "+it.from.Title),
-		escape(p.After), it.since.UTC().Format("2006-01-02 15:04 UTC"))
+	_, _ = fmt.Fprintf(&b, "**aplomb · %s** — %s of %s, which has been converged since %s.\n\n", forge.Escape(p.Environment), forge.Code(it.from.Short()+" "+it.from.Title),
+		forge.Escape(p.After), it.since.UTC().Format("2006-01-02 15:04 UTC"))
 	if len(it.commits) > 0 {
 		b.WriteString("It brings:\n\n")
 		commits(&b, it.commits)

@@ -237,14 +237,3 @@ func TestWhichArePlanned(t *testing.T) {
 		t.Errorf("a fork was planned: %q", all)
 	}
 }
-
-// Whatever a repository holds, it is text in a comment.
-func FuzzCode(f *testing.F) {
-	f.Add("`x` <b> | @team [a](b) \n# h")
-	f.Fuzz(func(t *testing.T, s string) {
-		c := strings.TrimSuffix(strings.TrimPrefix(code(s), "<code>"), "</code>")
-		if strings.ContainsAny(c, "<>`|@[]*_\n\"'") {
-			t.Errorf("%q", c)
-		}
-	})
-}

@@ -112,14 +112,14 @@ func (r *Reverter) propose(ctx context.Context, q *reconciler.Rollback, undone g
 // engine is text.
 func (r *Reverter) body(q *reconciler.Rollback, undone git.Undone, came []sources.Revision) string {
 	var b strings.Builder
-	_, _ = fmt.Fprintf(&b, "**aplomb · %s** went back to %s at %s: %s did not converge in time.\n\n", escape(r.Environment), code(q.To.Short()),
-		q.Lever.At.UTC().Format("2006-01-02 15:04 UTC"), code(q.Quarantined.Short()))
+	_, _ = fmt.Fprintf(&b, "**aplomb · %s** went back to %s at %s: %s did not converge in time.\n\n", forge.Escape(r.Environment), forge.Code(q.To.Short()),
+		q.Lever.At.UTC().Format("2006-01-02 15:04 UTC"), forge.Code(q.Quarantined.Short()))
 	list(&b, "What did not get well:", q.Faults)
 	below := "everything"
 	if p := r.Source.Below(); p != "" {
-		below = "what lies below " + code(p)
+		below = "what lies below " + forge.Code(p)
 	}
-	_, _ = fmt.Fprintf(&b, "This brings %s back to what it was at %s, and nothing else. It undoes:\n\n", below, code(q.To.Short()))
+	_, _ = fmt.Fprintf(&b, "This brings %s back to what it was at %s, and nothing else. It undoes:\n\n", below, forge.Code(q.To.Short()))
 	commits(&b, came)
 	list(&b, "**Not undone**, since that takes a person:", undone.Left)
 	b.WriteString("Merged, the environment goes on with it. A commit that mends it instead ends the quarantine as well.\n")
@@ -140,7 +140,7 @@ func list(b *strings.Builder, title string, all []string) {
 			_, _ = fmt.Fprintf(b, "- and %d more\n", len(all)-i)
 			break
 		}
-		_, _ = fmt.Fprintf(b, "- %s\n", code(text))
+		_, _ = fmt.Fprintf(b, "- %s\n", forge.Code(text))
 	}
 	b.WriteString("\n")
 }
@@ -156,7 +156,7 @@ func commits(b *strings.Builder, all []sources.Revision) {
 			_, _ = fmt.Fprintf(b, "- and %d more\n", len(texts)-i)
 			break
 		}
-		_, _ = fmt.Fprintf(b, "- %s\n", code(text))
+		_, _ = fmt.Fprintf(b, "- %s\n", forge.Code(text))
 	}
 	b.WriteString("\n")
 }

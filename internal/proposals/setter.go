@@ -170,16 +170,16 @@ func (s *Setter) proposed(ctx context.Context, name string, w Wanted) (*forge.Pr
 // body is what stays true of the proposal while its branch moves on.
 func (s *Setter) body(w Wanted) string {
 	return fmt.Sprintf("**aplomb · %s** was asked to set %s of %s. The comment says by whom, and to what; it is written anew, as the branch is, when another value is asked for.\n",
-		escape(s.Environment), code(strings.Join(w.Paths, ", ")), code(w.Subject))
+		forge.Escape(s.Environment), forge.Code(strings.Join(w.Paths, ", ")), forge.Code(w.Subject))
 }
 
 // details are what is proposed now. Whatever was asked for is text.
 func (s *Setter) details(w Wanted, got Edited) string {
 	var b strings.Builder
-	_, _ = fmt.Fprintf(&b, "**aplomb · %s** — asked for by %s.\n\n", escape(s.Environment), code(w.By))
-	list(&b, "In "+code(got.Path)+":", got.Said)
+	_, _ = fmt.Fprintf(&b, "**aplomb · %s** — asked for by %s.\n\n", forge.Escape(s.Environment), forge.Code(w.By))
+	list(&b, "In "+forge.Code(got.Path)+":", got.Said)
 	if w.Why != "" {
-		_, _ = fmt.Fprintf(&b, "Why: %s\n", code(w.Why))
+		_, _ = fmt.Fprintf(&b, "Why: %s\n", forge.Code(w.Why))
 	}
 	return b.String()
 }

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path"
 	"strings"
+	"unicode"
 
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/filemode"
@@ -245,10 +246,11 @@ func author(c *object.Commit) string {
 	return printable(c.Author.Name+" <"+c.Author.Email+">", maxTitle)
 }
 
-// printable keeps what somebody else wrote from doing anything to a terminal.
+// printable keeps what somebody else wrote from doing anything to a terminal, or
+// to the order in which what stands beside it is read.
 func printable(s string, limit int) string {
 	s = strings.Map(func(r rune) rune {
-		if r < 0x20 || r >= 0x7f && r < 0xa0 {
+		if r < 0x20 || r >= 0x7f && r < 0xa0 || unicode.Is(unicode.Bidi_Control, r) {
 			return -1
 		}
 		return r

@@ -20,7 +20,7 @@ const PagesFolder = "proposals"
 const (
 	mostPages = 5000
 	maxPage   = 4 << 20
-	maxPages  = 32 << 20
+	maxPages  = MaxReport
 	deepest   = 32
 )
 

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"html"
 	"regexp"
 	"slices"
 	"strings"
@@ -92,26 +91,20 @@ func (all *parts) put(key, text string) {
 // one of them. What comes from the repository is text in it.
 func (all parts) page(of forge.Proposal) []byte {
 	var b bytes.Buffer
-	_, _ = fmt.Fprintf(&b, "# %s\n\n", code(of.ID))
+	_, _ = fmt.Fprintf(&b, "# %s\n\n", forge.Code(of.ID))
 	switch {
 	case of.Head == "":
 	case known(of.Author):
 		_, _ = fmt.Fprintf(&b, "%s, signed by %s. To approve, somebody else signs the digest below, and pushes that tag:\n\n"+
-			"    git tag -s -m 'aplomb approve DIGEST' %sNAME %s\n\n", code(of.Title), code(of.Author.Name), ApprovePrefix, of.Head)
+			"    git tag -s -m 'aplomb approve DIGEST' %sNAME %s\n\n", forge.Code(of.Title), forge.Code(of.Author.Name), ApprovePrefix, of.Head)
 	default:
 		_, _ = fmt.Fprintf(&b, "%s at `%s`, signed by nobody of the list. Tags do not approve it: its author is not known, and could be who approves. "+
-			"Somebody of the list may add a signed commit, and is the author then.\n\n", code(of.Title), of.Head)
+			"Somebody of the list may add a signed commit, and is the author then.\n\n", forge.Code(of.Title), of.Head)
 	}
 	for _, one := range all {
 		b.WriteString(one.text + "\n\n")
 	}
 	return b.Bytes()
-}
-
-// code is outside text as code, on one line.
-func code(s string) string {
-	s = html.EscapeString(strings.Join(strings.Fields(strings.ToValidUTF8(s, "�")), " "))
-	return "<code>" + strings.NewReplacer("`", "&#96;", "*", "&#42;", "_", "&#95;", "[", "&#91;", "]", "&#93;", "\\", "&#92;", "|", "&#124;", "@", "&#64;", "!", "&#33;", "~", "&#126;").Replace(s) + "</code>"
 }
 
 // said is one status, as it is kept: the newest last.

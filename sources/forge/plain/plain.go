@@ -90,9 +90,11 @@ func New(cfg Config) (*Plain, error) {
 	return &Plain{cfg: cfg, told: map[string]bool{}}, nil
 }
 
-// Limits implements forge.Forge. A page is a file: its bounds are ours.
+// Limits implements forge.Forge. A page is a file: its bounds are ours. The pages
+// of as many proposals as are planned have room on the branch together, with the
+// statuses: what has none is lost there.
 func (p *Plain) Limits() forge.Limits {
-	return forge.Limits{Comment: 1 << 20, Description: 140, Context: 255}
+	return forge.Limits{Comment: 256 << 10, Description: 140, Context: 255}
 }
 
 // File implements forge.Forge: there is nothing to read it with but git.
