@@ -17,8 +17,39 @@ import (
 // environs are the environments that run now, for those that follow them. The
 // zero value has none.
 type environs struct {
-	mu  sync.Mutex
-	all map[string]*proposals.Upstream
+	mu      sync.Mutex
+	all     map[string]*proposals.Upstream
+	propose []string // that make proposals, whether they run or not
+}
+
+// expect says which environments there are from now on.
+func (n *environs) expect(all []config.Environment) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.propose = nil
+	for _, e := range all {
+		if e.Forge != nil {
+			n.propose = append(n.propose, e.Name)
+		}
+	}
+}
+
+// others are the books of the environments, but for one, that make proposals; nil
+// where one does not run.
+func (n *environs) others(than string) map[string]*proposals.Book {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	books := map[string]*proposals.Book{}
+	for _, name := range n.propose {
+		if name == than {
+			continue
+		}
+		books[name] = nil
+		if up := n.all[name]; up != nil {
+			books[name] = up.Book
+		}
+	}
+	return books
 }
 
 // add has an environment followed until what it answers is called.
@@ -78,6 +109,9 @@ func (o *office) propose(e config.Environment, r *reconciler.Reconciler, src sou
 	log := o.log
 	if q := e.Quarantine; q != nil && q.Revert {
 		o.reverter = &proposals.Reverter{Environment: e.Name, Branch: e.Source.Branch, Forge: o.forge, Source: repo, Book: o.book, Status: r.Status, Wait: r.Wait, Log: log}
+	}
+	if o.approver != nil {
+		o.approver.Others = func() map[string]*proposals.Book { return running.others(e.Name) }
 	}
 	a := e.After
 	if a == nil {

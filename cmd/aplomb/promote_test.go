@@ -52,3 +52,31 @@ func TestEnvironsAsked(t *testing.T) {
 		t.Error("she did not ask")
 	}
 }
+
+// Of the other environments that make proposals one that does not run is known to
+// be there, so that nobody agrees to what it was asked for.
+func TestEnvironsOthers(t *testing.T) {
+	var n environs
+	if got := n.others("prod"); len(got) > 0 {
+		t.Errorf("of none: %v", got)
+	}
+	with := func(name string) config.Environment { return config.Environment{Name: name, Forge: &config.Forge{}} }
+	n.expect([]config.Environment{with("prod"), with("eu"), with("us"), {Name: "plain"}})
+	book, err := proposals.OpenBook(filepath.Join(t.TempDir(), "book"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	end := n.add(with("eu"), &reconciler.Reconciler{}, &git.Source{}, &office{book: book})
+	n.add(config.Environment{Name: "plain"}, &reconciler.Reconciler{}, &git.Source{}, nil)
+	if got := n.others("prod"); len(got) != 2 || got["eu"] != book || got["us"] != nil {
+		t.Errorf("%v", got)
+	}
+	end()
+	if got := n.others("prod"); len(got) != 2 || got["eu"] != nil {
+		t.Errorf("after its end: %v", got)
+	}
+	n.expect(nil)
+	if got := n.others("prod"); len(got) > 0 {
+		t.Errorf("of none any more: %v", got)
+	}
+}

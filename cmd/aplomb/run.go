@@ -194,6 +194,7 @@ func (r *runner) take(ctx context.Context, cfg *config.Config, access *access) e
 		return err
 	}
 	r.tcp.take(ctx, access)
+	r.running.expect(cfg.Environments)
 	r.daemon.Update(ctx, cfg.Environments)
 	r.mu.Lock()
 	r.cfg, r.state = cfg, api.Configuration{Path: cfg.Path, At: time.Now(), OK: true}

@@ -40,6 +40,12 @@ type Approver struct {
 	// UpstreamAsked says whether somebody asked for a proposal there; nil: nobody
 	// can.
 	UpstreamAsked func(head, branch, by string) bool
+
+	// Others are the books of the other environments here that make proposals, by
+	// name, nil where one does not run: who asked one of them for a proposal does
+	// not agree to it in this one either. nil: there are none.
+	Others func() map[string]*Book
+
 	// Since are the revisions that came with a revision in force after an older
 	// one, itself included.
 	Since func(ctx context.Context, older, newer sources.Revision) ([]sources.Revision, error)
@@ -273,18 +279,6 @@ func (a *Approver) once(p forge.Proposal, what string) {
 	}
 }
 
-// anybodys says why nobody knows who wrote a proposal of aplomb's own.
-func (a *Approver) anybodys(p forge.Proposal) string {
-	switch {
-	case !madeBy(a.Environment, p):
-	case !a.Book.knows(made(p.Head)):
-		return "somebody else has pushed to a proposal of aplomb's own"
-	case a.Upstream != "" && a.many:
-		return "with a proposal of aplomb's own more commits came than are looked at"
-	}
-	return ""
-}
-
 // yes is a word of somebody who agrees.
 type yes struct {
 	by     forge.Account
@@ -300,7 +294,7 @@ func (a *Approver) count(ctx context.Context, p forge.Proposal, w yes) error {
 		return nil // nobody knows who that was, so anybody may be
 	}
 	wrote := slices.ContainsFunc(append(slices.Clip(a.wrote), p.Author), func(author forge.Account) bool { return w.by.Is(author.Name) })
-	if wrote || a.Book.Asked(p.Head, p.HeadBranch, w.by.Name) || a.askedBelow(w.by.Name) {
+	if wrote || a.asked(p, w.by.Name) {
 		return nil // nobody agrees with themselves, whichever the door
 	}
 	shown, ok := a.Book.seen(p.Head, w.at)
@@ -333,11 +327,6 @@ func (a *Approver) count(ctx context.Context, p forge.Proposal, w yes) error {
 		return errors.Join(err, a.Book.uncount(key))
 	}
 	return nil
-}
-
-// askedBelow says whether somebody asked for what came by way of Upstream.
-func (a *Approver) askedBelow(by string) bool {
-	return a.UpstreamAsked != nil && slices.ContainsFunc(a.lower, func(p forge.Proposal) bool { return a.UpstreamAsked(p.Head, p.HeadBranch, by) })
 }
 
 // mostLines bounds how many approvals one comment holds: an environment each.

@@ -7,7 +7,7 @@
 //
 // Read in this order: desk.go (which are planned, and when), job.go (one of
 // them), comment.go and places.go (what people read, and where it leads),
-// approver.go and entitled.go (whose word counts), teller.go (how an apply goes), book.go (what
-// is remembered of all that), reverter.go, promoter.go and setter.go. It must not
+// approver.go, own.go and entitled.go (whose word counts), teller.go (how an apply
+// goes), book.go (what is remembered of all that), reverter.go, promoter.go and setter.go. It must not
 // know which forge it speaks to, how a plan is made, nor who has to agree to one.
 package proposals
