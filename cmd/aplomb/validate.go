@@ -95,6 +95,9 @@ func (a *app) runValidate(ctx context.Context, path, file string, bf besideFlags
 			return err
 		}
 		v.Files, v.Findings = 1, findings
+		if cfg != nil {
+			v.Findings, v.Unchecked = signersOf(cfg)
+		}
 		if declarations && cfg != nil {
 			e, err := a.sectionOf(cfg)
 			if err != nil {
@@ -110,7 +113,7 @@ func (a *app) runValidate(ctx context.Context, path, file string, bf besideFlags
 		if err != nil {
 			return err
 		}
-		more.Files += v.Files
+		more.Files, more.Unchecked = more.Files+v.Files, append(v.Unchecked, more.Unchecked...)
 		v = more
 	}
 	done, err := a.json(v)
