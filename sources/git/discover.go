@@ -70,29 +70,47 @@ func under(base, p string) string {
 	return filepath.Join(base, p)
 }
 
-// alternates are the folders of objects that dir borrows from, theirs too.
-func alternates(dir string, depth int) ([]string, error) {
+// Bounds of what a repository borrows from: so many folders, and so far from one
+// to the next.
+const (
+	mostAlternates = 100
+	deepAlternates = 5
+)
+
+// alternates are the folders of objects that dir borrows from, theirs too, each
+// once: two may name each other.
+func alternates(dir string) ([]string, error) {
+	var out []string
+	err := borrowed(dir, deepAlternates, map[string]bool{filepath.Clean(dir): true}, &out)
+	return out, err
+}
+
+func borrowed(dir string, depth int, seen map[string]bool, out *[]string) error {
 	text, err := readSmall(filepath.Join(dir, "info", "alternates"))
 	if errors.Is(err, os.ErrNotExist) || depth == 0 {
-		return nil, nil
+		return nil
 	}
 	if err != nil {
-		return nil, err
+		return err
 	}
-	var out []string
 	for line := range strings.SplitSeq(text, "\n") {
 		line = strings.TrimSpace(line)
 		if line == "" || strings.HasPrefix(line, "#") {
 			continue
 		}
 		next := under(dir, line)
-		more, err := alternates(next, depth-1)
-		if err != nil {
-			return nil, err
+		if seen[next] {
+			continue
 		}
-		out = append(append(out, next), more...)
+		if seen[next] = true; len(*out) == mostAlternates {
+			return fmt.Errorf("it borrows from more than %d others", mostAlternates)
+		}
+		*out = append(*out, next)
+		if err := borrowed(next, depth-1, seen, out); err != nil {
+			return err
+		}
 	}
-	return out, nil
+	return nil
 }
 
 const maxSmall = 64 << 10

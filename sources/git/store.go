@@ -131,7 +131,7 @@ func (s *store) open() error {
 	if err := checkFormat(filepath.Join(lay.common, "config")); err != nil {
 		return fmt.Errorf("%s: %w", s.path, err)
 	}
-	borrowed, err := alternates(filepath.Join(lay.common, "objects"), 5)
+	borrowed, err := alternates(filepath.Join(lay.common, "objects"))
 	if err != nil {
 		return fmt.Errorf("alternates of %s: %w", s.path, err)
 	}
