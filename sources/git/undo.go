@@ -16,7 +16,7 @@ import (
 // followed back to what it was in an earlier one.
 type Undone struct {
 	Edits []Edit
-	Left  []string // paths that cannot be brought back so: of submodules, and where a folder became a file or the other way round
+	Left  []string // paths that cannot be brought back so: of submodules, with names that Branch does not write, and where a folder became a file or the other way round
 }
 
 // Undo compares whole files, by hash. What lies outside of the folder that is
@@ -113,7 +113,7 @@ func (d *difference) entry(at string, now, then entry) error {
 		return nil
 	case now.folder() && then.folder():
 		return d.folders(at, now.hash, then.hash)
-	case now.name != "" && then.name != "" && (now.folder() || then.folder()), now.mode == Submodule, then.mode == Submodule:
+	case now.name != "" && then.name != "" && (now.folder() || then.folder()), now.mode == Submodule, then.mode == Submodule, hasControl(at):
 		d.out.Left = append(d.out.Left, at)
 		return nil
 	case then.name == "":

@@ -52,3 +52,18 @@ func TestUndoLeft(t *testing.T) {
 		t.Errorf("%+v, %v", u, err)
 	}
 }
+
+// A file with a name that aplomb writes to no branch is left, and keeps nothing
+// else from being undone.
+func TestUndoOddNames(t *testing.T) {
+	repo := inPlace(t)
+	s, one := fleet(t, repo)
+	two := repo.work.Commit("two", "prod/odd\nname", "x\n", "prod/a.yaml", "a: 2\n")
+	repo.push("main")
+	take(t, s)
+	u, err := s.Undo(t.Context(), sources.Revision{ID: two}, sources.Revision{ID: one})
+	if err != nil || !slices.Equal(u.Left, []string{"odd\nname"}) || len(u.Edits) != 1 {
+		t.Fatalf("%+v, %v", u, err)
+	}
+	branched(t, s, Branch{Name: "aplomb/revert-prod", Base: two, Edits: u.Edits, Message: "back"})
+}

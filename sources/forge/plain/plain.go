@@ -15,6 +15,7 @@ import (
 	"io"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/sirupsen/logrus"
 
@@ -66,8 +67,9 @@ type Config struct {
 type Plain struct {
 	cfg Config
 
-	mu   sync.Mutex
-	told map[string]bool // what was said in the log, once
+	mu    sync.Mutex
+	told  map[string]bool // what was said in the log, once
+	since time.Time       // that
 }
 
 var _ forge.Forge = (*Plain)(nil)
@@ -87,7 +89,7 @@ func New(cfg Config) (*Plain, error) {
 		quiet.SetOutput(io.Discard)
 		cfg.Log = quiet
 	}
-	return &Plain{cfg: cfg, told: map[string]bool{}}, nil
+	return &Plain{cfg: cfg, told: map[string]bool{}, since: time.Now()}, nil
 }
 
 // Limits implements forge.Forge. A page is a file: its bounds are ours. The pages
@@ -155,8 +157,12 @@ func (p *Plain) fail(op string, err error) error {
 	return e
 }
 
-// mostTold bounds what is remembered of the log.
-const mostTold = 1000
+// mostTold bounds what is said in the log, within tellAgain: whoever may push can
+// push any number of tags that are worth a word.
+const (
+	mostTold  = 1000
+	tellAgain = time.Hour
+)
 
 // tell says something in the log, once.
 func (p *Plain) tell(ref, why string) {
@@ -166,7 +172,11 @@ func (p *Plain) tell(ref, why string) {
 		return
 	}
 	if len(p.told) >= mostTold {
+		if time.Since(p.since) < tellAgain {
+			return
+		}
 		clear(p.told)
+		p.since = time.Now()
 	}
 	p.told[ref+why] = true
 	p.cfg.Log.WithFields(logrus.Fields{"env": p.cfg.Environment, "ref": ref}).Warn(why)
