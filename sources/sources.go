@@ -84,8 +84,9 @@ type Merger interface {
 // Merged is a proposal as it would be merged.
 type Merged struct {
 	Head, Onto Revision  // of the proposal, and of the branch
-	Snapshot   *Snapshot // nil where there are conflicts; its Revision is Head, with the tree of the merge
+	Snapshot   *Snapshot // nil where there are conflicts, or Apart; its Revision is Head, with the tree of the merge
 	Conflicts  []string  // paths that both sides changed, from the root of the repository, at most a hundred
+	Apart      string    // why the two histories do not go together at all; else ""
 	Unsigned   string    // where a new tip has to be signed: why nobody who may has signed Head; else ""
 }
 

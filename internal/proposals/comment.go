@@ -42,6 +42,9 @@ type told struct {
 func comment(t told) string {
 	var b strings.Builder
 	switch {
+	case t.merged.Apart != "":
+		t.head(&b, "**needs rebase**")
+		_, _ = fmt.Fprintf(&b, "Nothing is planned: %s\n", forge.Code(t.merged.Apart))
 	case len(t.merged.Conflicts) > 0:
 		t.conflicts(&b)
 	case t.proposed.Refused != nil:

@@ -57,7 +57,7 @@ func (j *job) due(now time.Time) bool {
 
 // ended notes whether it has to be done again, and when.
 func (j *job) ended(t told) {
-	if len(t.merged.Conflicts) > 0 || t.proposed.Refused != nil || t.proposed.Plan.Complete && unseen(t.proposed.Plan) == 0 {
+	if t.merged.Apart != "" || len(t.merged.Conflicts) > 0 || t.proposed.Refused != nil || t.proposed.Plan.Complete && unseen(t.proposed.Plan) == 0 {
 		return
 	}
 	j.mu.Lock()
@@ -136,7 +136,7 @@ func (j *job) plan(ctx context.Context) (told, error) {
 func (j *job) verdict(t told) forge.Status {
 	v := t.proposed.Plan
 	switch {
-	case len(t.merged.Conflicts) > 0:
+	case t.merged.Apart != "", len(t.merged.Conflicts) > 0:
 		return j.status(forge.Failure, "needs rebase")
 	case t.proposed.Refused != nil:
 		return j.status(forge.Failure, count(max(1, len(t.proposed.Refused.Findings)), "finding"))

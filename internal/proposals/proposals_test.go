@@ -207,6 +207,26 @@ func TestNeedsRebase(t *testing.T) {
 	}
 }
 
+// That two histories have nothing in common is said on the proposal, once: it is
+// nothing that could pass, nor for the daemon's log.
+func TestApart(t *testing.T) {
+	s := newStage(t, nil)
+	apart := s.repo.Git("commit-tree", s.repo.Git("rev-parse", "main^{tree}"), "-m", "apart")
+	s.propose("7", func(p *forge.Proposal) {
+		p.Head = apart
+		s.repo.Git("update-ref", p.Ref, apart)
+	}, "b.yaml", "2")
+	s.status(apart, "failure aplomb/plan: prod needs rebase")
+	if c := s.comment("7"); !strings.Contains(c, "needs rebase") || !strings.Contains(c, "no commit in common") {
+		t.Errorf("%s", c)
+	}
+	s.desk.Kick()
+	s.status(s.propose("8", nil, "a.yaml", "2"), "success aplomb/plan: prod 2 changes, update at worst")
+	if all := s.board.statuses[apart]; len(all) != 2 {
+		t.Errorf("it was planned again: %q", all)
+	}
+}
+
 func TestFindings(t *testing.T) {
 	s := newStage(t, nil)
 	s.refused = &reconciler.Refusal{Findings: []schema.Diagnostic{{Pos: schema.Pos{File: "a.yaml", Line: 3, Col: 1}, Message: "unknown field <img src=x> @everyone", Hint: "did you mean `b`?"}}}

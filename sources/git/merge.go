@@ -56,10 +56,14 @@ func (s *Source) merge(ctx context.Context, ref plumbing.ReferenceName, head str
 		return nil, err
 	}
 	base, err := s.store.mergeBase(ctx, ours, theirs)
-	if err == nil && base.IsZero() {
-		err = withHint(errApart, "rebase the proposal onto the branch")
-	}
-	if err != nil {
+	switch {
+	case err == nil && base.IsZero():
+		err = errApart
+		fallthrough
+	case errors.Is(err, errCrossed):
+		m.Apart = err.Error()
+		return m, nil
+	case err != nil:
 		return nil, err
 	}
 	j := &joining{tree: newTree(s.store, plumbing.ZeroHash, m.Head.At, s.cfg.MaxFile, s.cfg.Entries)}

@@ -42,7 +42,7 @@ func (s *store) mergeBase(ctx context.Context, ours, theirs plumbing.Hash) (plum
 	case 1:
 		return common[0], nil
 	}
-	return plumbing.ZeroHash, withHint(errCrossed, "rebase the proposal onto the branch")
+	return plumbing.ZeroHash, errCrossed
 }
 
 // painting colours commits by the sides that reach them, newest first, until

@@ -75,9 +75,18 @@ func TestMergeApart(t *testing.T) {
 	r := proposal(t, map[string]string{"x": "1"}, map[string]string{"y": "1"}, map[string]string{"z": "1"})
 	apart := r.Git("commit-tree", r.Git("rev-parse", "topic^{tree}"), "-m", "apart")
 	r.Git("update-ref", "refs/heads/topic", apart)
-	_, err := open(t, Config{URL: r.Dir, Branch: "main"}).Merge(t.Context(), "refs/heads/topic", apart)
-	if !errors.Is(err, errApart) || HintOf(err) == "" {
-		t.Error(err)
+	if m := merged(t, open(t, Config{URL: r.Dir, Branch: "main"}), r, "refs/heads/topic"); m.Apart != errApart.Error() || m.Snapshot != nil || m.Head.ID != apart {
+		t.Errorf("%+v", m)
+	}
+	tree, main, topic := r.Git("rev-parse", "main^{tree}"), r.Git("rev-parse", "main"), r.Git("rev-parse", "topic~0")
+	base := r.Git("commit-tree", tree, "-m", "base")
+	for i, side := range []*string{&main, &topic} {
+		*side = r.Git("commit-tree", tree, "-m", "side "+string(rune('a'+i)), "-p", base)
+	}
+	r.Git("update-ref", "refs/heads/main", r.Git("commit-tree", tree, "-m", "x", "-p", main, "-p", topic))
+	r.Git("update-ref", "refs/heads/topic", r.Git("commit-tree", tree, "-m", "y", "-p", topic, "-p", main))
+	if m := merged(t, open(t, Config{URL: r.Dir, Branch: "main"}), r, "refs/heads/topic"); m.Apart != errCrossed.Error() || m.Snapshot != nil {
+		t.Errorf("crossed: %+v", m)
 	}
 }
 
