@@ -24,7 +24,8 @@ const maxRefs = 5000
 const mostWords = 64 << 10
 
 // Refs are the branches and tags with these names, by name: a whole name, or
-// all below one that ends with a slash. What they name can be read afterwards.
+// all below one that ends with a slash. What they name can be read afterwards, but
+// for what is larger than may be.
 func (s *Source) Refs(ctx context.Context, names ...string) ([]sources.Ref, error) {
 	all, err := s.refs(ctx, names)
 	if err != nil {
@@ -38,14 +39,14 @@ func (s *Source) refs(ctx context.Context, names []string) ([]sources.Ref, error
 	if s.wire == nil {
 		return s.store.below(names)
 	}
-	select {
-	case s.net <- struct{}{}:
-		defer func() { <-s.net }()
-	case <-ctx.Done():
-		return nil, ctx.Err()
+	if err := s.takeTurn(ctx); err != nil {
+		return nil, err
 	}
-	r := remote{store: s.store, wire: s.wire, timeout: s.cfg.Timeout, limit: s.cfg.MaxPack}
-	return r.below(ctx, names)
+	defer func() { <-s.net }()
+	if len(s.large) > maxRefs {
+		clear(s.large)
+	}
+	return s.remote().below(ctx, names, s.large)
 }
 
 // named says whether a ref is one of those that are asked for. What Git itself
@@ -80,58 +81,97 @@ func (s *store) below(names []string) (all []sources.Ref, err error) {
 	return all, err
 }
 
-// below are the refs of a server, with their objects in the mirror.
-func (r remote) below(ctx context.Context, names []string) ([]sources.Ref, error) {
+// below are the refs of a server, with their objects in the mirror. What is too
+// large is told by its name alone, and gathered in large, so that it is asked for
+// once: it must not hide the others.
+func (r remote) below(ctx context.Context, names []string, large map[plumbing.Hash]bool) ([]sources.Ref, error) {
+	all, want, err := r.listed(ctx, names, large)
+	switch {
+	case errors.Is(err, sources.ErrTooLarge) && len(want) > 0:
+		for _, h := range want {
+			err := r.bring(ctx, h)
+			if errors.Is(err, sources.ErrTooLarge) {
+				large[h] = true
+				continue
+			}
+			if err != nil {
+				return nil, err
+			}
+		}
+	case err != nil:
+		return nil, err
+	}
+	return all, r.marks(all, large)
+}
+
+// listed asks for refs, and for what they name that is not here, which it answers
+// as well.
+func (r remote) listed(ctx context.Context, names []string, large map[plumbing.Hash]bool) (all []sources.Ref, want []plumbing.Hash, err error) {
 	ctx, cancel := context.WithTimeout(ctx, r.timeout)
 	defer cancel()
 	session, err := r.wire.upload(ctx)
 	if err != nil {
-		return nil, explain(ctx, err)
+		return nil, nil, explain(ctx, err)
 	}
 	defer session.Close() // what was asked for has arrived, or failed already
 	adv, err := session.AdvertisedReferencesContext(ctx)
 	if errors.Is(err, transport.ErrEmptyRemoteRepository) {
-		return nil, nil
+		return nil, nil, nil
 	}
 	if err != nil {
-		return nil, explain(ctx, err)
+		return nil, nil, explain(ctx, err)
 	}
-	var all []sources.Ref
-	var want []plumbing.Hash
 	for name, h := range adv.References {
 		if !named(name, names) || h.IsZero() {
 			continue
 		}
 		if all = append(all, sources.Ref{Name: name, ID: h.String()}); len(all) > maxRefs {
-			return nil, errManyRefs
+			return nil, nil, errManyRefs
 		}
-		if r.store.marked(markOf(name), h) {
+		if large[h] || slices.Contains(want, h) || r.store.marked(markOf(name), h) {
 			continue
 		}
 		whole, err := r.store.whole(ctx, h)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
-		if !whole && !slices.Contains(want, h) {
+		if !whole {
 			want = append(want, h)
 		}
 	}
-	if len(want) > 0 {
-		if err := r.download(ctx, session, adv, want...); err != nil {
-			return nil, explain(ctx, err)
-		}
+	if err := r.store.unmark(adv.References); err != nil || len(want) == 0 {
+		return all, nil, err
 	}
-	if err := r.marks(all); err != nil {
-		return nil, err
+	if err := r.download(ctx, session, adv, want...); err != nil {
+		return all, want, explain(ctx, err)
 	}
-	return all, r.store.unmark(adv.References)
+	return all, want, nil
+}
+
+// bring asks for one object and all that it needs.
+func (r remote) bring(ctx context.Context, want plumbing.Hash) error {
+	ctx, cancel := context.WithTimeout(ctx, r.timeout)
+	defer cancel()
+	session, err := r.wire.upload(ctx)
+	if err != nil {
+		return explain(ctx, err)
+	}
+	defer session.Close() // it has arrived, or failed already
+	adv, err := session.AdvertisedReferencesContext(ctx)
+	if err == nil {
+		err = r.download(ctx, session, adv, want)
+	}
+	if err != nil {
+		return explain(ctx, err)
+	}
+	return nil
 }
 
 // marks remembers that what the refs name has arrived as a whole.
-func (r remote) marks(all []sources.Ref) error {
+func (r remote) marks(all []sources.Ref, large map[plumbing.Hash]bool) error {
 	for _, ref := range all {
 		h := plumbing.NewHash(ref.ID)
-		if r.store.marked(markOf(ref.Name), h) {
+		if large[h] || r.store.marked(markOf(ref.Name), h) {
 			continue
 		}
 		if err := r.store.mark(markOf(ref.Name), h); err != nil {

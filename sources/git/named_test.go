@@ -7,6 +7,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/aplomb-dev/aplomb/internal/gittest"
 	"github.com/aplomb-dev/aplomb/sources"
 )
 
@@ -63,4 +64,42 @@ func TestRefs(t *testing.T) {
 			}
 		}
 	})
+}
+
+// One branch that is too large hides none of the others, and is asked for once.
+func TestRefsTooLarge(t *testing.T) {
+	for name, over := range map[string]func(testing.TB) *served{"https": overHTTPS, "ssh": throughSSH} {
+		t.Run(name, func(t *testing.T) {
+			repo := over(t)
+			repo.work.Commit("first", "a", "1")
+			repo.push("main")
+			small := repo.work.Commit("small", "a", "2")
+			repo.push("main:p/small")
+			repo.work.Git("checkout", "-q", "-b", "noise", "HEAD^")
+			repo.work.Write("noise", gittest.Noise(1<<20))
+			noise := repo.work.Commit("noise")
+			repo.push("noise:p/noise")
+			repo.cfg.MaxPack = 64 << 10
+			s := open(t, repo.cfg)
+			for range 2 {
+				if all, err := s.Refs(t.Context(), "refs/heads/p/"); err != nil || len(all) != 2 || len(s.large) != 1 {
+					t.Fatalf("%v, %v, %d too large", all, err, len(s.large))
+				}
+			}
+			if _, err := s.Commit(small, nil); err != nil {
+				t.Error(err)
+			}
+			if _, err := s.Commit(noise, nil); !errors.Is(err, sources.ErrGone) {
+				t.Errorf("what is too large: %v", err)
+			}
+			repo.cfg.MaxPack = 0
+			again := open(t, repo.cfg)
+			if _, err := again.Refs(t.Context(), "refs/heads/p/"); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := again.Commit(noise, nil); err != nil {
+				t.Errorf("where it may be: %v", err)
+			}
+		})
+	}
 }

@@ -67,7 +67,8 @@ type Source struct {
 	wire  wire // nil for a local repository
 	log   logrus.FieldLogger
 
-	net chan struct{} // holds one token: one conversation at a time
+	net   chan struct{}          // holds one token: one conversation at a time
+	large map[plumbing.Hash]bool // what was refused by its size; whoever speaks has it
 
 	mu    sync.Mutex
 	tip   plumbing.Hash // what Head saw last
@@ -92,7 +93,7 @@ func Open(cfg Config) (*Source, error) {
 		return nil, fmt.Errorf("git source %s: %w", at, err)
 	}
 	cfg.defaults()
-	s := &Source{cfg: cfg, at: at, log: cfg.Log, net: make(chan struct{}, 1), known: map[[2]plumbing.Hash]bool{}}
+	s := &Source{cfg: cfg, at: at, log: cfg.Log, net: make(chan struct{}, 1), large: map[plumbing.Hash]bool{}, known: map[[2]plumbing.Hash]bool{}}
 	if at.kind == local {
 		s.store = openStore(at.path, cfg.MaxFile)
 		return s, nil
