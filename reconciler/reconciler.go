@@ -27,6 +27,7 @@ type Reconciler struct {
 	calls  int // in flight
 	source SourceStatus
 	report ReportStatus
+	forge  map[ForgeLook]SourceStatus
 	refuse *Refusal
 	looked bool // the source has been looked at since the start
 	fatal  error
@@ -59,7 +60,7 @@ func New(ctx context.Context, cfg Config) (*Reconciler, error) {
 		cfg: cfg, log: cfg.Log.WithField("env", cfg.Name),
 		core: core{w: NewWorld(env, cfg.Registry, loaded), store: cfg.Store},
 		wake: make(chan struct{}, 1), idle: make(chan struct{}, 1), look: make(chan struct{}, 1), reports: make(chan struct{}, 1),
-		queues: map[string]queues{}, flights: map[*Node]*flight{},
+		queues: map[string]queues{}, flights: map[*Node]*flight{}, forge: map[ForgeLook]SourceStatus{},
 	}
 	r.besides = besides(&cfg)
 	r.status = newStatusKeeper(r)

@@ -187,6 +187,7 @@ func reportJSON(s Status, signed SignedInventory) ([]byte, error) {
 			*f = &still
 		}
 	}
+	s.Forge = s.Forge.still()
 	raw, err := json.MarshalIndent(struct {
 		Status
 		SignedInventory SignedInventory `json:"signedInventory"`

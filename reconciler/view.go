@@ -39,6 +39,7 @@ type Status struct {
 	Source      SourceStatus     `json:"source"`
 	Templates   *FollowedStatus  `json:"templates,omitempty"` // nil: none are followed
 	Policies    *FollowedStatus  `json:"policies,omitempty"`  // likewise
+	Forge       *ForgeStatus     `json:"forge,omitempty"`     // nil: there is none, or nobody has looked yet
 	Report      ReportStatus     `json:"report"`
 	Targets     []TargetStatus   `json:"targets"`
 	Resources   []ResourceStatus `json:"resources"`

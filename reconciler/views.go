@@ -25,7 +25,7 @@ func (r *Reconciler) statusNow() Status {
 	w := r.core.w
 	s := Status{
 		Environment: r.cfg.Name, Revision: w.Revision, Refused: r.refuse, Rollback: w.State.Quarantined, Suspended: w.State.Suspended,
-		Source: r.source, Templates: r.followed("templates"), Policies: r.followed("policies"), Report: r.report, Down: w.State.Down, Counts: map[State]int{}, Resources: []ResourceStatus{}, Targets: []TargetStatus{},
+		Source: r.source, Templates: r.followed("templates"), Policies: r.followed("policies"), Forge: r.forgeNow(), Report: r.report, Down: w.State.Down, Counts: map[State]int{}, Resources: []ResourceStatus{}, Targets: []TargetStatus{},
 		Converged: r.status.converged && r.refuse == nil && w.State.Suspended == nil, Settled: r.status.settled, WellSince: r.status.well, At: time.Now(), Seq: r.status.seq,
 	}
 	if r.fatal != nil {

@@ -112,6 +112,7 @@ func newOffice(f *folder, e config.Environment, r *reconciler.Reconciler, s *ses
 		o.desk = &proposals.Desk{
 			Environment: e.Name, Branch: e.Source.Branch, Forge: fg, Source: repo, Book: book, Unplanned: without, Signed: e.Gates.Signed,
 			Path: e.Source.Path, Drafts: e.Forge.Drafts, Forks: e.Forge.Forks, Interval: interval, Log: log,
+			Looked: func(err error) { r.ForgeSeen(reconciler.LookProposals, err) },
 			Plan: func(ctx context.Context, s *sources.Snapshot) (reconciler.Proposed, error) {
 				ctx, cancel := context.WithTimeout(ctx, proposalTime)
 				defer cancel()
@@ -124,7 +125,8 @@ func newOffice(f *folder, e config.Environment, r *reconciler.Reconciler, s *ses
 		o.approver = &proposals.Approver{
 			Environment: e.Name, Branch: e.Source.Branch, Forge: fg, Book: book, Since: repo.Since,
 			Teams: e.Gates.Reviewers, Reviews: e.Gates.Reviews > 0, Owners: e.Gates.Owners.All(),
-			Approve: r.Reviewed, Heard: r.Heard, WasShown: r.WasShown, Status: r.Status, Wait: r.Wait, Interval: interval, Log: log,
+			Approve: r.Reviewed, Heard: r.Heard, WasShown: r.WasShown, Looked: func(err error) { r.ForgeSeen(reconciler.LookReviews, err) },
+			Status: r.Status, Wait: r.Wait, Interval: interval, Log: log,
 		}
 	}
 	if e.Forge.Webhook != "" {

@@ -98,13 +98,18 @@ func TestForgeDown(t *testing.T) {
 	merge = f.gitea.Merge(t, "ben", f.repo, number)
 	f.until("in force, and reviews out of reach", func() bool {
 		out, _ := f.aplomb("status")
-		return strings.Contains(out, merge[:7]) && strings.Contains(out, "wants approval: a review") && strings.Contains(f.said.String(), "reviews cannot be read: what is held stays so")
+		return strings.Contains(out, merge[:7]) && strings.Contains(out, "wants approval: a review") && strings.Contains(out, " · forge failing") &&
+			strings.Contains(out, "✗ forge: reviews: ") && strings.Contains(out, "; what is held stays so, unless it is approved by hand") && strings.Contains(f.said.String(), "reviews cannot be read: what is held stays so")
 	})
 	if _, err := os.Stat(f.path("root/three.txt")); err == nil {
 		t.Error("what no review could be read of lives")
 	}
 	f.proxy.Meddle(nil)
 	f.applied(merge, "success")
+	f.until("the forge is read again", func() bool {
+		out, _ := f.aplomb("status")
+		return strings.Contains(out, " · forge ok") && !strings.Contains(out, "✗ forge")
+	})
 }
 
 // met says whether calls failed both ways.

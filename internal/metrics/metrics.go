@@ -163,6 +163,12 @@ func (t *teller) environment(e Environment) {
 	if st.Policies != nil {
 		t.source(e.Name, "policies", st.Policies.Source)
 	}
+	if f := st.Forge; f != nil && f.Reviews != nil {
+		t.source(e.Name, "reviews", *f.Reviews)
+	}
+	if f := st.Forge; f != nil && f.Proposals != nil {
+		t.source(e.Name, "proposals", *f.Proposals)
+	}
 	for _, target := range st.Targets {
 		t.gauge(t.targetUp, truth(target.OK), e.Name, target.Name, target.Engine)
 	}

@@ -42,6 +42,7 @@ func TestScrape(t *testing.T) {
 			Converged: true, Settled: true, Counts: map[reconciler.State]int{reconciler.Converged: 3, reconciler.Held: 1},
 			Source:   reconciler.SourceStatus{OK: true, At: time.Unix(1700000001, 500e6)},
 			Policies: &reconciler.FollowedStatus{},
+			Forge:    &reconciler.ForgeStatus{Reviews: &reconciler.SourceStatus{}, Proposals: &reconciler.SourceStatus{OK: true}},
 			Targets:  []reconciler.TargetStatus{{Name: "eu", Engine: "nomad", OK: false}},
 		}},
 		Stats: func() reconciler.Stats {
@@ -67,7 +68,7 @@ func TestScrape(t *testing.T) {
 		`aplomb_resources{env="prod",state="converged"} 3`, `aplomb_resources{env="prod",state="held"} 1`, `aplomb_resources{env="prod",state="degraded"} 0`,
 		`aplomb_turns_total{env="prod"} 7`, `aplomb_applies_total{action="create",env="prod",result="ok"} 4`,
 		`aplomb_source_ok{env="prod",source="declarations"} 1`, `aplomb_source_last_look_timestamp_seconds{env="prod",source="declarations"} 1.7000000015e+09`,
-		`aplomb_source_ok{env="prod",source="policies"} 0`, `aplomb_target_up{engine="nomad",env="prod",target="eu"} 0`,
+		`aplomb_source_ok{env="prod",source="policies"} 0`, `aplomb_source_ok{env="prod",source="reviews"} 0`, `aplomb_source_ok{env="prod",source="proposals"} 1`, `aplomb_target_up{engine="nomad",env="prod",target="eu"} 0`,
 		`aplomb_driver_calls_total{env="prod",op="observe",target="eu"} 1`, `aplomb_driver_failures_total{class="unreachable",env="prod",op="observe",target="eu"} 1`,
 		`go_goroutines `,
 	} {

@@ -54,6 +54,9 @@ type Approver struct {
 	// Heard says that a yes that was recorded is still said; nil: nobody wants to
 	// know. See reconciler.Heard.
 	Heard func(by, digest, why string)
+	// Looked hears how each look at the reviews went, and nil where one went wrong
+	// and none is needed any more; nil: nobody does.
+	Looked func(error)
 	// WasShown tells what stood on a merged proposal; nil: nobody wants to know.
 	WasShown func(proposal string, at time.Time, shown []plan.Masked)
 
@@ -84,6 +87,9 @@ func (a *Approver) Run(ctx context.Context) {
 	for ctx.Err() == nil {
 		s := a.Status()
 		if !wantsPeople(s) {
+			if wrong.last != "" {
+				a.looked(&wrong, nil)
+			}
 			if wordsDone(s) || a.Book.lastSettled().ID == "" && begins(s) {
 				if err := a.Book.settle(s.Revision); err != nil {
 					a.Log.WithError(err).WithField("env", a.Environment).Warn("after a restart older reviews are read again")
@@ -96,12 +102,20 @@ func (a *Approver) Run(ctx context.Context) {
 		}
 		wait := interval
 		if err := a.look(ctx, a.Book.lastSettled(), s.Revision); ctx.Err() == nil {
-			wrong.about(a.Log.WithField("env", a.Environment), err, "reviews cannot be read: what is held stays so")
+			a.looked(&wrong, err)
 			if at := time.Until(forge.RetryAt(err)); at > wait {
 				wait = at
 			}
 		}
 		a.rest(ctx, s, wait)
+	}
+}
+
+// looked tells how a look went.
+func (a *Approver) looked(wrong *grumble, err error) {
+	wrong.about(a.Log.WithField("env", a.Environment), err, "reviews cannot be read: what is held stays so")
+	if a.Looked != nil {
+		a.Looked(err)
 	}
 }
 

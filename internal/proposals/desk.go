@@ -53,6 +53,7 @@ type Desk struct {
 	Drafts    bool          // plan drafts too
 	Forks     bool          // plan what comes from other repositories too
 	Interval  time.Duration // zero: DefaultInterval
+	Looked    func(error)   // hears how each look went; nil: nobody does
 	Log       logrus.FieldLogger
 
 	once sync.Once
@@ -93,6 +94,9 @@ func (d *Desk) Run(ctx context.Context) {
 	for {
 		wait := interval + rand.N(interval/5+1)
 		if err := d.look(ctx, &jobs); ctx.Err() == nil {
+			if d.Looked != nil {
+				d.Looked(err)
+			}
 			wrong.about(d.Log.WithField("env", d.Environment), err, "the proposals cannot be looked at")
 			if at := time.Until(forge.RetryAt(err)); at > wait {
 				wait = at

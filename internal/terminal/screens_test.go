@@ -223,6 +223,7 @@ var screens = map[string]func(*Printer){
 	"status":          func(p *Printer) { p.Status(aStatus(), false) },
 	"status-all":      func(p *Printer) { p.Status(aStatus(), true) },
 	"status-troubled": func(p *Printer) { p.Status(aTroubledStatus(), false) },
+	"status-forge":    func(p *Printer) { p.Status(aStatusOfForge(true), false); p.Status(aStatusOfForge(false), false) },
 	"status-empty":    func(p *Printer) { p.Status(reconciler.Status{Environment: "new"}, false) },
 	"plan-uses":       func(p *Printer) { p.Plan(aPlanOfUses(), false) },
 	"status-uses":     func(p *Printer) { p.Status(aStatusOfUses(), true) },

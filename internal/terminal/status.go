@@ -100,6 +100,9 @@ func (p *Printer) summary(s reconciler.Status) {
 	for _, f := range besides(s) {
 		cells = append(cells, p.followedCell(f))
 	}
+	if c := p.forgeCell(s.Forge); c.text != "" {
+		cells = append(cells, c)
+	}
 	for _, t := range s.Targets {
 		c := p.targetCell(t)
 		c.text = " · " + c.text
@@ -182,6 +185,10 @@ func (p *Printer) circumstances(s reconciler.Status) {
 		}
 		p.prose(6, styled("  ✗ "+f.name+": ", red), text(f.Source.Error+"; what was fetched before stays in force"))
 		p.hint(f.Source.Hint)
+	}
+	for _, f := range failing(s.Forge) {
+		p.prose(6, styled("  ✗ forge: ", red), text(f.words(s)))
+		p.hint(f.Hint)
 	}
 	for _, t := range s.Targets {
 		if !t.OK {
