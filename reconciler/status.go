@@ -38,6 +38,9 @@ type statusKeeper struct {
 	fresh       bool      // what is in force is not what converged last
 	unsaid      time.Time // since when there is something that no report tells; zero: nothing
 	stats       Stats
+
+	changes      uint64 // applied, but for drift that was repaired
+	found, lives string // what lived when nothing more was to be done, first and last; see Basis
 }
 
 // tally counts what was applied, for the summary of a report.
@@ -106,6 +109,9 @@ func (k *statusKeeper) ended(ends []end) {
 			k.tally[e.change.Action]++
 			k.done[e.change.Action]++
 			k.say()
+			if !e.drift {
+				k.changes++
+			}
 		}
 		class := drivers.Class(e.err)
 		if e.drift && e.err == nil || e.err != nil && (class == drivers.ErrStale || class == drivers.ErrWaiting) {
@@ -131,6 +137,9 @@ func (k *statusKeeper) turned(d *Decision) {
 	}
 	settled := quiet && k.r.looked && k.r.calls == 0 && len(k.r.ends) == 0
 	all = all && k.r.looked && k.r.refuse == nil && w.State.Suspended == nil
+	if settled && !k.settled {
+		k.rests(d)
+	}
 	moved := news || all != k.converged || settled != k.settled
 	k.settled = settled
 	k.turn(all)

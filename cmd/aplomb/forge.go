@@ -112,7 +112,7 @@ func newOffice(f *folder, e config.Environment, r *reconciler.Reconciler, s *ses
 		o.desk = &proposals.Desk{
 			Environment: e.Name, Branch: e.Source.Branch, Forge: fg, Source: repo, Book: book, Unplanned: without, Signed: e.Gates.Signed,
 			Path: e.Source.Path, Drafts: e.Forge.Drafts, Forks: e.Forge.Forks, Interval: interval, Log: log,
-			Looked: func(err error) { r.ForgeSeen(reconciler.LookProposals, err) },
+			Looked: func(err error) { r.ForgeSeen(reconciler.LookProposals, err) }, Basis: r.Basis, Wait: r.Wait,
 			Plan: func(ctx context.Context, s *sources.Snapshot) (reconciler.Proposed, error) {
 				ctx, cancel := context.WithTimeout(ctx, proposalTime)
 				defer cancel()

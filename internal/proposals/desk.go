@@ -42,6 +42,12 @@ type Desk struct {
 	// Plan plans a tree read-only. It is called for one proposal at a time.
 	Plan func(context.Context, *sources.Snapshot) (reconciler.Proposed, error)
 
+	// Basis stands for what plans are made from beside the proposal and the tip:
+	// where it is another, they are made again. Wait says when it may be; see
+	// reconciler.Basis. nil: only a push and a new tip count.
+	Basis func() string
+	Wait  func(context.Context, func(reconciler.Status) bool) (reconciler.Status, error)
+
 	// Pages holds what comments cannot, in PagesFolder of the environment's folder
 	// on PagesBranch; nil: they are cut.
 	Pages                    Pages
@@ -62,6 +68,7 @@ type Desk struct {
 	mu    sync.Mutex
 	jobs  map[string]*job // by the proposal's ID
 	slot  chan struct{}   // one plan at a time
+	tired time.Time       // nothing is planned for another basis before
 	paged map[string]bool // proposals that have a page
 	swept bool            // pages of before are gone
 }
@@ -90,6 +97,9 @@ func (d *Desk) Run(ctx context.Context) {
 	interval := d.every()
 	var jobs sync.WaitGroup
 	defer jobs.Wait()
+	if d.Basis != nil {
+		jobs.Go(func() { d.follow(ctx) })
+	}
 	var wrong grumble
 	for {
 		wait := interval + rand.N(interval/5+1)
@@ -154,16 +164,19 @@ func (d *Desk) arrange(ctx context.Context, jobs *sync.WaitGroup, open []forge.P
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	there = map[string]bool{}
-	now := time.Now()
+	now, basis := time.Now(), d.basis()
 	for _, p := range open {
 		there[p.ID] = true
 		key, tries := p.Head+" "+tip, 0
 		if j := d.jobs[p.ID]; j != nil {
-			if j.key == key && !j.failed() && !j.due(now) {
-				continue
-			}
-			if j.key == key {
+			switch {
+			case j.key != key:
+			case j.failed() || j.due(now):
 				tries = j.tries + 1
+			case j.overtaken(basis) && !now.Before(d.tired):
+				tries = 1
+			default:
+				continue
 			}
 			j.cancel() // a newer push, or a moved branch, makes the old plan worthless
 		}
@@ -200,7 +213,7 @@ func (d *Desk) start(ctx context.Context, jobs *sync.WaitGroup, p forge.Proposal
 		defer close(j.done)
 		if j.after != nil {
 			<-j.after.done // one hand at a time on one comment
-			j.wrong, j.after = j.after.wrong, nil
+			j.wrong, j.told, j.after = j.after.wrong, j.after.told, nil
 		}
 		err := j.run(ctx)
 		j.mu.Lock()

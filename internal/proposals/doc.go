@@ -5,7 +5,7 @@
 // proposals of its own: to undo what was quarantined, to bring to one environment
 // what is well in another, and to set a value that somebody asked for.
 //
-// Read in this order: desk.go (which are planned, and when), job.go (one of
+// Read in this order: desk.go and basis.go (which are planned, and when), job.go (one of
 // them), comment.go and places.go (what people read, and where it leads),
 // approver.go, own.go and entitled.go (whose word counts), teller.go (how an apply
 // goes), book.go (what is remembered of all that), reverter.go, promoter.go and setter.go. It must not

@@ -22,8 +22,11 @@ type job struct {
 	tries    int           // of this head onto this tip before
 	wrong    grumble       // what went wrong with the proposal before, too
 
+	told said // what was told of the proposal last, before too
+
 	mu    sync.Mutex
 	err   error
+	basis string    // that its plan was made from
 	again time.Time // the plan is not whole, and is made again then; zero: it is
 }
 
@@ -91,16 +94,18 @@ func (j *job) run(ctx context.Context) error {
 			return err
 		}
 	}
-	t, err := j.plan(ctx)
+	t, err := j.measured(ctx)
 	if err != nil {
 		if ctx.Err() == nil {
 			_ = d.Forge.Status(ctx, j.proposal.Head, j.status(forge.Errored, "it cannot be planned at present: the daemon's log says why")) // the error that is told is the first one
 		}
 		return err
 	}
+	t = j.told.still(t)
 	if err := d.Forge.Comment(ctx, j.proposal, "plan/"+d.Environment, j.body(ctx, t)); err != nil {
 		return err
 	}
+	j.told = sayingOf(t)
 	if d.Book != nil && t.proposed.Plan.Complete {
 		v := t.proposed
 		// It is there to see since now: who agreed while it was made agreed to
