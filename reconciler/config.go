@@ -36,6 +36,7 @@ type Config struct {
 	Quarantine  time.Duration // after it, what does not converge by its own fault is gone back from; zero: never
 	ReadOnly    bool          // plan only: neither engines nor the store are written
 	Once        bool          // the source is looked at once, not followed
+	Unwatched   bool          // engines are not watched: somebody else does who keeps what their drivers know fresh
 	Log         logrus.FieldLogger
 }
 

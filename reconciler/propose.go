@@ -30,7 +30,7 @@ type Proposed struct {
 // concurrent use.
 func (r *Reconciler) Propose(ctx context.Context, declared *sources.Snapshot, registry *drivers.Registry) (Proposed, error) {
 	cfg := r.cfg
-	cfg.Source, cfg.Reporter, cfg.ReadOnly, cfg.Once = proposal{declared}, nil, true, true
+	cfg.Source, cfg.Reporter, cfg.ReadOnly, cfg.Once, cfg.Unwatched = proposal{declared}, nil, true, true, true
 	if registry != nil {
 		cfg.Registry = registry
 	}

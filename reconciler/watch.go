@@ -10,10 +10,9 @@ import (
 )
 
 // watchTargets lets drivers that hear of changes ask for a look, each again
-// when its watch breaks. A proposal's are those of the environment, whose own
-// watches keep what they know fresh: one more would be in their way.
+// when its watch breaks.
 func (r *Reconciler) watchTargets(ctx context.Context) {
-	if _, is := r.cfg.Source.(proposal); is {
+	if r.cfg.Unwatched {
 		return
 	}
 	var group sync.WaitGroup
