@@ -2,6 +2,7 @@ package reconciler
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -14,6 +15,17 @@ import (
 func CheckDigest(text string) error {
 	if len(text) < minDigest || strings.Trim(text, "0123456789abcdef") != "" {
 		return misnamed(fmt.Sprintf("%q is no digest: that is %d hex digits or more", text, minDigest))
+	}
+	return nil
+}
+
+// CheckReason says why a yes needs a reason that it does not give.
+func (y Yes) CheckReason() error {
+	switch unsaid := strings.TrimSpace(y.Why) == ""; {
+	case unsaid && len(y.Overrides) > 0:
+		return advised{errors.New("overriding a policy wants a reason"), `say why: --reason "…"`}
+	case unsaid && y.Outside:
+		return advised{errors.New("running outside the windows wants a reason"), `say why: --why "…"`}
 	}
 	return nil
 }

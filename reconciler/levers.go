@@ -63,11 +63,8 @@ func (r *Reconciler) Approve(ctx context.Context, by string, yes Yes) ([]Planned
 // mayApprove refuses an approval that could not let anything run, and one that
 // overrides what it may not.
 func mayApprove(chosen []PlannedChange, yes Yes) error {
-	switch unsaid := strings.TrimSpace(yes.Why) == ""; {
-	case unsaid && len(yes.Overrides) > 0:
-		return advised{fmt.Errorf("%w: overriding a policy wants a reason", ErrRefused), `say why: --reason "…"`}
-	case unsaid && yes.Outside:
-		return advised{fmt.Errorf("%w: running outside the windows wants a reason", ErrRefused), `say why: --why "…"`}
+	if err := yes.CheckReason(); err != nil {
+		return fmt.Errorf("%w: %w", ErrRefused, err)
 	}
 	for _, name := range yes.Overrides {
 		level := levelOf(chosen, name)

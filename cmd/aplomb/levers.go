@@ -32,12 +32,16 @@ func (a *app) approve() *cobra.Command {
 			if err := reconciler.CheckDigest(digest); err != nil {
 				return usage("aplomb plan shows the digests of what is pending", "approve: %w", err)
 			}
+			yes := reconciler.Yes{Digest: digest, Why: why, Overrides: overrides, Outside: outside}
+			if err := yes.CheckReason(); err != nil {
+				return usage(hintOf(err), "approve: %w", err)
+			}
 			s, err := a.ask(cmd.Context())
 			if err != nil {
 				return err
 			}
 			defer func() { err = errors.Join(err, s.Close()) }()
-			approved, err := s.Approve(cmd.Context(), person(), reconciler.Yes{Digest: digest, Why: why, Overrides: overrides, Outside: outside})
+			approved, err := s.Approve(cmd.Context(), person(), yes)
 			if errors.Is(err, reconciler.ErrDigest) {
 				return hinted{err, cmp.Or(hintOf(err), "look at what is pending now: aplomb plan")}
 			}
