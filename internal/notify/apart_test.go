@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/sirupsen/logrus"
+
+	"github.com/aplomb-dev/aplomb/internal/reconcilertest"
 )
 
 // TestApart: what happens together is told together, and what comes and goes is
@@ -19,7 +21,7 @@ func TestApart(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		h, begin := newHouse(), time.Now()
+		h, begin := reconcilertest.NewStatus(), time.Now()
 		type said struct {
 			after time.Duration
 			items int
@@ -27,7 +29,7 @@ func TestApart(t *testing.T) {
 		var all []said
 		log := logrus.New()
 		log.SetOutput(io.Discard)
-		n := &Notifier{Log: log, Environment: "prod", Name: "ops", On: Whats, Book: book, Status: h.status, Wait: h.wait,
+		n := &Notifier{Log: log, Environment: "prod", Name: "ops", On: Whats, Book: book, Status: h.Status, Wait: h.Wait,
 			Send: func(_ context.Context, m Message) error {
 				all = append(all, said{time.Since(begin), len(m.Items)})
 				return nil
@@ -35,15 +37,15 @@ func TestApart(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan struct{})
 		go func() { defer close(done); n.Run(ctx) }()
-		h.set(at("one", true, "a held x", "b converged"))
+		h.Set(at("one", true, "a held x", "b converged"))
 		time.Sleep(DefaultGather - time.Second)
-		h.set(at("one", true, "a held x", "b degraded"))
+		h.Set(at("one", true, "a held x", "b degraded"))
 		time.Sleep(2 * time.Second)
 		for range 100 {
 			time.Sleep(time.Second)
-			h.set(at("one", true, "a held x", "b converged"))
+			h.Set(at("one", true, "a held x", "b converged"))
 			time.Sleep(time.Second)
-			h.set(at("one", true, "a held x", "b degraded"))
+			h.Set(at("one", true, "a held x", "b degraded"))
 		}
 		synctest.Wait()
 		cancel()

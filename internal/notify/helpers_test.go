@@ -14,55 +14,11 @@ import (
 
 	"github.com/sirupsen/logrus"
 
+	"github.com/aplomb-dev/aplomb/internal/reconcilertest"
 	"github.com/aplomb-dev/aplomb/reconciler"
 	"github.com/aplomb-dev/aplomb/schema"
 	"github.com/aplomb-dev/aplomb/sources"
 )
-
-// house is a reconciler's status, as a test sets it.
-type house struct {
-	mu   sync.Mutex
-	now  reconciler.Status
-	news chan struct{}
-	idle chan struct{} // somebody waits
-}
-
-func newHouse() *house { return &house{news: make(chan struct{}), idle: make(chan struct{}, 1)} }
-
-func (h *house) set(s reconciler.Status) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	s.Seq = h.now.Seq + 1
-	h.now = s
-	close(h.news)
-	h.news = make(chan struct{})
-}
-
-func (h *house) status() reconciler.Status {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.now
-}
-
-func (h *house) wait(ctx context.Context, ok func(reconciler.Status) bool) (reconciler.Status, error) {
-	for {
-		h.mu.Lock()
-		s, news := h.now, h.news
-		h.mu.Unlock()
-		if ok(s) {
-			return s, nil
-		}
-		select {
-		case h.idle <- struct{}{}:
-		default:
-		}
-		select {
-		case <-news:
-		case <-ctx.Done():
-			return s, ctx.Err()
-		}
-	}
-}
 
 // at is a status at a revision, of resources "name state" and "name held digest".
 func at(rev string, settled bool, resources ...string) reconciler.Status {
@@ -153,19 +109,19 @@ func fixed(text string) func() (schema.Secret, error) {
 
 // telling starts a notifier with the book at path. stop ends it, once what was
 // taken is written down.
-func telling(t *testing.T, h *house, url, path string, on ...string) (stop func()) {
+func telling(t *testing.T, h *reconcilertest.Status, url, path string, on ...string) (stop func()) {
 	t.Helper()
 	book, kill := started(t, h, url, path, on...)
 	return func() {
 		for book.of("ops").Pending != nil {
-			<-h.idle
+			<-h.Idle
 		}
 		kill()
 	}
 }
 
 // started starts a notifier; kill ends it at once.
-func started(t *testing.T, h *house, url, path string, on ...string) (_ *Book, kill func()) {
+func started(t *testing.T, h *reconcilertest.Status, url, path string, on ...string) (_ *Book, kill func()) {
 	t.Helper()
 	book, err := OpenBook(path, []string{"ops"})
 	if err != nil {
@@ -177,7 +133,7 @@ func started(t *testing.T, h *house, url, path string, on ...string) (_ *Book, k
 		on = Whats
 	}
 	to := &Receiver{URL: fixed(url), Secret: fixed("key")}
-	n := &Notifier{Environment: "prod", Name: "ops", On: on, Send: to.Send, Book: book, Status: h.status, Wait: h.wait, Log: log,
+	n := &Notifier{Environment: "prod", Name: "ops", On: on, Send: to.Send, Book: book, Status: h.Status, Wait: h.Wait, Log: log,
 		Gather: time.Nanosecond, First: time.Millisecond, Most: time.Millisecond}
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/aplomb-dev/aplomb/internal/reconcilertest"
 	"github.com/aplomb-dev/aplomb/reconciler"
 	"github.com/aplomb-dev/aplomb/schema"
 	"github.com/aplomb-dev/aplomb/sources"
@@ -18,43 +19,43 @@ import (
 // TestTold: what comes into a state is told once, and that all is well again
 // once, in order.
 func TestTold(t *testing.T) {
-	h, p := newHouse(), newPost(t)
+	h, p := reconcilertest.NewStatus(), newPost(t)
 	telling(t, h, p.URL, filepath.Join(t.TempDir(), "notify.json"))
-	h.set(at("one", true, "a converged", "b held x"))
+	h.Set(at("one", true, "a converged", "b held x"))
 	p.wants(t, "aplomb prod: 1 held at one")
-	h.set(at("one", true, "a converged", "b held x")) // nothing is new
-	h.set(at("one", true, "a degraded", "b degraded"))
+	h.Set(at("one", true, "a converged", "b held x")) // nothing is new
+	h.Set(at("one", true, "a degraded", "b degraded"))
 	p.wants(t, "aplomb prod: 2 degraded at one")
-	h.set(at("one", false, "a converged", "b progressing")) // not yet at rest
-	h.set(at("one", true, "a converged", "b converged"))
+	h.Set(at("one", false, "a converged", "b progressing")) // not yet at rest
+	h.Set(at("one", true, "a converged", "b converged"))
 	p.wants(t, "aplomb prod: converged at one")
-	h.set(at("one", false, "a converged", "b progressing")) // what is repaired at once is not told
-	h.set(at("one", true, "a converged", "b converged"))
-	h.set(at("two", true, "a converged", "b converged"))
+	h.Set(at("one", false, "a converged", "b progressing")) // what is repaired at once is not told
+	h.Set(at("one", true, "a converged", "b converged"))
+	h.Set(at("two", true, "a converged", "b converged"))
 	p.wants(t, "aplomb prod: converged at two")
 	bad := at("two", true, "a converged", "b converged")
 	bad.Converged, bad.Refused = false, &reconciler.Refusal{Revision: sources.Revision{ID: "three"}, Error: "rewound"}
-	h.set(bad)
+	h.Set(bad)
 	p.wants(t, "aplomb prod: refused at two")
 	back := at("two", true, "a converged", "b converged")
 	back.Converged, back.Rollback = false, &reconciler.Rollback{Quarantined: sources.Revision{ID: "three"}}
-	h.set(back) // a person's
+	h.Set(back) // a person's
 	back.Rollback = &reconciler.Rollback{Quarantined: sources.Revision{ID: "three"}, To: sources.Revision{ID: "two"}, Faults: []string{"a: down"}}
-	h.set(back)
+	h.Set(back)
 	p.wants(t, "aplomb prod: quarantined at two")
-	h.set(at("four", true, "a conflict", "b drifted"))
+	h.Set(at("four", true, "a conflict", "b drifted"))
 	p.wants(t, "aplomb prod: 1 drifted, 1 conflict at four")
 }
 
 // TestOn: a receiver hears of what it wants to.
 func TestOn(t *testing.T) {
-	h, p := newHouse(), newPost(t)
+	h, p := reconcilertest.NewStatus(), newPost(t)
 	telling(t, h, p.URL, filepath.Join(t.TempDir(), "notify.json"), "degraded", "converged")
-	h.set(at("one", true, "a held x"))
-	h.set(at("one", true, "a degraded"))
+	h.Set(at("one", true, "a held x"))
+	h.Set(at("one", true, "a degraded"))
 	p.wants(t, "aplomb prod: 1 degraded at one")
-	h.set(at("one", true, "a held y"))
-	h.set(at("one", true, "a converged"))
+	h.Set(at("one", true, "a held y"))
+	h.Set(at("one", true, "a converged"))
 	p.wants(t, "aplomb prod: converged at one")
 }
 
@@ -72,14 +73,14 @@ func TestAgain(t *testing.T) {
 		"torn": func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			h, p := newHouse(), newPost(t)
+			h, p := reconcilertest.NewStatus(), newPost(t)
 			failed := make(chan struct{}, 1000)
 			p.fails(func(w http.ResponseWriter, r *http.Request) { failed <- struct{}{}; down(w, r) })
 			telling(t, h, p.URL, filepath.Join(t.TempDir(), "notify.json"))
-			h.set(at("one", true, "a held x"))
+			h.Set(at("one", true, "a held x"))
 			<-failed
-			h.set(at("one", true, "a degraded"))
-			h.set(at("two", true, "a converged"))
+			h.Set(at("one", true, "a degraded"))
+			h.Set(at("two", true, "a converged"))
 			<-failed
 			before := p.calls()
 			p.fails(nil)
@@ -96,52 +97,52 @@ func TestAgain(t *testing.T) {
 
 // TestRefused: a message that is never taken does not hold up the next one.
 func TestRefused(t *testing.T) {
-	h, p := newHouse(), newPost(t)
+	h, p := reconcilertest.NewStatus(), newPost(t)
 	failed := make(chan struct{}, 100)
 	p.fails(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(400); failed <- struct{}{} })
 	telling(t, h, p.URL, filepath.Join(t.TempDir(), "notify.json"))
-	h.set(at("one", true, "a held x"))
+	h.Set(at("one", true, "a held x"))
 	<-failed
 	p.fails(nil)
-	h.set(at("one", true, "a degraded"))
+	h.Set(at("one", true, "a degraded"))
 	p.wants(t, "aplomb prod: 1 degraded at one")
 }
 
 // TestRestart: what was told is not told again after a start, and what was not
 // taken is; what is not looked at yet does not count as well.
 func TestRestart(t *testing.T) {
-	h, p, path := newHouse(), newPost(t), filepath.Join(t.TempDir(), "notify.json")
+	h, p, path := reconcilertest.NewStatus(), newPost(t), filepath.Join(t.TempDir(), "notify.json")
 	_, kill := started(t, h, p.URL, path)
-	h.set(at("one", true, "a held x", "b converged"))
+	h.Set(at("one", true, "a held x", "b converged"))
 	p.wants(t, "aplomb prod: 1 held at one")
 	failed := make(chan struct{}, 1000)
 	p.fails(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(503); failed <- struct{}{} })
-	h.set(at("one", true, "a held x", "b degraded"))
+	h.Set(at("one", true, "a held x", "b degraded"))
 	<-failed
 	kill()
-	h = newHouse()
-	h.set(reconciler.Status{}) // nothing is known yet
+	h = reconcilertest.NewStatus()
+	h.Set(reconciler.Status{}) // nothing is known yet
 	p.fails(nil)
 	telling(t, h, p.URL, path)
 	p.wants(t, "aplomb prod: 1 degraded at one")
-	h.set(at("one", false, "a waiting", "b waiting"))
-	h.set(at("one", true, "a held x", "b degraded"))
-	h.set(at("one", true, "a converged", "b converged"))
+	h.Set(at("one", false, "a waiting", "b waiting"))
+	h.Set(at("one", true, "a held x", "b degraded"))
+	h.Set(at("one", true, "a converged", "b converged"))
 	p.wants(t, "aplomb prod: converged at one")
 }
 
 // TestRestartWell: that all is well is no news after a start.
 func TestRestartWell(t *testing.T) {
-	h, p, path := newHouse(), newPost(t), filepath.Join(t.TempDir(), "notify.json")
+	h, p, path := reconcilertest.NewStatus(), newPost(t), filepath.Join(t.TempDir(), "notify.json")
 	stop := telling(t, h, p.URL, path)
-	h.set(at("one", true, "a converged"))
+	h.Set(at("one", true, "a converged"))
 	p.wants(t, "aplomb prod: converged at one")
 	stop()
-	h = newHouse()
+	h = reconcilertest.NewStatus()
 	telling(t, h, p.URL, path)
-	h.set(at("one", false, "a waiting"))
-	h.set(at("one", true, "a converged"))
-	h.set(at("one", true, "a held x"))
+	h.Set(at("one", false, "a waiting"))
+	h.Set(at("one", true, "a converged"))
+	h.Set(at("one", true, "a held x"))
 	p.wants(t, "aplomb prod: 1 held at one")
 }
 

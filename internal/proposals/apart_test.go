@@ -11,6 +11,7 @@ import (
 
 	"github.com/sirupsen/logrus"
 
+	"github.com/aplomb-dev/aplomb/internal/reconcilertest"
 	"github.com/aplomb-dev/aplomb/reconciler"
 	"github.com/aplomb-dev/aplomb/sources"
 )
@@ -20,12 +21,12 @@ import (
 func TestApproverApart(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "book")
 	synctest.Test(t, func(t *testing.T) {
-		h := &house{news: make(chan struct{})}
-		h.set(at("aaa", false, reconciler.Held, reconciler.Progressing))
+		h := reconcilertest.NewStatus()
+		h.Set(at("aaa", false, reconciler.Held, reconciler.Progressing))
 		var looks atomic.Int32
 		log := logrus.New()
 		log.SetOutput(io.Discard)
-		a := &Approver{Environment: "prod", Forge: people{board: newBoard()}, Book: opened(t, path), Status: h.status, Wait: h.wait, Interval: time.Hour, Log: log,
+		a := &Approver{Environment: "prod", Forge: people{board: newBoard()}, Book: opened(t, path), Status: h.Status, Wait: h.Wait, Interval: time.Hour, Log: log,
 			Since: func(context.Context, sources.Revision, sources.Revision) ([]sources.Revision, error) {
 				looks.Add(1)
 				return nil, nil
@@ -35,7 +36,7 @@ func TestApproverApart(t *testing.T) {
 		go func() { defer close(done); a.Run(ctx) }()
 		for range 100 {
 			synctest.Wait()
-			h.set(at("aaa", false, reconciler.Held, reconciler.Progressing))
+			h.Set(at("aaa", false, reconciler.Held, reconciler.Progressing))
 		}
 		synctest.Wait()
 		if n := looks.Load(); n != 1 {

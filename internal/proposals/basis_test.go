@@ -11,6 +11,7 @@ import (
 
 	"github.com/sirupsen/logrus"
 
+	"github.com/aplomb-dev/aplomb/internal/reconcilertest"
 	"github.com/aplomb-dev/aplomb/reconciler"
 	"github.com/aplomb-dev/aplomb/schema"
 	"github.com/aplomb-dev/aplomb/sources"
@@ -31,7 +32,7 @@ func (plainly) Merge(_ context.Context, _, head string) (*sources.Merged, error)
 
 // based is a Desk in a bubble: so many proposals, which take their time.
 type based struct {
-	*house
+	*reconcilertest.Status
 	board *board
 	plans int
 	says  string // name of what changes
@@ -39,15 +40,15 @@ type based struct {
 }
 
 func newBased(t *testing.T, proposals int, takes time.Duration) *based {
-	b := &based{house: &house{news: make(chan struct{})}, board: newBoard(), says: "a"}
-	b.set(at("one", true))
+	b := &based{Status: reconcilertest.NewStatus(), board: newBoard(), says: "a"}
+	b.Set(at("one", true))
 	for i := range proposals {
 		b.board.open = append(b.board.open, forge.Proposal{ID: fmt.Sprint(i), Head: fmt.Sprint("head", i), Branch: "main", State: forge.Open})
 	}
 	log := logrus.New()
 	log.SetOutput(io.Discard)
-	d := &Desk{Environment: "prod", Branch: "main", Forge: b.board, Source: plainly{}, Log: log, Wait: b.wait,
-		Basis: func() string { return b.status().Revision.ID },
+	d := &Desk{Environment: "prod", Branch: "main", Forge: b.board, Source: plainly{}, Log: log, Wait: b.Wait,
+		Basis: func() string { return b.Status.Status().Revision.ID },
 		Plan: func(context.Context, *sources.Snapshot) (reconciler.Proposed, error) {
 			time.Sleep(takes)
 			b.board.set(func() { b.plans++ })
@@ -84,9 +85,9 @@ func TestBasis(t *testing.T) {
 		}{
 			{func() {}, [2]int{2, 2}},
 			{func() {}, [2]int{}},
-			{func() { b.set(at("two", true)) }, [2]int{2, 0}},
-			{func() { b.set(at("two", true)) }, [2]int{}},
-			{func() { b.says = "b"; b.set(at("three", true)) }, [2]int{2, 2}},
+			{func() { b.Set(at("two", true)) }, [2]int{2, 0}},
+			{func() { b.Set(at("two", true)) }, [2]int{}},
+			{func() { b.says = "b"; b.Set(at("three", true)) }, [2]int{2, 2}},
 		} {
 			step.do()
 			if got := b.after(10 * time.Minute); got != step.want {
@@ -105,14 +106,14 @@ func TestBasisIsPaced(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBased(t, 3, 10*time.Second)
 		b.after(10 * time.Minute)
-		b.set(at("soon", true))
+		b.Set(at("soon", true))
 		if got := b.after(30 * time.Second); got[0] != 3 {
 			t.Errorf("%d plans of 3, at once", got[0])
 		}
 		b.after(10 * time.Minute)
 		plans := 0
 		for i := range 3600 {
-			b.set(at(fmt.Sprint(i), true))
+			b.Set(at(fmt.Sprint(i), true))
 			plans += b.after(time.Second)[0]
 		}
 		if plans < 30 || plans > 3600/10/(1+restPerPlan)+3 {

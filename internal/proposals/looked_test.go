@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/aplomb-dev/aplomb/internal/reconcilertest"
 	"github.com/aplomb-dev/aplomb/reconciler"
 	"github.com/aplomb-dev/aplomb/sources"
 	"github.com/aplomb-dev/aplomb/sources/forge"
@@ -30,10 +31,10 @@ func TestApproverTellsHowItLooked(t *testing.T) {
 				}
 				return nil, down
 			}
-			h := &house{news: make(chan struct{})}
-			h.set(at("merge", true, reconciler.Held))
+			h := reconcilertest.NewStatus()
+			h.Set(at("merge", true, reconciler.Held))
 			var said []error
-			a.Book, a.Status, a.Wait, a.Interval = opened(t, path), h.status, h.wait, time.Minute
+			a.Book, a.Status, a.Wait, a.Interval = opened(t, path), h.Status, h.Wait, time.Minute
 			a.Looked = func(err error) { said = append(said, err) }
 			stop := running(t, a.Run)
 			synctest.Wait()
@@ -41,7 +42,7 @@ func TestApproverTellsHowItLooked(t *testing.T) {
 				ok.Store(true)
 				time.Sleep(time.Minute)
 			} else {
-				h.set(at("merge", true, reconciler.Converged))
+				h.Set(at("merge", true, reconciler.Converged))
 				time.Sleep(apart)
 			}
 			synctest.Wait()

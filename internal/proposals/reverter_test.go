@@ -11,6 +11,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"github.com/aplomb-dev/aplomb/internal/gittest"
+	"github.com/aplomb-dev/aplomb/internal/reconcilertest"
 	"github.com/aplomb-dev/aplomb/reconciler"
 	"github.com/aplomb-dev/aplomb/sources"
 	"github.com/aplomb-dev/aplomb/sources/forge"
@@ -58,20 +59,20 @@ func TestReverter(t *testing.T) {
 	repo.Commit("worse <img> @everyone", "prod/a.yaml", "2", "else/c", "2")
 	bad := repo.Commit("worst", "prod/new.yaml", "1")
 	dir := t.TempDir()
-	h, b := &house{news: make(chan struct{})}, newBoard()
+	h, b := reconcilertest.NewStatus(), newBoard()
 	b.down = &forge.Error{Op: "open", Class: forge.ErrUnreachable}
 	tried := make(chan struct{}, 100)
 	start := func() func() {
 		r := &Reverter{Environment: "prod", Branch: "main", Forge: opening{b, tried}, Source: following(t, repo, "main", "prod"), Book: bookIn(t, dir),
-			Status: h.status, Wait: h.wait, Log: quiet(), First: time.Millisecond, Most: time.Millisecond}
+			Status: h.Status, Wait: h.Wait, Log: quiet(), First: time.Millisecond, Most: time.Millisecond}
 		ctx, cancel := context.WithCancel(context.Background())
 		done := make(chan struct{})
 		go func() { defer close(done); r.Run(ctx) }()
 		return func() { cancel(); <-done }
 	}
-	h.set(quarantined(bad, good)) // a person's rollback
+	h.Set(quarantined(bad, good)) // a person's rollback
 	stop := start()
-	h.set(quarantined(bad, good, "local.process/web@here is degraded: exit 1 `x` @team"))
+	h.Set(quarantined(bad, good, "local.process/web@here is degraded: exit 1 `x` @team"))
 	<-tried
 	<-tried
 	stop()
@@ -105,9 +106,9 @@ func TestReverter(t *testing.T) {
 	defer start()()
 	again := quarantined(bad, good, "x")
 	again.Settled = false
-	h.set(again)
+	h.Set(again)
 	worst := repo.Commit("another", "prod/a.yaml", "9")
-	h.set(quarantined(worst, good, "y"))
+	h.Set(quarantined(worst, good, "y"))
 	if !b.until(t.Context(), func() bool { return len(b.drafts) == 2 }) || b.drafts[1].Branch != "aplomb/revert-prod-"+worst[:7] {
 		t.Errorf("%+v", b.drafts)
 	}

@@ -6,55 +6,17 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/sirupsen/logrus"
 
+	"github.com/aplomb-dev/aplomb/internal/reconcilertest"
 	"github.com/aplomb-dev/aplomb/reconciler"
 	"github.com/aplomb-dev/aplomb/schema"
 	"github.com/aplomb-dev/aplomb/sources"
 	"github.com/aplomb-dev/aplomb/sources/forge"
 )
-
-// house is a reconciler's status, as a person sets it.
-type house struct {
-	mu   sync.Mutex
-	now  reconciler.Status
-	news chan struct{}
-}
-
-func (h *house) set(s reconciler.Status) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	s.Seq = h.now.Seq + 1
-	h.now = s
-	close(h.news)
-	h.news = make(chan struct{})
-}
-
-func (h *house) status() reconciler.Status {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.now
-}
-
-func (h *house) wait(ctx context.Context, ok func(reconciler.Status) bool) (reconciler.Status, error) {
-	for {
-		h.mu.Lock()
-		s, news := h.now, h.news
-		h.mu.Unlock()
-		if ok(s) {
-			return s, nil
-		}
-		select {
-		case <-news:
-		case <-ctx.Done():
-			return s, ctx.Err()
-		}
-	}
-}
 
 // at is a status with so many resources in each state.
 func at(rev string, settled bool, states ...reconciler.State) reconciler.Status {
@@ -66,7 +28,7 @@ func at(rev string, settled bool, states ...reconciler.State) reconciler.Status 
 	return s
 }
 
-func telling(t *testing.T, h *house) *board {
+func telling(t *testing.T, h *reconcilertest.Status) *board {
 	t.Helper()
 	b := newBoard()
 	t.Cleanup(tell(t, h, b, filepath.Join(t.TempDir(), "book")))
@@ -74,11 +36,11 @@ func telling(t *testing.T, h *house) *board {
 }
 
 // tell lets a teller run that remembers in a file, until stop.
-func tell(t *testing.T, h *house, on forge.Forge, book string) (stop func()) {
+func tell(t *testing.T, h *reconcilertest.Status, on forge.Forge, book string) (stop func()) {
 	t.Helper()
 	log := logrus.New()
 	log.SetOutput(io.Discard)
-	teller := &Teller{Environment: "prod", Forge: on, Status: h.status, Wait: h.wait, Book: opened(t, book), Log: log, First: time.Millisecond, Most: time.Millisecond}
+	teller := &Teller{Environment: "prod", Forge: on, Status: h.Status, Wait: h.Wait, Book: opened(t, book), Log: log, First: time.Millisecond, Most: time.Millisecond}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() { defer close(done); teller.Run(ctx) }()
@@ -106,25 +68,25 @@ func (b *board) says(t *testing.T, commit string, want ...string) {
 }
 
 func TestTeller(t *testing.T) {
-	h := &house{news: make(chan struct{})}
-	h.set(at("aaa", false, reconciler.Waiting))
+	h := reconcilertest.NewStatus()
+	h.Set(at("aaa", false, reconciler.Waiting))
 	b := telling(t, h)
-	h.set(at("aaa", true, reconciler.Converged))
+	h.Set(at("aaa", true, reconciler.Converged))
 	b.says(t, "aaa", "success 1 converged") // no pending: a start is no news
-	h.set(at("bbb", false, reconciler.Converged, reconciler.Progressing))
+	h.Set(at("bbb", false, reconciler.Converged, reconciler.Progressing))
 	b.says(t, "bbb", "pending 1 converged, 1 progressing")
-	h.set(at("bbb", true, reconciler.Converged, reconciler.Degraded))
+	h.Set(at("bbb", true, reconciler.Converged, reconciler.Degraded))
 	b.says(t, "bbb", "pending 1 converged, 1 progressing", "failure 1 converged, 1 degraded")
-	h.set(at("bbb", true, reconciler.Converged, reconciler.Converged))
+	h.Set(at("bbb", true, reconciler.Converged, reconciler.Converged))
 	b.says(t, "bbb", "pending 1 converged, 1 progressing", "failure 1 converged, 1 degraded", "success 2 converged")
-	h.set(at("bbb", false, reconciler.Converged, reconciler.Progressing)) // drift, which is being repaired
-	h.set(at("ccc", true, reconciler.Converged, reconciler.Held))
+	h.Set(at("bbb", false, reconciler.Converged, reconciler.Progressing)) // drift, which is being repaired
+	h.Set(at("ccc", true, reconciler.Converged, reconciler.Held))
 	b.says(t, "ccc", "pending 1 converged, 1 held")
 	s := at("ccc", true, reconciler.Converged, reconciler.Held)
 	s.Refused = &reconciler.Refusal{Revision: sources.Revision{ID: "ddd"}, Findings: make([]schema.Diagnostic, 3)}
-	h.set(s)
+	h.Set(s)
 	b.says(t, "ddd", "failure 3 findings, not in force")
-	h.set(at("eee", true, reconciler.Converged))
+	h.Set(at("eee", true, reconciler.Converged))
 	b.says(t, "eee", "success 1 converged")
 	b.says(t, "ccc", "pending 1 converged, 1 held", "error overtaken by eee")
 	b.says(t, "bbb", "pending 1 converged, 1 progressing", "failure 1 converged, 1 degraded", "success 2 converged")
@@ -133,13 +95,13 @@ func TestTeller(t *testing.T) {
 // What was said before a restart is known after it: a commit that was overtaken
 // meanwhile is told so.
 func TestTellerStartedAgain(t *testing.T) {
-	h := &house{news: make(chan struct{})}
-	h.set(at("aaa", true, reconciler.Converged, reconciler.Held))
+	h := reconcilertest.NewStatus()
+	h.Set(at("aaa", true, reconciler.Converged, reconciler.Held))
 	b, book := newBoard(), filepath.Join(t.TempDir(), "book")
 	stop := tell(t, h, b, book)
 	b.says(t, "aaa", "pending 1 converged, 1 held")
 	stop()
-	h.set(at("bbb", true, reconciler.Converged))
+	h.Set(at("bbb", true, reconciler.Converged))
 	t.Cleanup(tell(t, h, b, book))
 	b.says(t, "bbb", "success 1 converged")
 	b.says(t, "aaa", "pending 1 converged, 1 held", "error overtaken by bbb")
@@ -147,38 +109,38 @@ func TestTellerStartedAgain(t *testing.T) {
 
 // A revision that was gone back from has failed, and not been overtaken.
 func TestTellerQuarantine(t *testing.T) {
-	h := &house{news: make(chan struct{})}
-	h.set(at("aaaaaaa1", true, reconciler.Converged))
+	h := reconcilertest.NewStatus()
+	h.Set(at("aaaaaaa1", true, reconciler.Converged))
 	b := telling(t, h)
 	b.says(t, "aaaaaaa1", "success 1 converged")
-	h.set(at("bbbbbbb1", false, reconciler.Progressing))
+	h.Set(at("bbbbbbb1", false, reconciler.Progressing))
 	b.says(t, "bbbbbbb1", "pending 1 progressing")
 	s := at("aaaaaaa1", true, reconciler.Converged)
 	s.Rollback = &reconciler.Rollback{To: sources.Revision{ID: "aaaaaaa1"}, Quarantined: sources.Revision{ID: "bbbbbbb1"}}
-	h.set(s)
+	h.Set(s)
 	b.says(t, "bbbbbbb1", "pending 1 progressing", "failure rolled back, at aaaaaaa")
 	again := *s.Rollback
 	again.Faults = []string{"local.process/web is degraded: exit 1"}
 	s.Rollback = &again
-	h.set(s)
+	h.Set(s)
 	b.says(t, "bbbbbbb1", "pending 1 progressing", "failure rolled back, at aaaaaaa", "failure quarantined, back at aaaaaaa: local.process/web is degraded: exit 1")
 }
 
 // What the forge does not take is said again; what was overtaken meanwhile is
 // not.
 func TestTellerForgeDown(t *testing.T) {
-	h := &house{news: make(chan struct{})}
-	h.set(at("old", true, reconciler.Converged))
+	h := reconcilertest.NewStatus()
+	h.Set(at("old", true, reconciler.Converged))
 	b := newBoard()
 	tried := make(chan struct{}, 1000)
 	t.Cleanup(tell(t, h, counting{b, tried}, filepath.Join(t.TempDir(), "book")))
 	b.says(t, "old", "success 1 converged")
 	<-tried
 	b.set(func() { b.down = &forge.Error{Op: "status", Class: forge.ErrUnreachable} })
-	h.set(at("aaa", false, reconciler.Progressing))
+	h.Set(at("aaa", false, reconciler.Progressing))
 	<-tried
 	<-tried
-	h.set(at("aaa", true, reconciler.Converged))
+	h.Set(at("aaa", true, reconciler.Converged))
 	<-tried
 	<-tried
 	b.set(func() { b.down = nil })
@@ -191,10 +153,10 @@ func TestTellerForgeDown(t *testing.T) {
 // What a forge says is not there may only be out of the token's sight: it is said
 // again, and keeps nothing else from being said.
 func TestTellerOutOfSight(t *testing.T) {
-	h := &house{news: make(chan struct{})}
+	h := reconcilertest.NewStatus()
 	s := at("bbb", true, reconciler.Converged)
 	s.Refused = &reconciler.Refusal{Revision: sources.Revision{ID: "ccc"}, Findings: make([]schema.Diagnostic, 1)}
-	h.set(s)
+	h.Set(s)
 	b := newBoard()
 	b.hidden = "bbb"
 	t.Cleanup(tell(t, h, b, filepath.Join(t.TempDir(), "book")))
@@ -206,17 +168,17 @@ func TestTellerOutOfSight(t *testing.T) {
 // A commit of which the last thing has expired is green once it is gone, and one under
 // which all was taken down is not overtaken by itself.
 func TestTellerNothingLeft(t *testing.T) {
-	h := &house{news: make(chan struct{})}
-	h.set(at("aaa", true, reconciler.Converged))
+	h := reconcilertest.NewStatus()
+	h.Set(at("aaa", true, reconciler.Converged))
 	b := telling(t, h)
 	b.says(t, "aaa", "success 1 converged")
-	h.set(at("bbb", true, reconciler.Held))
+	h.Set(at("bbb", true, reconciler.Held))
 	b.says(t, "bbb", "pending 1 held")
 	none := at("bbb", true)
 	none.Down = true
-	h.set(none)
+	h.Set(none)
 	none.Down, none.Converged = false, true
-	h.set(none)
+	h.Set(none)
 	b.says(t, "bbb", "pending 1 held", "success nothing is declared")
 }
 
@@ -237,13 +199,13 @@ func (c counting) Status(ctx context.Context, commit string, s forge.Status) err
 // After a restart the reviews of everything that came since all was settled are
 // read, not of the newest revision alone.
 func TestApproverStartedAgain(t *testing.T) {
-	h := &house{news: make(chan struct{})}
+	h := reconcilertest.NewStatus()
 	path := filepath.Join(t.TempDir(), "book")
 	asked := make(chan [2]string, 1000)
 	start := func() (stop func()) {
 		log := logrus.New()
 		log.SetOutput(io.Discard)
-		a := &Approver{Environment: "prod", Forge: people{board: newBoard()}, Book: opened(t, path), Status: h.status, Wait: h.wait, Interval: time.Millisecond, Log: log,
+		a := &Approver{Environment: "prod", Forge: people{board: newBoard()}, Book: opened(t, path), Status: h.Status, Wait: h.Wait, Interval: time.Millisecond, Log: log,
 			Since: func(_ context.Context, older, newer sources.Revision) ([]sources.Revision, error) {
 				asked <- [2]string{older.ID, newer.ID}
 				return nil, nil
@@ -253,17 +215,17 @@ func TestApproverStartedAgain(t *testing.T) {
 		go func() { defer close(done); a.Run(ctx) }()
 		return func() { cancel(); <-done }
 	}
-	h.set(at("000", true, reconciler.Converged, reconciler.Degraded)) // a beginning
+	h.Set(at("000", true, reconciler.Converged, reconciler.Degraded)) // a beginning
 	stop := start()
 	for _, rev := range []string{"000", "aaa"} {
 		if !within(func() bool { return opened(t, path).lastSettled().ID == rev }) {
 			t.Fatalf("what was settled is not remembered: %s", rev)
 		}
-		h.set(at("aaa", true, reconciler.Converged))
+		h.Set(at("aaa", true, reconciler.Converged))
 	}
-	h.set(at("bbb", true, reconciler.Converged, reconciler.Degraded))
+	h.Set(at("bbb", true, reconciler.Converged, reconciler.Degraded))
 	stop()
-	h.set(at("ccc", true, reconciler.Held)) // bbb and ccc were merged meanwhile
+	h.Set(at("ccc", true, reconciler.Held)) // bbb and ccc were merged meanwhile
 	stop = start()
 	defer stop()
 	if got := <-asked; got != [2]string{"aaa", "ccc"} {
@@ -297,13 +259,13 @@ func TestApproverNotDoneYet(t *testing.T) {
 
 // What a forge did not take before a restart is said after it.
 func TestTellerDownOverRestart(t *testing.T) {
-	h := &house{news: make(chan struct{})}
+	h := reconcilertest.NewStatus()
 	b, book := newBoard(), filepath.Join(t.TempDir(), "book")
-	h.set(at("bbb", false, reconciler.Progressing))
+	h.Set(at("bbb", false, reconciler.Progressing))
 	b.down = &forge.Error{Op: "status", Class: forge.ErrUnreachable}
 	tried := make(chan struct{}, 1000)
 	stop := tell(t, h, counting{b, tried}, book)
-	h.set(at("bbb", true, reconciler.Converged))
+	h.Set(at("bbb", true, reconciler.Converged))
 	<-tried
 	<-tried
 	stop()
@@ -314,12 +276,12 @@ func TestTellerDownOverRestart(t *testing.T) {
 
 // Somebody who says something is heard at once, where the forge tells of it.
 func TestApproverKick(t *testing.T) {
-	h := &house{news: make(chan struct{})}
-	h.set(at("aaa", true, reconciler.Held))
+	h := reconcilertest.NewStatus()
+	h.Set(at("aaa", true, reconciler.Held))
 	asked := make(chan struct{}, 10)
 	log := logrus.New()
 	log.SetOutput(io.Discard)
-	a := &Approver{Environment: "prod", Forge: people{board: newBoard()}, Book: opened(t, filepath.Join(t.TempDir(), "book")), Status: h.status, Wait: h.wait, Interval: time.Hour, Log: log,
+	a := &Approver{Environment: "prod", Forge: people{board: newBoard()}, Book: opened(t, filepath.Join(t.TempDir(), "book")), Status: h.Status, Wait: h.Wait, Interval: time.Hour, Log: log,
 		Since: func(context.Context, sources.Revision, sources.Revision) ([]sources.Revision, error) {
 			asked <- struct{}{}
 			return nil, nil

@@ -2,7 +2,8 @@
 // whose revisions the test says, the real store on disk, and waiting for what
 // becomes of a revision. It is for what no call of a driver alone shows: that
 // its order, its watch and its versions let an environment converge, and leave
-// the engine in peace then.
+// the engine in peace then. Beside that it has a status that a test says, for what
+// follows an environment.
 //
 // It must not know a concrete driver or an engine, so that every driver's
 // tests can use it, nor how declarations are compiled: a test that wants the
