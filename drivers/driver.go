@@ -8,8 +8,10 @@ import (
 	"github.com/aplomb-dev/aplomb/schema"
 )
 
-// Driver drives one target. All methods are safe for concurrent use; the
-// reconciler never has two calls on one handle in flight at once.
+// Driver drives one target. All methods are safe for concurrent use. The
+// reconciler never has two calls on one handle in flight at once, but for those of
+// proposals beside its own, which only look and plan: a State, its Raw included,
+// is planned from by several calls at once, and Plan leaves it as it is.
 //
 // Every call may be repeated: Observe and Plan have no effect on the engine,
 // and Apply of a change that has already landed answers ErrStale or does

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/aplomb-dev/aplomb/drivers"
 	"github.com/aplomb-dev/aplomb/reconciler/plan"
@@ -19,12 +20,15 @@ type Proposed struct {
 	// Shown are the changes of Plan as an approval keeps them, without those
 	// that are deferred: those ask once they are known. See Reviewed.
 	Shown []plan.Masked `json:"shown,omitempty"`
+
+	Seen time.Time `json:"seen,omitzero"` // the oldest look at what lives that it is planned against; zero: nothing does
 }
 
 // Propose plans declarations that are not in force, under the templates and
 // policies of now and beside what runs: neither an engine nor the store is
-// written, and what is in force stays so. What lives is looked at anew, by
-// registry, whose targets are those of the environment with
+// written, and what is in force stays so. What lives is known from
+// the environment's own looks where those are good still (see seed), and else
+// looked at anew, by registry, whose targets are those of the environment with
 // the identity under which proposals are planned; nil is the environment's own.
 // It waits until there is nothing more to learn, or ctx ends. Safe for
 // concurrent use.
@@ -41,6 +45,7 @@ func (r *Reconciler) Propose(ctx context.Context, declared *sources.Snapshot, re
 	state := p.core.w.State // as it would be planned if nobody had pulled a lever
 	state.Suspended, state.Down, state.Quarantined = nil, false, nil
 	p.core.w.State = state
+	r.seed(p)
 	run, stop := context.WithCancel(ctx)
 	ended := make(chan error, 1)
 	go func() { ended <- p.Run(run) }()
@@ -66,6 +71,11 @@ func (r *Reconciler) shown() Proposed {
 	for _, c := range got.Plan.Changes {
 		if c.Action != schema.Deferred {
 			got.Shown = append(got.Shown, r.masked(c))
+		}
+	}
+	for _, n := range r.core.w.Nodes {
+		if n.Live != nil && (got.Seen.IsZero() || n.Live.At.Before(got.Seen)) {
+			got.Seen = n.Live.At
 		}
 	}
 	return got

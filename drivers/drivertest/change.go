@@ -6,6 +6,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/aplomb-dev/aplomb/drivers"
@@ -77,6 +78,39 @@ func deterministic(b *bench) {
 	again("an update")
 	it.Want = nil
 	again("a delete")
+}
+
+// beside: two plans from one state are made at once, as for the environment and
+// for a proposal. What either does to the state the race detector sees.
+func beside(b *bench) {
+	it := b.sample(b.s.A)
+	b.converge(it, nil)
+	live := b.settled(it)
+	items := []drivers.Item{*it, *it, *it} // the third is planned alone
+	b.want(it, b.s.spec(b.s.B, b.s.name()))
+	items[1], items[2] = *it, *it
+	got, errs := make([]drivers.Change, len(items)), make([]error, len(items))
+	planned := func(which ...int) {
+		b.until("planning beside another plan", func() bool {
+			var all sync.WaitGroup
+			for _, i := range which {
+				all.Go(func() { got[i], errs[i] = b.d.Plan(b.Context(), items[i], live) })
+			}
+			all.Wait()
+			which = slices.DeleteFunc(which, func(i int) bool {
+				if b.note(errs[i]) != nil && !passing(errs[i]) {
+					b.blame("A State is planned from by several calls at once", "%v", errs[i])
+				}
+				return errs[i] == nil
+			})
+			return len(which) == 0
+		})
+	}
+	planned(0, 1)
+	planned(2)
+	if got[0].Action != schema.None || !sameChange(b.T, got[1], got[2]) {
+		b.blame("A State is planned from by several calls at once", "%+v and %+v, alone %+v", got[0], got[1], got[2])
+	}
 }
 
 // stale: live moved between Plan and Apply, so nothing is written.

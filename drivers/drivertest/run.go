@@ -68,6 +68,7 @@ func cases() []aCase {
 		{"replace", replace, []need{variantC}},
 		{"refused", refused, []need{variantX}},
 		{"deterministic", deterministic, []need{variantB}},
+		{"beside", beside, []need{variantB}},
 		{"stale", stale, []need{variantB, hookEdit, notBlind}},
 		{"drift", drift, []need{variantB, hookEdit}},
 		{"gone", gone, []need{hookDelete}},

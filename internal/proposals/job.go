@@ -134,6 +134,9 @@ func (j *job) plan(ctx context.Context) (told, error) {
 		return t, nil
 	}
 	err = j.planned(ctx, &t, merged.Snapshot)
+	if seen := t.proposed.Seen; !seen.IsZero() {
+		t.at = seen
+	}
 	return t, err
 }
 
