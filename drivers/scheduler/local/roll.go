@@ -208,6 +208,7 @@ func (j *job) up(ctx context.Context, list []instance) error {
 	defer cancel()
 	tick := time.NewTicker(upTick)
 	defer tick.Stop()
+	end, _ := ctx.Deadline()
 	var last error
 	var asked time.Time
 	for {
@@ -223,7 +224,7 @@ func (j *job) up(ctx context.Context, list []instance) error {
 			switch err := j.d.ask(ctx, j.spec.Check); {
 			case err == nil:
 				return nil
-			case ctx.Err() == nil:
+			case ctx.Err() == nil && time.Now().Before(end): // else it was cut off, which says nothing
 				last = err
 			}
 		}
