@@ -163,10 +163,7 @@ func BenchmarkResync(b *testing.B) {
 			if _, err := r.turn(b.Context()); err != nil {
 				b.Fatal(err)
 			}
-			r.mu.Lock()
-			busy := r.calls > 0 || len(r.ends) > 0
-			r.mu.Unlock()
-			if !busy {
+			if calls, ends := r.air.count(); calls == 0 && ends == 0 {
 				break
 			}
 			<-r.wake

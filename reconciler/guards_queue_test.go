@@ -52,8 +52,16 @@ func (s *slow) names() []string {
 }
 
 // slowHouse has room for two applies at once, in an engine where a write may
-// outlive its call for so long.
+// outlive its call for so long. What can begin has begun.
 func slowHouse(t *testing.T, linger time.Duration, res ...schema.Resource) (*house, *slow) {
+	t.Helper()
+	h, s := openSlowHouse(t, linger, res...)
+	synctest.Wait()
+	return h, s
+}
+
+// openSlowHouse is slowHouse outside of a bubble: it waits for nothing.
+func openSlowHouse(t *testing.T, linger time.Duration, res ...schema.Resource) (*house, *slow) {
 	t.Helper()
 	s := &slow{pass: make(chan struct{})}
 	h := newHouse(t, func(c *Config) {
@@ -65,8 +73,46 @@ func slowHouse(t *testing.T, linger time.Duration, res ...schema.Resource) (*hou
 			t.Fatal(err)
 		}
 	}, res...)
-	synctest.Wait()
 	return h, s
+}
+
+// TestNoCallWaitsForATurn: while a turn goes on, which holds the lock and writes
+// the journal, what ends makes room, and what was begun is sent.
+func TestNoCallWaitsForATurn(t *testing.T) {
+	const n = 10
+	h, s := openSlowHouse(t, 0, things(n, 1)...)
+	limit := time.NewTimer(20 * time.Second)
+	defer limit.Stop()
+	passed, late := 0, false
+	for begun := 0; begun < n; {
+		h.mu.Lock()
+		moved := h.status.moved
+		begun = len(h.flights)
+		h.mu.Unlock()
+		if begun == n {
+			break
+		}
+		select {
+		case <-moved:
+		case <-limit.C:
+			t.Fatalf("%d of %d are begun", begun, n)
+		}
+	}
+	h.mu.Lock()
+	for passed < n && !late {
+		select {
+		case s.pass <- struct{}{}:
+			passed++
+		case <-limit.C:
+			late = true
+		}
+	}
+	h.mu.Unlock()
+	if late {
+		close(s.pass)
+		t.Errorf("%d of %d were sent while a turn went on", passed, n)
+	}
+	h.converged(h.tip())
 }
 
 // things are n declarations of one size.

@@ -118,7 +118,8 @@ func still(t *testing.T) (*house, *Reconciler) {
 		_, err := r.turn(t.Context())
 		h.must(err)
 		r.mu.Lock()
-		quiet := r.calls == 0 && len(r.ends) == 0 && r.status.settled
+		calls, ends := r.air.count()
+		quiet := calls == 0 && ends == 0 && r.status.settled
 		r.mu.Unlock()
 		if quiet {
 			return h, r

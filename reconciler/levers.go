@@ -167,6 +167,7 @@ func (r *Reconciler) record(ctx context.Context, e store.Entry, res store.Result
 	}
 	if res.State != nil {
 		r.core.w.State = *res.State
+		r.unfrozen.Store(unfrozen(r.core.w.State))
 	}
 	r.status.emit(Event{Type: "lever", Message: strings.TrimSpace(e.By + ": " + e.Does() + " " + e.Subject)})
 	r.status.say()

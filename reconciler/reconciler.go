@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/sirupsen/logrus"
@@ -23,8 +24,6 @@ type Reconciler struct {
 	mu     sync.Mutex // guards everything below, the World first of all
 	core   core
 	status *statusKeeper
-	ends   []end
-	calls  int // in flight
 	source SourceStatus
 	report ReportStatus
 	forge  map[ForgeLook]SourceStatus
@@ -33,12 +32,13 @@ type Reconciler struct {
 	fatal  error
 	trial  trial
 
-	wake    chan struct{}     // one turn is worth making
-	idle    chan struct{}     // no call is in flight any more
-	look    chan struct{}     // one look at the source is worth making
-	reports chan struct{}     // one report is worth considering
-	queues  map[string]queues // by target
-	flights map[*Node]*flight // of the applies in flight
+	wake     chan struct{}     // one turn is worth making
+	look     chan struct{}     // one look at the source is worth making
+	reports  chan struct{}     // one report is worth considering
+	queues   map[string]queues // by target
+	flights  map[*Node]*flight // of the applies in flight
+	air      air               // what is in flight; it has a lock of its own
+	unfrozen atomic.Bool       // nobody has frozen anything; set with mu held
 }
 
 var _ Control = (*Reconciler)(nil)
@@ -59,9 +59,10 @@ func New(ctx context.Context, cfg Config) (*Reconciler, error) {
 	r := &Reconciler{
 		cfg: cfg, log: cfg.Log.WithField("env", cfg.Name),
 		core: core{w: NewWorld(env, cfg.Registry, loaded), store: cfg.Store},
-		wake: make(chan struct{}, 1), idle: make(chan struct{}, 1), look: make(chan struct{}, 1), reports: make(chan struct{}, 1),
-		queues: map[string]queues{}, flights: map[*Node]*flight{}, forge: map[ForgeLook]SourceStatus{},
+		wake: make(chan struct{}, 1), look: make(chan struct{}, 1), reports: make(chan struct{}, 1),
+		queues: map[string]queues{}, flights: map[*Node]*flight{}, forge: map[ForgeLook]SourceStatus{}, air: air{empty: make(chan struct{}, 1)},
 	}
+	r.unfrozen.Store(unfrozen(r.core.w.State))
 	r.besides = besides(&cfg)
 	r.status = newStatusKeeper(r)
 	for name, t := range r.core.w.Targets {
@@ -137,10 +138,7 @@ func (r *Reconciler) breathe(ctx context.Context, d time.Duration) {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	for {
-		r.mu.Lock()
-		left := r.calls
-		r.mu.Unlock()
-		if left == 0 {
+		if calls, _ := r.air.count(); calls == 0 {
 			return
 		}
 		select {
@@ -148,7 +146,7 @@ func (r *Reconciler) breathe(ctx context.Context, d time.Duration) {
 			return
 		case <-timer.C:
 			return
-		case <-r.idle:
+		case <-r.air.empty:
 		}
 	}
 }
@@ -163,8 +161,7 @@ func (r *Reconciler) turn(calls context.Context) (time.Duration, error) {
 	defer r.mu.Unlock()
 	w := r.core.w
 	w.Now = time.Now()
-	ends := r.ends
-	r.ends = nil
+	ends, _ := r.landed()
 	if err := r.core.absorb(calls, ends); err != nil {
 		return 0, r.broken(err)
 	}
@@ -193,15 +190,9 @@ func (r *Reconciler) broken(err error) error {
 // a newer commit is looked at while a long rolling update goes on.
 type queues struct{ reads, writes *queue }
 
-// flight is an apply that was begun.
-type flight struct {
-	cancel context.CancelCauseFunc
-	sent   bool // its turn in the queue has come
-}
-
 // start hands calls to their targets' queues.
 func (r *Reconciler) start(ctx context.Context, calls []call) {
-	r.calls += len(calls)
+	r.air.take(len(calls))
 	for _, cl := range calls {
 		if cl.op == Judging {
 			go func() { r.ended(r.within(ctx, &cl)) }()
@@ -212,10 +203,11 @@ func (r *Reconciler) start(ctx context.Context, calls []call) {
 			continue
 		}
 		within, cancel := context.WithCancelCause(drivers.WithProgress(ctx, r.progress(cl.nodes[0])))
-		r.flights[cl.nodes[0]] = &flight{cancel: cancel}
+		f := &flight{cancel: cancel}
+		r.flights[cl.nodes[0]] = f
 		r.queues[cl.target.Name].writes.put(func() {
 			e := end{call: cl, err: errUnstarted}
-			if r.mayStart(within, &cl) {
+			if r.mayStart(within, &cl, f) {
 				e = r.within(within, &cl)
 			}
 			if e.err != nil && context.Cause(within) == drivers.ErrSuperseded {
@@ -251,14 +243,17 @@ func (r *Reconciler) within(ctx context.Context, cl *call) end {
 
 // mayStart asks once more, when an apply's turn in the queue has come: a
 // person may have frozen it meanwhile, its window have closed, or the run be
-// over.
-func (r *Reconciler) mayStart(ctx context.Context, cl *call) bool {
+// over. Where nobody has frozen anything and every window is open it asks
+// nobody: a turn holds the lock while it writes the journal, and the engine
+// would stand still for that.
+func (r *Reconciler) mayStart(ctx context.Context, cl *call, f *flight) bool {
+	if r.unfrozen.Load() && r.cfg.Gates.Calendar.At(time.Now()) == nil {
+		return f.send(ctx)
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	t := turn{World: r.core.w}
-	f := r.flights[cl.nodes[0]]
-	f.sent = ctx.Err() == nil && !t.isPaused(cl.nodes[0]) && !t.closedFor(cl, time.Now())
-	return f.sent
+	return !t.isPaused(cl.nodes[0]) && !t.closedFor(cl, time.Now()) && f.send(ctx)
 }
 
 // timeout bounds one call: a plan or an apply may take as long as its kind may
@@ -279,25 +274,32 @@ func (cl *call) timeout() time.Duration {
 // finish: there, waiting for what was cut off takes longer.
 func (r *Reconciler) supersede() {
 	for n, f := range r.flights {
-		mayCut := !f.sent || r.core.w.Targets[n.ID.Target].Linger == 0
-		if mayCut && n.doing != nil && !sameDecl(n.doing.decl, n.Decl) {
+		if n.doing == nil || sameDecl(n.doing.decl, n.Decl) {
+			continue
+		}
+		if f.hold() || r.core.w.Targets[n.ID.Target].Linger == 0 {
 			f.cancel(drivers.ErrSuperseded)
 		}
 	}
 }
 
+// ended keeps the end of a call for the next turn. It does not wait for one
+// that goes on, so that what ended makes room for the next call at once.
 func (r *Reconciler) ended(e end) {
-	r.mu.Lock()
-	r.ends = append(r.ends, e)
-	if e.op == Applying {
-		delete(r.flights, e.nodes[0])
-	}
-	r.calls--
-	if r.calls == 0 {
-		nudge(r.idle)
-	}
-	r.mu.Unlock()
+	r.air.land(e)
 	nudge(r.wake)
+}
+
+// landed are the calls that have ended since it was asked last, and how many
+// are in flight still.
+func (r *Reconciler) landed() (ends []end, left int) {
+	ends, left = r.air.landed()
+	for i := range ends {
+		if ends[i].op == Applying {
+			delete(r.flights, ends[i].nodes[0])
+		}
+	}
+	return ends, left
 }
 
 // drainTime is how long calls in flight may take to end at the end of Run;
@@ -314,8 +316,7 @@ func (r *Reconciler) drain(cancel func()) {
 	cancelled := false
 	for {
 		r.mu.Lock()
-		ends, left := r.ends, r.calls
-		r.ends = nil
+		ends, left := r.landed()
 		r.core.w.Now = time.Now()
 		err := r.core.absorb(context.Background(), ends)
 		r.mu.Unlock()

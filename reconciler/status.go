@@ -135,7 +135,8 @@ func (k *statusKeeper) turned(d *Decision) {
 		all = all && e.State == Converged && e.Settled
 		quiet = quiet && k.atRest(n, e)
 	}
-	settled := quiet && k.r.looked && k.r.calls == 0 && len(k.r.ends) == 0
+	calls, ends := k.r.air.count()
+	settled := quiet && k.r.looked && calls == 0 && ends == 0
 	all = all && k.r.looked && k.r.refuse == nil && w.State.Suspended == nil
 	if settled && !k.settled {
 		k.rests(d)
