@@ -76,6 +76,32 @@ func openSlowHouse(t *testing.T, linger time.Duration, res ...schema.Resource) (
 	return h, s
 }
 
+// TestTurnsOfPlenty: while a target has plenty to write turns are few, since
+// each writes the journal; and its queue never runs dry for that.
+func TestTurnsOfPlenty(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		const n, each = 400, 5 * time.Millisecond
+		h, s := slowHouse(t, 0, things(n, 1)...)
+		before, began := h.Stats().Turns, time.Now()
+		go func() {
+			tick := time.NewTicker(each)
+			defer tick.Stop()
+			for range n {
+				<-tick.C
+				s.pass <- struct{}{}
+			}
+		}()
+		h.until("all are applied", func(st Status) bool { return st.Converged })
+		took, turns := time.Since(began), h.Stats().Turns-before
+		if most := uint64(n*each/deepPace) * 2; turns > most {
+			t.Errorf("%d turns, want at most %d", turns, most)
+		}
+		if most := n*each + 5*deepPace; took > most {
+			t.Errorf("it took %v, want at most %v", took, most)
+		}
+	})
+}
+
 // TestNoCallWaitsForATurn: while a turn goes on, which holds the lock and writes
 // the journal, what ends makes room, and what was begun is sent.
 func TestNoCallWaitsForATurn(t *testing.T) {

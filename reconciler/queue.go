@@ -15,9 +15,21 @@ type queue struct {
 	waiting []func()
 	running int
 	most    int
+	low     chan struct{} // told when it ceases to be deep; nil: nobody asks
 }
 
-func newQueue(most int) *queue { return &queue{most: most} }
+func newQueue(most int, low chan struct{}) *queue { return &queue{most: most, low: low} }
+
+// deepness is how many functions wait in a deep queue for each that runs: more
+// than will have run by the end of a turn that fills it again.
+const deepness = 4
+
+// deep says whether plenty waits.
+func (q *queue) deep() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return len(q.waiting) >= deepness*q.most
+}
 
 func (q *queue) put(f func()) {
 	q.mu.Lock()
@@ -40,7 +52,11 @@ func (q *queue) work() {
 		f := q.waiting[0]
 		q.waiting[0] = nil
 		q.waiting = q.waiting[1:]
+		low := len(q.waiting) == deepness*q.most-1
 		q.mu.Unlock()
+		if low {
+			nudge(q.low)
+		}
 		f()
 	}
 }

@@ -35,6 +35,7 @@ type Reconciler struct {
 	wake     chan struct{}     // one turn is worth making
 	look     chan struct{}     // one look at the source is worth making
 	reports  chan struct{}     // one report is worth considering
+	low      chan struct{}     // a queue is not deep any more
 	queues   map[string]queues // by target
 	flights  map[*Node]*flight // of the applies in flight
 	air      air               // what is in flight; it has a lock of its own
@@ -59,14 +60,14 @@ func New(ctx context.Context, cfg Config) (*Reconciler, error) {
 	r := &Reconciler{
 		cfg: cfg, log: cfg.Log.WithField("env", cfg.Name),
 		core: core{w: NewWorld(env, cfg.Registry, loaded), store: cfg.Store},
-		wake: make(chan struct{}, 1), look: make(chan struct{}, 1), reports: make(chan struct{}, 1),
+		wake: make(chan struct{}, 1), look: make(chan struct{}, 1), reports: make(chan struct{}, 1), low: make(chan struct{}, 1),
 		queues: map[string]queues{}, flights: map[*Node]*flight{}, forge: map[ForgeLook]SourceStatus{}, air: air{empty: make(chan struct{}, 1)},
 	}
 	r.unfrozen.Store(unfrozen(r.core.w.State))
 	r.besides = besides(&cfg)
 	r.status = newStatusKeeper(r)
 	for name, t := range r.core.w.Targets {
-		r.queues[name] = queues{reads: newQueue(t.Concurrency), writes: newQueue(t.Concurrency)}
+		r.queues[name] = queues{reads: newQueue(t.Concurrency, nil), writes: newQueue(t.Concurrency, r.low)}
 	}
 	return r, nil
 }
@@ -117,7 +118,7 @@ func (r *Reconciler) loop(ctx, calls context.Context) error {
 		if err != nil {
 			return err
 		}
-		r.breathe(ctx, min(max(time.Since(began), leastPace), mostPace))
+		r.breathe(ctx, time.Since(began))
 		timer.Reset(next)
 	}
 }
@@ -127,28 +128,48 @@ func (r *Reconciler) loop(ctx, calls context.Context) error {
 // deciding, and long enough for ends of calls to gather, since each turn that
 // has some writes the journal durably. What waits for a single call does not
 // wait for it: the breath ends with the last call in flight.
+//
+// deepPace is the breath while a target has so many begun applies waiting that
+// what a turn could begin there would wait behind them: it ends as soon as they
+// run low.
 const (
 	leastPace = 20 * time.Millisecond
 	mostPace  = 50 * time.Millisecond
+	deepPace  = 100 * time.Millisecond
 )
 
-// breathe waits for ends of calls to gather: until d has passed, or no call is
-// left whose end could come.
-func (r *Reconciler) breathe(ctx context.Context, d time.Duration) {
-	timer := time.NewTimer(d)
+// breathe waits for ends of calls to gather after a turn that took so long, or
+// until no call is left whose end could come.
+func (r *Reconciler) breathe(ctx context.Context, took time.Duration) {
+	timer := time.NewTimer(min(max(took, leastPace), mostPace))
 	defer timer.Stop()
-	for {
-		if calls, _ := r.air.count(); calls == 0 {
+	deep := time.NewTimer(deepPace)
+	defer deep.Stop()
+	for long := false; ; {
+		if calls, _ := r.air.count(); calls == 0 || long && !r.deep() {
 			return
 		}
 		select {
 		case <-ctx.Done():
 			return
-		case <-timer.C:
+		case <-deep.C:
 			return
+		case <-timer.C:
+			long = true
 		case <-r.air.empty:
+		case <-r.low:
 		}
 	}
+}
+
+// deep says whether some target has plenty to write.
+func (r *Reconciler) deep() bool {
+	for _, q := range r.queues {
+		if q.writes.deep() {
+			return true
+		}
+	}
+	return false
 }
 
 // idle is how long the loop sleeps where nothing is due before.
