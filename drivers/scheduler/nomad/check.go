@@ -22,7 +22,7 @@ func (d *Driver) Check(kind, name string, want drivers.Desired) error {
 	}
 	switch kind {
 	case KindJob:
-		return checkJob(p, want)
+		return d.checkJob(p, want)
 	case KindNamespace:
 		return checkNamespace(p, want)
 	default:

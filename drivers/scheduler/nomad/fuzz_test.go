@@ -1,6 +1,7 @@
 package nomad
 
 import (
+	"bytes"
 	"strings"
 	"testing"
 )
@@ -20,6 +21,24 @@ func FuzzVersion(f *testing.F) {
 		v := version{index: index, state: state, rest: rest}
 		if again := parseVersion(v.String()); again != v {
 			t.Fatalf("%+v, written %q, is read %+v", v, v.String(), again)
+		}
+	})
+}
+
+// FuzzEvents: whatever an event stream says, what is heard are addresses of
+// jobs, and it ends with the stream.
+func FuzzEvents(f *testing.F) {
+	f.Add([]byte("{}\n{\"Index\":8,\"Events\":[{\"Topic\":\"Job\",\"Payload\":{\"Job\":{\"ID\":\"web\",\"Namespace\":\"shop\"}}}]}\n"))
+	f.Add([]byte(`{"Events":[{"Topic":"Evaluation","Payload":{"Evaluation":{"ID":"x","JobID":"a/b"}}},{"Topic":"Job","Payload":null},{"Topic":"Deployment","Payload":{}}]}`))
+	f.Add([]byte(`{"Events":[{"Topic":"Allocation","Payload":{"Allocation":"x"}}]}`))
+	f.Fuzz(func(t *testing.T, stream []byte) {
+		err := readEvents(bytes.NewReader(stream), func(handle string) {
+			if p, err := placeOf(handle); err != nil || p.kind != KindJob {
+				t.Errorf("%q is no job's address: %v", handle, err)
+			}
+		})
+		if err == nil {
+			t.Error("the stream has no end")
 		}
 	})
 }

@@ -1,9 +1,12 @@
 package nomad
 
 import (
+	"encoding/json"
 	"net/http"
 	"net/http/httptest"
 	"testing"
+
+	"github.com/hashicorp/nomad/api"
 )
 
 // newServer answers on loopback until the test ends.
@@ -12,4 +15,10 @@ func newServer(t testing.TB, f http.HandlerFunc) string {
 	s := httptest.NewServer(f)
 	t.Cleanup(s.Close)
 	return s.URL
+}
+
+// decodeJob reads the API's structure.
+func decodeJob(raw json.RawMessage) (*api.Job, error) {
+	w, err := (&Driver{}).fromStructure(raw)
+	return w.job, err
 }

@@ -105,13 +105,13 @@ func (d *Driver) parse(ctx context.Context, p place, file, vars string) (json.Ra
 }
 
 // checkJob says what is wrong with a declaration of nomad.job, without I/O.
-func checkJob(p place, want drivers.Desired) error {
+func (d *Driver) checkJob(p place, want drivers.Desired) error {
 	s, err := jobSpecOf(&want, p.handle())
 	if err != nil {
 		return err
 	}
 	if s.HCL == "" {
-		return checkStructure(p, s, want)
+		return d.checkStructure(p, s, want)
 	}
 	file, ok := want.Files.Get(s.HCL)
 	if !ok {
@@ -128,22 +128,22 @@ func checkJob(p place, want drivers.Desired) error {
 }
 
 // checkStructure judges the API's structure; what holds a reference is not
-// judged.
-func checkStructure(p place, s jobSpec, want drivers.Desired) error {
-	known := want
+// judged. What it is in plain JSON is kept for planning.
+func (d *Driver) checkStructure(p place, s jobSpec, want drivers.Desired) error {
 	for at := range want.Unknown {
 		if !strings.HasPrefix(string(at), "/job/") {
 			return nil
 		}
 	}
 	var only struct{ Job json.RawMessage }
-	if err := driverkit.Decode(&known, &only); err != nil {
+	if err := driverkit.Decode(&want, &only); err != nil {
 		return driverkit.Refuse("read", p.handle(), err, "")
 	}
-	job, err := decodeJob(only.Job)
+	w, err := d.fromStructure(only.Job)
 	if err != nil {
 		return driverkit.Refuse("read", p.handle(), err, "")
 	}
+	job := w.job
 	if err := settleNames(job, p); err != nil {
 		return misnamed(p, err)
 	}

@@ -9,6 +9,7 @@ import (
 	"reflect"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/hashicorp/nomad/api"
@@ -126,16 +127,6 @@ func plainJob(raw json.RawMessage) (json.RawMessage, error) {
 	return driverkit.Text(tree)
 }
 
-// decodeJob reads the API's structure.
-func decodeJob(raw json.RawMessage) (*api.Job, error) {
-	plain, err := plainJob(raw)
-	if err != nil {
-		return nil, err
-	}
-	job := &api.Job{}
-	return job, json.Unmarshal(plain, job)
-}
-
 // plainDurations makes nanoseconds of the texts that stand where t has a
 // duration.
 func plainDurations(v any, t reflect.Type) (any, error) {
@@ -182,10 +173,27 @@ func elementOf(t reflect.Type, key string) (reflect.Type, bool) {
 	case reflect.Map:
 		return t.Elem(), true
 	case reflect.Struct:
-		f, ok := t.FieldByNameFunc(func(name string) bool { return strings.EqualFold(name, key) })
-		if ok {
-			return f.Type, true
-		}
+		below, ok := fieldsOf(t)[strings.ToLower(key)]
+		return below, ok
 	}
 	return nil, false
 }
+
+// fieldsOf are the types of a struct's fields by their names in lower case.
+func fieldsOf(t reflect.Type) map[string]reflect.Type {
+	if known, ok := fields.Load(t); ok {
+		return known.(map[string]reflect.Type)
+	}
+	all := map[string]reflect.Type{}
+	for _, f := range reflect.VisibleFields(t) {
+		if f, ok := t.FieldByNameFunc(func(name string) bool { return strings.EqualFold(name, f.Name) }); ok {
+			all[strings.ToLower(f.Name)] = f.Type
+		}
+	}
+	fields.Store(t, all)
+	return all
+}
+
+// fields are the answers of fieldsOf: finding one by its name takes longer than
+// reading the value that stands there.
+var fields sync.Map

@@ -2,7 +2,10 @@ package nomad
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
+	"io"
 	"maps"
 	"slices"
 	"sync"
@@ -111,10 +114,8 @@ func (h *hearing) tell(ctx context.Context, changed func(handles ...string)) {
 	}
 }
 
-// topics are the events that can move the state of a job.
-func topics() map[api.Topic][]string {
-	return map[api.Topic][]string{api.TopicJob: {"*"}, api.TopicDeployment: {"*"}, api.TopicAllocation: {"*"}, api.TopicEvaluation: {"*"}}
-}
+// eventsPath asks for the events that can move the state of a job.
+const eventsPath = "/v1/event/stream?index=0&topic=Job:*&topic=Deployment:*&topic=Allocation:*&topic=Evaluation:*"
 
 // hearEvents follows the event stream. What happened before it was open nobody
 // has told, so everything is looked at then.
@@ -123,41 +124,62 @@ func (d *Driver) hearEvents(ctx context.Context, h *hearing) error {
 	if err != nil {
 		return err
 	}
-	events, err := d.stream.EventStream().Stream(ctx, topics(), 0, q)
+	stream, err := d.stream.Raw().Response(eventsPath, q)
 	if err != nil {
 		return fail("follow", "events", err)
 	}
+	defer func() { _ = stream.Close() }()
 	h.note()
-	for {
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case batch, open := <-events:
-			if !open || batch.Err != nil {
-				return &drivers.Error{Op: "follow", Subject: "events", Class: drivers.ErrUnreachable, Err: errors.New("the stream has ended")}
-			}
-			for _, e := range batch.Events {
-				if handle := handleOf(e); handle != "" {
-					h.note(handle)
-				}
+	err = readEvents(stream, func(handle string) { h.note(handle) })
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return &drivers.Error{Op: "follow", Subject: "events", Class: drivers.ErrUnreachable, Err: fmt.Errorf("the stream has ended: %w", err)}
+}
+
+// event is what is read of one: whose job it is about. Most events hold a whole
+// job, which is passed over: a job that is written makes several of them.
+type event struct {
+	Topic   api.Topic
+	Payload struct{ Job, Deployment, Allocation, Evaluation *about }
+}
+
+type about struct{ ID, JobID, Namespace string }
+
+// readEvents calls heard with the address of the job of each event, until the
+// stream ends or breaks; a heartbeat has no events.
+func readEvents(stream io.Reader, heard func(handle string)) error {
+	for dec := json.NewDecoder(stream); ; {
+		var batch struct{ Events []event }
+		if err := dec.Decode(&batch); err != nil {
+			return err
+		}
+		for i := range batch.Events {
+			if handle := batch.Events[i].handle(); handle != "" {
+				heard(handle)
 			}
 		}
 	}
 }
 
-// handleOf is the address of the job that an event is about, or "".
-func handleOf(e api.Event) string {
-	thing, _ := e.Payload[string(e.Topic)].(map[string]any)
-	field := "JobID"
-	if e.Topic == api.TopicJob {
-		field = "ID"
+// handle is the address of the job that an event is about, or "".
+func (e *event) handle() string {
+	var on *about
+	id := func(a *about) string { return a.JobID }
+	switch e.Topic {
+	case api.TopicJob:
+		on, id = e.Payload.Job, func(a *about) string { return a.ID }
+	case api.TopicDeployment:
+		on = e.Payload.Deployment
+	case api.TopicAllocation:
+		on = e.Payload.Allocation
+	case api.TopicEvaluation:
+		on = e.Payload.Evaluation
 	}
-	id, _ := thing[field].(string)
-	namespace, _ := thing["Namespace"].(string)
-	if id == "" {
+	if on == nil || id(on) == "" {
 		return ""
 	}
-	return place{KindJob, orElse(namespace, api.DefaultNamespace), id}.handle()
+	return place{KindJob, orElse(on.Namespace, api.DefaultNamespace), id(on)}.handle()
 }
 
 func (d *Driver) hearNamespaces(ctx context.Context, h *hearing) error {
