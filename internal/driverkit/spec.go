@@ -98,9 +98,13 @@ func Diff(before, after json.RawMessage, unknown map[schema.Path]string) ([]driv
 		return nil, err
 	}
 	d := differ{unknown: unknown}
-	d.walk("", b, a, len(before) > 0, len(after) > 0)
-	SortDeltas(d.deltas)
-	return d.deltas, d.err
+	return d.all(b, a, len(before) > 0, len(after) > 0)
+}
+
+// DiffTrees is Diff of two specs that are read already, as Tree reads them, and
+// of which all is known.
+func DiffTrees(before, after any) ([]drivers.Delta, error) {
+	return (&differ{}).all(before, after, true, true)
 }
 
 // SortDeltas orders by path.
@@ -112,6 +116,13 @@ type differ struct {
 	unknown map[schema.Path]string
 	deltas  []drivers.Delta
 	err     error
+}
+
+// all are the deltas from the root on.
+func (d *differ) all(before, after any, hasB, hasA bool) ([]drivers.Delta, error) {
+	d.walk("", before, after, hasB, hasA)
+	SortDeltas(d.deltas)
+	return d.deltas, d.err
 }
 
 func (d *differ) walk(p schema.Path, before, after any, hasB, hasA bool) {

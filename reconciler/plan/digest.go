@@ -97,6 +97,9 @@ func Canonical(raw json.RawMessage) json.RawMessage {
 	if len(raw) == 0 {
 		return nil
 	}
+	if plain(raw) {
+		return raw
+	}
 	var v any = strings.ToValidUTF8(string(raw), "\uFFFD")
 	if json.Valid(raw) {
 		var err error
@@ -109,6 +112,26 @@ func Canonical(raw json.RawMessage) json.RawMessage {
 		return nil
 	}
 	return out
+}
+
+// plain says that raw is a word, a number or a string that is written in one
+// way only, as most values of fields are: it is canonical as it stands.
+func plain(raw json.RawMessage) bool {
+	first, last := raw[0], raw[len(raw)-1]
+	switch {
+	case first == '{', first == '[', first <= ' ', last <= ' ':
+		return false
+	case first != '"':
+		return json.Valid(raw)
+	case len(raw) == 1 || last != '"':
+		return false
+	}
+	for _, c := range raw[1 : len(raw)-1] {
+		if c < ' ' || c > '~' || c == '"' || c == '\\' {
+			return false
+		}
+	}
+	return true
 }
 
 func decode(raw json.RawMessage) (any, error) {

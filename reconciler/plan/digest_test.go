@@ -148,7 +148,7 @@ func TestCanonical(t *testing.T) {
 // FuzzCanonical: whatever comes in, JSON comes out, always the same, and what
 // was JSON means the same.
 func FuzzCanonical(f *testing.F) {
-	for _, s := range []string{``, `{`, `{"b":1,"a":[true,null,"x"]}`, `1e999`, `"\ud800"`, "\xff", `{"a":1,"a":2}`, "\"\u2028<&>\"", `1 2`, `-0`, `[[[[]]]]`} {
+	for _, s := range []string{``, `{`, `{"b":1,"a":[true,null,"x"]}`, `1e999`, `"\ud800"`, `"a"`, `"~\/"`, ` "a" `, `"`, "\xff", `{"a":1,"a":2}`, "\"\u2028<&>\"", `1 2`, `-0`, `[[[[]]]]`} {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, in []byte) {
@@ -165,6 +165,10 @@ func FuzzCanonical(f *testing.F) {
 			a, b := value(t, in), value(t, out)
 			if a != b {
 				t.Fatalf("%q means %s, and %q means %s", in, a, out, b)
+			}
+			within := plan.Canonical(slices.Concat([]byte("["), in, []byte("]")))
+			if want := slices.Concat([]byte("["), out, []byte("]")); !bytes.Equal(within, want) {
+				t.Fatalf("%q becomes %q by itself, and %q within a list", in, out, within)
 			}
 		}
 	})

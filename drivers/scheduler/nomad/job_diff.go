@@ -206,15 +206,7 @@ func createDiff(w desiredJob) ([]drivers.Delta, error) {
 	if groups, ok := tree["TaskGroups"].([]any); ok {
 		tree["TaskGroups"] = byName(groups, "Tasks")
 	}
-	spec, err := driverkit.Text(map[string]any{"job": tree})
-	if err != nil {
-		return nil, err
-	}
-	before, err := driverkit.Text(map[string]any{"job": skeleton(tree)})
-	if err != nil {
-		return nil, err
-	}
-	return driverkit.Diff(before, spec, nil)
+	return driverkit.DiffTrees(map[string]any{"job": skeleton(tree)}, map[string]any{"job": tree})
 }
 
 // byName makes a map of a list of things with names, and of the lists below.
