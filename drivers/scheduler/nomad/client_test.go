@@ -137,3 +137,31 @@ func TestWatchWithoutVariables(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+// TestOwnRegistrationIsNoNews: a registration that was read back already, and an
+// evaluation that is about to begin, are not worth a look; all else is.
+func TestOwnRegistrationIsNoNews(t *testing.T) {
+	d := &Driver{Env: env}
+	d.jobs.put("job/default/own", &facts{index: 7})
+	for _, c := range []struct {
+		event string
+		want  string
+	}{
+		{`{"Topic":"Job","Type":"JobRegistered","Payload":{"Job":{"ID":"own","JobModifyIndex":7}}}`, ""},
+		{`{"Topic":"Job","Type":"JobRegistered","Payload":{"Job":{"ID":"own","JobModifyIndex":6}}}`, ""},
+		{`{"Topic":"Job","Type":"JobRegistered","Payload":{"Job":{"ID":"own","JobModifyIndex":8}}}`, "job/default/own"},
+		{`{"Topic":"Job","Type":"JobRegistered","Payload":{"Job":{"ID":"other","JobModifyIndex":7}}}`, "job/default/other"},
+		{`{"Topic":"Job","Type":"JobDeregistered","Payload":{"Job":{"ID":"own","JobModifyIndex":7}}}`, "job/default/own"},
+		{`{"Topic":"Job","Type":"JobRegistered","Payload":{"Job":{"ID":"own","JobModifyIndex":7}}},{"Topic":"Allocation","Payload":{"Allocation":{"JobID":"own"}}}`, "job/default/own"},
+		{`{"Topic":"Evaluation","Payload":{"Evaluation":{"JobID":"own","Status":"pending"}}}`, ""},
+		{`{"Topic":"Evaluation","Payload":{"Evaluation":{"JobID":"own","Status":"complete"}}}`, "job/default/own"},
+	} {
+		h := &hearing{heard: map[string]uint64{}, known: d.jobs.has, wake: make(chan struct{}, 1)}
+		if err := readEvents(strings.NewReader(`{"Events":[`+c.event+`]}`), h.event); !errors.Is(err, io.EOF) {
+			t.Errorf("%s: %v", c.event, err)
+		}
+		if handles, all := h.take(); all || strings.Join(handles, " ") != c.want {
+			t.Errorf("of %s it tells %q, want %q", c.event, handles, c.want)
+		}
+	}
+}

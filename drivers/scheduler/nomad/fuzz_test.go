@@ -32,13 +32,14 @@ func FuzzEvents(f *testing.F) {
 	f.Add([]byte(`{"Events":[{"Topic":"Evaluation","Payload":{"Evaluation":{"ID":"x","JobID":"a/b"}}},{"Topic":"Job","Payload":null},{"Topic":"Deployment","Payload":{}}]}`))
 	f.Add([]byte(`{"Events":[{"Topic":"Allocation","Payload":{"Allocation":"x"}}]}`))
 	f.Fuzz(func(t *testing.T, stream []byte) {
-		err := readEvents(bytes.NewReader(stream), func(handle string) {
+		h := &hearing{heard: map[string]uint64{}, wake: make(chan struct{}, 1)}
+		if err := readEvents(bytes.NewReader(stream), h.event); err == nil {
+			t.Error("the stream has no end")
+		}
+		for handle := range h.heard {
 			if p, err := placeOf(handle); err != nil || p.kind != KindJob {
 				t.Errorf("%q is no job's address: %v", handle, err)
 			}
-		})
-		if err == nil {
-			t.Error("the stream has no end")
 		}
 	})
 }

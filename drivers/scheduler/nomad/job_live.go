@@ -159,6 +159,14 @@ func (c *jobCache) get(handle string, index uint64) *facts {
 	return nil
 }
 
+// has says whether a job was read as it was registered at an index, or later.
+func (c *jobCache) has(handle string, index uint64) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	f := c.known[handle]
+	return f != nil && f.index >= index
+}
+
 func (c *jobCache) put(handle string, f *facts) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"math"
 	"slices"
 	"sync"
 	"time"
@@ -26,7 +27,7 @@ const (
 func (d *Driver) Watch(ctx context.Context, changed func(handles ...string)) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	h := &hearing{heard: map[string]bool{}, wake: make(chan struct{}, 1)}
+	h := &hearing{heard: map[string]uint64{}, known: d.jobs.has, wake: make(chan struct{}, 1)}
 	errs := make(chan error, 3)
 	var wg sync.WaitGroup
 	for _, listen := range []func(context.Context, *hearing) error{d.hearEvents, d.hearNamespaces, d.hearVariables} {
@@ -67,23 +68,59 @@ func (d *Driver) deaf(ctx context.Context, err error) {
 
 // hearing gathers what was heard.
 type hearing struct {
+	known func(handle string, index uint64) bool // a job has been read as it was registered at an index
+
 	mu    sync.Mutex
-	all   bool // everything is worth a look
-	heard map[string]bool
+	all   bool              // everything is worth a look
+	heard map[string]uint64 // since which index, where nothing but a registration was heard; else anyway
 	wake  chan struct{}
 }
+
+// anyway is worth a look whatever is known.
+const anyway = math.MaxUint64
 
 func (h *hearing) note(handles ...string) {
 	h.mu.Lock()
 	h.all = h.all || len(handles) == 0
 	for _, handle := range handles {
-		h.heard[handle] = true
+		h.heard[handle] = anyway
 	}
 	h.mu.Unlock()
+	h.rouse()
+}
+
+// registered notes that a job was registered, which most often this driver did.
+func (h *hearing) registered(handle string, index uint64) {
+	h.mu.Lock()
+	h.heard[handle] = max(h.heard[handle], index)
+	h.mu.Unlock()
+	h.rouse()
+}
+
+func (h *hearing) rouse() {
 	select {
 	case h.wake <- struct{}{}:
 	default:
 	}
+}
+
+// take hands over what was heard. What was read meanwhile as it was registered
+// is no news: a job that was just written would be looked at once more before
+// its plan is made.
+func (h *hearing) take() (handles []string, all bool) {
+	h.mu.Lock()
+	heard := h.heard
+	all, h.all, h.heard = h.all, false, map[string]uint64{}
+	h.mu.Unlock()
+	if all {
+		return nil, true
+	}
+	for _, handle := range slices.Sorted(maps.Keys(heard)) {
+		if index := heard[handle]; index == anyway || !h.known(handle, index) {
+			handles = append(handles, handle)
+		}
+	}
+	return handles, false
 }
 
 // tell calls changed with what was heard, until ctx ends.
@@ -101,14 +138,7 @@ func (h *hearing) tell(ctx context.Context, changed func(handles ...string)) {
 			return
 		case <-pause.C:
 		}
-		h.mu.Lock()
-		all, handles := h.all, slices.Sorted(maps.Keys(h.heard))
-		h.all, h.heard = false, map[string]bool{}
-		h.mu.Unlock()
-		if all {
-			handles = nil
-		}
-		if all || len(handles) > 0 {
+		if handles, all := h.take(); all || len(handles) > 0 {
 			changed(handles...)
 		}
 	}
@@ -130,7 +160,7 @@ func (d *Driver) hearEvents(ctx context.Context, h *hearing) error {
 	}
 	defer func() { _ = stream.Close() }()
 	h.note()
-	err = readEvents(stream, func(handle string) { h.note(handle) })
+	err = readEvents(stream, h.event)
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
@@ -141,23 +171,38 @@ func (d *Driver) hearEvents(ctx context.Context, h *hearing) error {
 // job, which is passed over: a job that is written makes several of them.
 type event struct {
 	Topic   api.Topic
+	Type    string
 	Payload struct{ Job, Deployment, Allocation, Evaluation *about }
 }
 
-type about struct{ ID, JobID, Namespace string }
+type about struct {
+	ID, JobID, Namespace string
+	Status               string
+	JobModifyIndex       uint64
+}
 
-// readEvents calls heard with the address of the job of each event, until the
-// stream ends or breaks; a heartbeat has no events.
-func readEvents(stream io.Reader, heard func(handle string)) error {
+// event notes what an event says. That an evaluation is about to begin says
+// nothing: its end will be told.
+func (h *hearing) event(e *event) {
+	switch handle := e.handle(); {
+	case handle == "", e.Topic == api.TopicEvaluation && e.Payload.Evaluation.Status == api.EvalStatusPending:
+	case e.Topic == api.TopicJob && e.Type == "JobRegistered":
+		h.registered(handle, e.Payload.Job.JobModifyIndex)
+	default:
+		h.note(handle)
+	}
+}
+
+// readEvents calls heard with each event, until the stream ends or breaks; a
+// heartbeat has none.
+func readEvents(stream io.Reader, heard func(*event)) error {
 	for dec := json.NewDecoder(stream); ; {
 		var batch struct{ Events []event }
 		if err := dec.Decode(&batch); err != nil {
 			return err
 		}
 		for i := range batch.Events {
-			if handle := batch.Events[i].handle(); handle != "" {
-				heard(handle)
-			}
+			heard(&batch.Events[i])
 		}
 	}
 }
