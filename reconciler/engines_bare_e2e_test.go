@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	consulapi "github.com/hashicorp/consul/api"
 	nomadapi "github.com/hashicorp/nomad/api"
@@ -21,7 +22,9 @@ import (
 type bare struct {
 	look   func() (map[string]uint64, error)            // in bulk: what is there, and its index where writes compare one
 	write  func(i int, word string, index uint64) error // one thing, read back and verified
+	well   func() error                                 // waits until what was written is healthy; nil: the engine knows no health of it
 	remove func(i int) error
+	rest   func() error // waits until the engine is done with what was removed; nil: it is at once
 }
 
 func nameOf(i int) string { return fmt.Sprintf("bench-%d", i) }
@@ -122,6 +125,27 @@ func bareNomad(b testing.TB, address string) bare {
 			}
 			return err
 		},
+		well:   func() error { return evaluated(c) },
 		remove: func(i int) error { _, _, err := c.Jobs().Deregister(nameOf(i), true, nil); return err },
+		rest: func() error {
+			if err := evaluated(c); err != nil {
+				return err
+			}
+			return c.System().GarbageCollect() // of evaluations, which each side would find more of than the one before
+		},
+	}
+}
+
+// evaluated waits until Nomad has evaluated all that was registered: only then
+// is known whether a job is healthy. Nomad may call a job pending for longer
+// than that (its evaluations are taken by the prefix of its name), so that the
+// evaluations are asked, all at once.
+func evaluated(c *nomadapi.Client) error {
+	for index := uint64(0); ; {
+		open, meta, err := c.Evaluations().List(&nomadapi.QueryOptions{Filter: `Status == "pending"`, WaitIndex: index, WaitTime: time.Second})
+		if err != nil || len(open) == 0 {
+			return err
+		}
+		index = meta.LastIndex
 	}
 }
