@@ -294,13 +294,17 @@ func (cl *call) timeout() time.Duration {
 // rolling update. An engine in which a write may outlive its call is left to
 // finish: there, waiting for what was cut off takes longer.
 func (r *Reconciler) supersede() {
+	var cut []*flight
 	for n, f := range r.flights {
 		if n.doing == nil || sameDecl(n.doing.decl, n.Decl) {
 			continue
 		}
 		if f.hold() || r.core.w.Targets[n.ID.Target].Linger == 0 {
-			f.cancel(drivers.ErrSuperseded)
+			cut = append(cut, f)
 		}
+	}
+	for _, f := range cut { // once all are held: each that ends makes room for the next
+		f.cancel(drivers.ErrSuperseded)
 	}
 }
 
