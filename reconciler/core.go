@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/aplomb-dev/aplomb/drivers"
@@ -150,12 +151,25 @@ func (c *core) book(ctx context.Context, d *Decision) error {
 	}
 	if len(d.Forget) > 0 {
 		c.w.rearrange()
-		again := Turn(c.w) // the nodes are others now, and with them the indices
+	}
+	if len(d.Forget) > 0 || c.w.movedBy(d.Record) {
+		again := Turn(c.w) // the nodes may be others now, and with them the indices
 		again.Record, again.Forget = nil, nil
 		c.giveBack(d.Apply)
 		*d = *again
 	}
 	return nil
+}
+
+// movedBy says whether more is to be done now that these are written down: to plan
+// anew, or to delete what was needed before. No call may end that would make the
+// turn for it.
+func (w *World) movedBy(recorded []*Node) bool {
+	if len(recorded) == 0 {
+		return false
+	}
+	goes := w.Nodes[len(w.Nodes)-1].Decl == nil
+	return goes || slices.ContainsFunc(recorded, func(n *Node) bool { return n.Plan.owned != n.Owned })
 }
 
 func (c *core) giveBack(nodes []Doing) {
@@ -177,7 +191,7 @@ func (c *core) begin(ctx context.Context, frontier []Doing) ([]call, error) {
 	}
 	if err := c.store.Begin(ctx, intents, drop); err != nil {
 		for _, n := range frontier {
-			c.w.Unstarted(n.Node, err)
+			c.w.Unstarted(n.Node, n.Planned, err)
 		}
 		return nil, err
 	}
@@ -208,7 +222,7 @@ func (c *core) reads(d *Decision) []call {
 	for _, p := range d.Plan {
 		p.Node.Op = Planning
 		calls = append(calls, call{op: Planning, kind: p.Node.ID.Kind, target: c.w.Targets[p.Node.ID.Target], nodes: []*Node{p.Node},
-			items: []drivers.Item{p.Node.item(p.Want)}, states: []drivers.State{p.Node.Live.State}, plan: p})
+			items: []drivers.Item{p.item()}, states: []drivers.State{p.Node.Live.State}, plan: p})
 	}
 	if len(d.Judging) > 0 || d.JudgeWhole && !c.w.judgesWhole {
 		calls = append(calls, c.judgingCall(d))

@@ -83,6 +83,9 @@ func (w *World) layOut() {
 		n := w.node(k.of(g), g.ID)
 		n.ID, n.Decl, n.Layer = g.ID, g, g.Layer
 		w.byGraph[g.Index] = n
+		if n.Plan != nil && sameDecl(n.Plan.decl, g) { // or it would keep the whole of an older graph
+			n.Plan.decl = g
+		}
 		declared = append(declared, n)
 	}
 	w.arrange(declared)

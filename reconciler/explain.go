@@ -68,6 +68,10 @@ func explainPlan(n *Node, e *Eval) (reason, hint string) {
 		if e.Text != "" {
 			reason += "; " + e.Text
 		}
+		if e.Text == backFailing {
+			why, _ := failText(n, &Eval{Why: failed})
+			reason += ": " + why
+		}
 		return reason, approveHint(n, e)
 	case drifts:
 		return driftText(n), "aplomb approve " + clipDigest(n.Plan.Digest)
@@ -183,10 +187,14 @@ func driftText(n *Node) string {
 	if n.Plan == nil {
 		return "changed behind aplomb's back"
 	}
-	if n.Plan.Change.Why != "" {
-		return n.Plan.Change.Why
+	return movedText(&n.Plan.Change)
+}
+
+func movedText(c *drivers.Change) string {
+	if c.Why != "" {
+		return c.Why
 	}
-	return "changed behind aplomb's back: " + fieldsText(n.Plan.Change.Diff)
+	return "changed behind aplomb's back: " + fieldsText(c.Diff)
 }
 
 func fieldsText(diff []drivers.Delta) string {

@@ -95,7 +95,7 @@ func (t *turn) judged(n *Node, p *Planned, e *Eval) ([]schema.Violation, bool) {
 
 // ask notes that a change is to be judged.
 func (t *turn) ask(n *Node, p *Planned, e *Eval, facts schema.ChangeFacts) {
-	if t.backingOff(n, e, Judging) {
+	if t.backingOff(n, e, Judging, p.back) {
 		return
 	}
 	e.State, e.Why = Waiting, unjudged
@@ -151,7 +151,7 @@ func (t *turn) wholePlan() *wholePlan {
 		if n.Op == Observing || n.Op == Planning || unseen && n.Fail == nil || n.said != nil && n.said.Why == unplanned {
 			w.done = false
 		}
-		if n.Plan == nil || n.Plan.Err != nil || n.Plan.Change.Action == schema.None || n.Op == Applying {
+		if n.Plan == nil || n.Plan.Err != nil || n.Plan.Change.Action == schema.None || n.Op == Applying && !n.puttingBack() {
 			continue
 		}
 		w.facts.Changes++
@@ -184,7 +184,7 @@ func (t *turn) factsOf(n *Node, p *Planned, e *Eval) schema.ChangeFacts {
 	c := &p.Change
 	in := t.judgement(n, p, e.Drift)
 	f := schema.ChangeFacts{
-		ID: n.ID, Kind: n.ID.Kind, Name: n.ID.Name, Target: n.ID.Target, Layer: n.Layer, Handle: c.Handle, Action: c.Action,
+		ID: c.ID, Kind: c.ID.Kind, Name: c.ID.Name, Target: c.ID.Target, Layer: n.Layer, Handle: c.Handle, Action: c.Action,
 		Data: in.Data, Drift: e.Drift, Held: heldAnyway(in), Before: p.Masked.Before, Why: schema.Mask(c.Why),
 	}
 	for _, d := range p.Masked.Diff {
@@ -266,12 +266,10 @@ func (w *World) heard(e *end) {
 			continue
 		}
 		if e.err != nil {
-			n.failed(w.Now, Judging, fmt.Errorf("the policies cannot judge: %w", e.err))
+			n.failed(w.Now, Judging, p.back, fmt.Errorf("the policies cannot judge: %w", e.err))
 			continue
 		}
-		if n.Fail != nil && n.Fail.Op == Judging {
-			n.Fail = nil
-		}
+		n.succeeded(Judging, p.back)
 		p.verdict = &verdict{judge: j.judge, said: j.said[i]}
 	}
 	if !j.whole {

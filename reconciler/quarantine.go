@@ -86,6 +86,9 @@ func (r *Reconciler) onTrial() bool {
 		if t := w.Targets[n.ID.Target]; t != nil && t.Down != nil {
 			return false
 		}
+		if n.puttingBack() { // it waits for a person meanwhile
+			return false
+		}
 		if n.said != nil && (n.said.State == Held || n.said.State == Suspended || n.said.State == Drifted) && r.newlyDeclared(n) {
 			return false
 		}

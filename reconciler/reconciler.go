@@ -296,7 +296,7 @@ func (cl *call) timeout() time.Duration {
 func (r *Reconciler) supersede() {
 	var cut []*flight
 	for n, f := range r.flights {
-		if n.doing == nil || sameDecl(n.doing.decl, n.Decl) {
+		if n.doing == nil || sameDecl(n.doingFor(), n.Decl) {
 			continue
 		}
 		if f.hold() || r.core.w.Targets[n.ID.Target].Linger == 0 {

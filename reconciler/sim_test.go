@@ -321,6 +321,10 @@ func (s *sim) step() error {
 	}
 	s.pending = append(s.pending, calls...)
 	if len(s.pending) == 0 {
+		again := Turn(w)
+		if s.core.giveBack(again.Apply); told(again) != "" {
+			return fmt.Errorf("nothing is under way, and nobody makes the turn that would %s", told(again))
+		}
 		if err := s.burn("idle"); err != nil {
 			return err
 		}

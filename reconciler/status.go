@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/sirupsen/logrus"
@@ -201,6 +202,7 @@ func (k *statusKeeper) atRest(n *Node, e *Eval) bool {
 // tell emits what is new about n.
 func (k *statusKeeper) tell(n *Node, e *Eval) bool {
 	s := &n.shown
+	k.tellBack(n, e)
 	if s.state == e.State && s.why == e.Why && s.need == e.Need && s.text == e.Text {
 		return false
 	}
@@ -217,8 +219,12 @@ func (k *statusKeeper) tell(n *Node, e *Eval) bool {
 	if e.State == Waiting || e.State == s.told && !reworded || e.State == Converged && s.told == Converged {
 		return true
 	}
+	held := e.heldAs(n)
+	if e.State == Held && s.told == Held && s.heldAs == held {
+		return true // it was planned anew, since what lives moved and was put back
+	}
 	untold := s.told == ""
-	s.told = e.State
+	s.told, s.heldAs = e.State, held
 	if untold && e.State == Converged && n.Owned != nil && n.Owned.AppliedAt.Before(k.r.core.w.Env.Started) {
 		return true // as it was before this process: no news
 	}
@@ -231,6 +237,33 @@ func (k *statusKeeper) tell(n *Node, e *Eval) bool {
 	reason, _ := explain(n, e)
 	k.emit(Event{Type: "state", ID: n.ID, Layer: n.Layer, State: e.State, Action: pendingAction(n, e), Message: reason})
 	return true
+}
+
+// tellBack tells of drift that is put back although something newer is held, as
+// of any other.
+func (k *statusKeeper) tellBack(n *Node, e *Eval) {
+	ev := Event{ID: n.ID, Layer: n.Layer, State: or(n.shown.told, e.State)}
+	switch {
+	case n.puttingBack() && n.drifted.IsZero():
+		n.drifted = k.r.core.w.Now
+		ev.Type, ev.Message = "drift", movedText(&n.doing.Change)
+	case e.Stands && !n.drifted.IsZero():
+		ev.Type, ev.Seconds = "repaired", k.r.core.w.Now.Sub(n.drifted).Seconds()
+		n.drifted = time.Time{}
+	default:
+		return
+	}
+	k.say()
+	k.emit(ev)
+}
+
+// heldAs is what makes a held change another one for people: what is declared,
+// and what it waits for. How what lives differs from it is not in it.
+func (e *Eval) heldAs(n *Node) string {
+	if e.State != Held || n.Plan == nil {
+		return ""
+	}
+	return n.Plan.WantSum + "\n" + strings.Join(append(slices.Clone(e.Held), e.Text), "\n")
 }
 
 func pendingAction(n *Node, e *Eval) schema.Action {

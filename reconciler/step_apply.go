@@ -31,7 +31,7 @@ func (t *turn) apply(n *Node, p *Planned, e *Eval) {
 		t.wake(n.quiet)
 		return
 	}
-	if t.backingOff(n, e, Applying) || t.backingOff(n, e, Planning) {
+	if t.backingOff(n, e, Applying, p.back) || t.backingOff(n, e, Planning, p.back) {
 		return
 	}
 	if !t.settles(n, p, e) {
@@ -126,12 +126,12 @@ func (w *World) Applied(n *Node, s drivers.State, err error, r *store.Result) {
 	did := n.doing
 	n.Op, n.doing, n.progress = Idle, nil, ""
 	if err != nil {
-		w.applyFailed(n, err, r)
+		w.applyFailed(n, did, err, r)
 		return
 	}
 	if deleted := did.Change.Action == schema.Delete; deleted == s.Exists { // accepted; it goes, or comes, in its own time
 		w.Seen(n, s)
-		n.failed(w.Now, Applying, errComing)
+		n.failed(w.Now, Applying, did.back, errComing)
 		n.recheckAt = n.Fail.Next
 		return
 	}
@@ -149,10 +149,10 @@ func (w *World) Applied(n *Node, s drivers.State, err error, r *store.Result) {
 	w.rekey(n, s.Handle)
 	owned := n.Intent.Owned
 	owned.Handle, owned.Version, owned.AppliedAt = n.Key.Handle, s.Version, w.Now
+	n.Owned, n.Intent, n.Back = &owned, nil, nil
 	if !did.back {
-		n.kept = did.kept()
+		n.kept, n.Plan = did.kept(), nil
 	}
-	n.Owned, n.Intent, n.Plan, n.Back = &owned, nil, nil, nil
 	done(r, n)
 	w.seq++ // what was applied is planned anew, whatever its version
 	n.Live = nil
@@ -162,9 +162,9 @@ func (w *World) Applied(n *Node, s drivers.State, err error, r *store.Result) {
 var errComing = fmt.Errorf("the engine has accepted it, and is at it: %w", drivers.ErrWaiting)
 
 // Unstarted takes back an apply whose intent could not be made durable.
-func (w *World) Unstarted(n *Node, err error) {
+func (w *World) Unstarted(n *Node, p *Planned, err error) {
 	w.Targets[n.ID.Target].flight--
-	n.failed(w.Now, Applying, err)
+	n.failed(w.Now, Applying, p.back, err)
 }
 
 func done(r *store.Result, n *Node) {
@@ -192,14 +192,14 @@ func (e unsentError) Unwrap() error { return e.error }
 
 // applyFailed keeps the intent: the call may have landed, or may yet. Only a
 // first attempt that is known to have written nothing leaves none behind.
-func (w *World) applyFailed(n *Node, err error, r *store.Result) {
+func (w *World) applyFailed(n *Node, did *Planned, err error, r *store.Result) {
 	in := n.Intent
 	unstarted, class := errors.Is(err, errUnstarted), drivers.Class(err)
 	var unsent unsentError
 	certain := unstarted || class == drivers.ErrStale || errors.As(err, &unsent)
-	first := n.Fail == nil || n.Fail.Op != Applying || drivers.Class(n.Fail.Err) != class
+	first := n.Fail == nil || n.Fail.Op != Applying || n.Fail.back != did.back || drivers.Class(n.Fail.Err) != class
 	if !unstarted {
-		n.failed(w.Now, Applying, err)
+		n.failed(w.Now, Applying, did.back, err)
 		n.Dirty = true
 	}
 	if certain && in.Attempts == 1 {
@@ -210,7 +210,9 @@ func (w *World) applyFailed(n *Node, err error, r *store.Result) {
 	}
 	if class == drivers.ErrStale {
 		n.keep()
-		n.Plan, n.Back = nil, nil
+		if n.Back = nil; !did.back {
+			n.Plan = nil
+		}
 	}
 	if class != drivers.ErrStale && !unstarted && first && class != drivers.ErrWaiting {
 		r.History = append(r.History, w.record(in, "failed", schema.Mask(err.Error())))

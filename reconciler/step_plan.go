@@ -40,7 +40,7 @@ func (t *turn) plan(n *Node, e *Eval) bool {
 		return t.planned(n, e)
 	}
 	e.State, e.Why = Waiting, unplanned
-	if t.backingOff(n, e, Planning) {
+	if t.backingOff(n, e, Planning, false) {
 		return false
 	}
 	t.Plan = append(t.Plan, PlanCall{Node: n, Want: want, Sum: sum, Inputs: inputs, Seq: n.Live.Seq, decl: n.Decl, owned: n.Owned})
@@ -48,9 +48,10 @@ func (t *turn) plan(n *Node, e *Eval) bool {
 }
 
 // backingOff says whether a failed call is not to be made again yet. What only
-// asks for patience is waiting, not degraded.
-func (t *turn) backingOff(n *Node, e *Eval, op Op) bool {
-	if n.Fail == nil || n.Fail.Op != op || !t.Now.Before(n.Fail.Next) {
+// asks for patience is waiting, not degraded. Failing to put back what was
+// applied last does not keep what is declared waiting, nor the other way round.
+func (t *turn) backingOff(n *Node, e *Eval, op Op, back bool) bool {
+	if n.Fail == nil || n.Fail.Op != op || n.Fail.back != back || !t.Now.Before(n.Fail.Next) {
 		return false
 	}
 	e.State, e.Why, e.Until = Degraded, failed, n.Fail.Next
@@ -159,14 +160,12 @@ func (w *World) PlanMade(p PlanCall, c drivers.Change, err error) {
 		err = sound(c)
 	}
 	if err != nil {
-		n.failed(w.Now, Planning, err)
+		n.failed(w.Now, Planning, p.back, err)
 		n.Dirty = n.Dirty || drivers.Class(err) == drivers.ErrStale
 		return
 	}
-	if n.Fail != nil && n.Fail.Op == Planning {
-		n.Fail = nil
-	}
-	c.ID = n.ID
+	n.succeeded(Planning, p.back)
+	c.ID = p.item().ID
 	if p.back {
 		w.backMade(p, c)
 		return
@@ -211,13 +210,20 @@ const (
 )
 
 // failed notes a failure and when to try again.
-func (n *Node) failed(now time.Time, op Op, err error) {
-	f := &Failure{Op: op, Err: err, Tries: 1, At: now}
-	if n.Fail != nil && n.Fail.Op == op {
+func (n *Node) failed(now time.Time, op Op, back bool, err error) {
+	f := &Failure{Op: op, Err: err, Tries: 1, At: now, back: back}
+	if n.Fail != nil && n.Fail.Op == op && n.Fail.back == back {
 		f.Tries = n.Fail.Tries + 1
 	}
 	f.Next = now.Add(backoff(f.Tries, err))
 	n.Fail = f
+}
+
+// succeeded forgets that a call failed before.
+func (n *Node) succeeded(op Op, back bool) {
+	if n.Fail != nil && n.Fail.Op == op && n.Fail.back == back {
+		n.Fail = nil
+	}
 }
 
 func backoff(tries int, err error) time.Duration {

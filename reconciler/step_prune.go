@@ -201,7 +201,7 @@ func (t *turn) planGone(n *Node, e *Eval) bool {
 	if !t.free(n, e) {
 		return false
 	}
-	if t.backingOff(n, e, Planning) {
+	if t.backingOff(n, e, Planning, false) {
 		return false
 	}
 	t.Plan = append(t.Plan, PlanCall{Node: n, Seq: n.Live.Seq, decl: n.Decl, owned: n.Owned})

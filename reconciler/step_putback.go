@@ -14,7 +14,7 @@ import (
 // kept is what was applied last, as it was declared, for as long as what is
 // declared since waits for people: drift from it is put back meanwhile.
 type kept struct {
-	decl   *graph.Node // of the revision that it came with; nil: rebuilt from the inventory
+	decl   *graph.Node // of the revision that it came with, without its graph; nil: rebuilt from the inventory
 	want   *drivers.Desired
 	sum    string
 	inputs plan.Inputs
@@ -31,7 +31,7 @@ func (p *Planned) kept() *kept {
 	if p.Want == nil {
 		return nil
 	}
-	return &kept{p.decl, p.Want, p.WantSum, p.Inputs}
+	return &kept{p.decl.Alone(), p.Want, p.WantSum, p.Inputs}
 }
 
 // lastWant is what was applied last, or nil where that is not known whole: a
@@ -58,6 +58,27 @@ func (n *Node) declared(p *Planned) *graph.Node {
 
 // mends says whether a plan of n only repairs drift.
 func (n *Node) mends(p *Planned) bool { return p.back || n.drift() }
+
+// puttingBack says that the apply in flight leaves what is declared still to come.
+func (n *Node) puttingBack() bool { return n.doing != nil && n.doing.back }
+
+// doingFor is the declaration because of which n is being applied.
+func (n *Node) doingFor() *graph.Node {
+	if n.puttingBack() && n.Plan != nil {
+		return n.Plan.decl
+	}
+	return n.doing.decl
+}
+
+// item is what a driver is asked to plan. What was applied last is planned under
+// the name that it was applied under: a name may be part of what is written.
+func (p *PlanCall) item() drivers.Item {
+	it := p.Node.item(p.Want)
+	if p.back {
+		it.ID = p.owned.ID
+	}
+	return it
+}
 
 // asked is the node of a need, be it of a graph that is no longer in force; nil
 // where it is not declared any more.
@@ -100,7 +121,7 @@ func (t *turn) putBack(n *Node, e *Eval) {
 		return
 	}
 	e.Stands = live.Exists && live.Health.Status == drivers.Healthy
-	if live.Exists && t.free(n, e) && (n.Intent != nil || o.Settled != asApplied) {
+	if live.Exists && t.free(n, e) && (n.Intent != nil || o.Settled.Want != o.Want || o.Settled.Driver != made) { // a version that moves by itself is not written down each time
 		t.Record = append(t.Record, n)
 	}
 }
@@ -132,7 +153,8 @@ func (t *turn) backPlanned(n *Node, e *Eval, k *kept) bool {
 		return true
 	}
 	b := Eval{looking: e.looking}
-	if t.free(n, &b) && !t.backingOff(n, &b, Planning) {
+	n.backFails(e)
+	if t.free(n, &b) && !t.backingOff(n, &b, Planning, true) {
 		t.Plan = append(t.Plan, PlanCall{Node: n, Want: k.want, Sum: k.sum, Inputs: k.inputs, Seq: n.Live.Seq, decl: n.Decl, owned: n.Owned, back: true})
 	}
 	return false
@@ -148,6 +170,9 @@ func (w *World) backMade(p PlanCall, c drivers.Change) {
 	n.Back = &Planned{Change: c, Want: p.Want, WantSum: p.Sum, Inputs: p.Inputs, decl: k.decl, seq: p.Seq, owned: p.owned, back: true}
 	if c.Action == schema.None {
 		n.flaps, n.applied = 0, ""
+		if n.Fail != nil && n.Fail.back {
+			n.Fail = nil
+		}
 		return
 	}
 	n.Back.Masked = plan.Mask(w.Env.ID, w.Targets[n.ID.Target].Identity, c)
@@ -172,9 +197,20 @@ func (t *turn) back(n *Node, e *Eval) {
 		e.Text = "it is not as it was applied last, either"
 		return
 	}
-	if t.apply(n, p, &b); b.State == Degraded {
-		reason, _ := explain(n, &b)
-		e.Text = "putting back what was applied last: " + reason
+	n.backFails(e)
+	if t.apply(n, p, &b); b.Why == flapping {
+		e.Text = "putting back what was applied last does not settle: " + fieldsText(p.Change.Diff)
+	}
+}
+
+// backFailing is the beginning of why putting back fails; explain has the rest,
+// since that is another from one moment to the next.
+const backFailing = "putting back what was applied last"
+
+// backFails notes that, from one try to the next.
+func (n *Node) backFails(e *Eval) {
+	if f := n.Fail; f != nil && f.back && drivers.Class(f.Err) != drivers.ErrWaiting && drivers.Class(f.Err) != drivers.ErrStale {
+		e.Text = backFailing
 	}
 }
 
@@ -186,6 +222,9 @@ func (w *World) stood(n *Node, r *store.Result) {
 	o.Settled = store.Settled{Want: o.Want, Version: o.Version, Driver: w.Targets[n.ID.Target].made}
 	if n.Intent != nil && n.Fail != nil && n.Fail.Op == Applying {
 		n.Fail = nil
+	}
+	if was := n.Owned; n.Plan.owned == was && o.Handle == was.Handle && o.Version == was.Version {
+		n.Plan.owned = &o // its driver was told the same of the last apply
 	}
 	n.Owned, n.Intent = &o, nil
 	n.Back.owned = n.Owned // it said "nothing to do" of exactly this

@@ -121,12 +121,13 @@ type Node struct {
 // shown is what people were told last, so that only news are told, and Since
 // can be kept.
 type shown struct {
-	state State
-	why   why
-	need  *Node
-	text  string
-	since time.Time
-	told  State // by an event; waiting is not told, since it passes or follows from another's state
+	state  State
+	why    why
+	need   *Node
+	text   string
+	since  time.Time
+	heldAs string // of what was told, where that was Held
+	told   State  // by an event; waiting is not told, since it passes or follows from another's state
 }
 
 // Live is what was observed last.
@@ -163,6 +164,8 @@ type Failure struct {
 	Tries int
 	At    time.Time
 	Next  time.Time
+
+	back bool // of putting back what was applied last
 }
 
 // ours says whether the inventory or the journal says that n is ours.

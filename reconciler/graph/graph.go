@@ -288,6 +288,34 @@ func (b *builder) meant(from *Node, id schema.ID) string {
 	return ""
 }
 
+// Alone is n without its graph, to be kept for longer than that: of what it needs
+// and of what needs it only the names are left.
+func (n *Node) Alone() *Node {
+	names := map[*Node]*Node{}
+	name := func(m *Node) *Node {
+		if names[m] == nil {
+			names[m] = &Node{ID: m.ID, Index: m.Index}
+		}
+		return names[m]
+	}
+	a, res := *n, *n.Res // which may be one of a slice
+	a.Res = &res
+	a.Needs, a.By, a.Fields = slices.Clone(n.Needs), slices.Clone(n.By), slices.Clone(n.Fields)
+	for i, m := range a.Needs {
+		a.Needs[i] = name(m)
+	}
+	for i, m := range a.By {
+		a.By[i] = name(m)
+	}
+	for i, f := range a.Fields {
+		a.Fields[i].To = make(map[schema.Ref]*Node, len(f.To))
+		for ref, m := range f.To {
+			a.Fields[i].To[ref] = name(m)
+		}
+	}
+	return &a
+}
+
 func (n *Node) link(to *Node) {
 	if !slices.Contains(n.Needs, to) {
 		n.Needs = append(n.Needs, to)
