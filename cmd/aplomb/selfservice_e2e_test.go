@@ -42,6 +42,9 @@ func newTeams(t *testing.T) *shop {
 	for _, file := range []string{"shop/shop.yaml", "pay/pay.yaml", "data/data.yaml"} {
 		s.change(file, "[team,", "["+s.path("team")+",") // Nomad's agent has another PATH
 	}
+	port, err := unused()
+	s.must(err)
+	s.change("pay/pay.yaml", "port: 7461", "port: "+port)
 	s.write("aplomb.yaml", s.edit(s.read(example+"hashistack/aplomb.yaml"), "./teams.git", "./shop.git",
 		"http://127.0.0.1:8200", s.vault.Address, "http://127.0.0.1:8500", s.consul.Address, "http://127.0.0.1:4646", s.nomad.Address,
 		"{engine: tofu}", "{engine: tofu, binary: ./tofu}", "interval: 5s", "interval: 1s",
